@@ -1,0 +1,179 @@
+"""`coffre backup`, `list`, `show` and `verify`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coffre_cli.options import Backup, Database, Json, Region, StackName, Status, Type, Wait
+from coffre_cli.output import emit
+from coffre_cli.stack import Stack, find_stack
+
+if TYPE_CHECKING:
+    from coffre.catalogue.entries import BackupEntry
+    from coffre.vault.manifest import Manifest
+
+VERDICT_EXITS = {"proven": 0, "failed": 1, "inconclusive": 3}
+
+
+def backup(
+    name: Database,
+    kind: Annotated[Type, typer.Option("--type", help="What the backup is called.")] = "manual",
+    reason: Annotated[str, typer.Option(help="Why it is taken; kept in its manifest.")] = "",
+    wait: Wait = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Back up a database now.  Its verification then starts by itself."""
+    from coffre.ids import backup_id
+    from coffre_cli import invoke
+
+    found = find_stack(stack, region)
+    scheduled = datetime.now(UTC).replace(microsecond=0)
+    identifier = backup_id(name, kind, scheduled)
+    event = {"type": kind, "scheduled_time": scheduled.isoformat(), "database": name, "reason": reason}
+    if wait:
+        _wait_for_backup(found, identifier, event, as_json)
+        return
+    found.registry().get(name)
+    invoke.start(found, "backup", event)
+    document = {"database": name, "backup_id": identifier, "status": "started"}
+    emit(document, as_json, f"{identifier} is started; `coffre show {name} {identifier}` tells how far it is")
+
+
+def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_json: bool) -> None:
+    from coffre.results import BackupResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import Reading, bar
+
+    name, catalogue = event["database"], stack.catalogue()
+
+    def read() -> Reading | None:
+        entry = catalogue.backup(name, identifier)
+        return Reading(entry.done, entry.total, entry.rows) if entry else None
+
+    with bar(f"backup of {name}", read) as tick:
+        answer = invoke.call(stack, "backup", event, tick)
+    emit(answer, as_json, show.backup(BackupResult.model_validate(answer)))
+
+
+def list_backups(
+    name: Database,
+    kind: Annotated[Type | None, typer.Option("--type", help="Only of this type.")] = None,
+    status: Annotated[
+        Status | None, typer.Option(help="Only with this status; without it, all but deleted ones.")
+    ] = None,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """The backups of a database, newest first."""
+    from coffre_cli import show
+
+    found = find_stack(stack, region)
+    entries = list(found.catalogue().backups(name, kind=kind, status=status))
+    if status is None:
+        entries = [entry for entry in entries if entry.status != "deleted"]
+    if not entries:
+        found.registry().get(name)
+    document = {"database": name, "backups": [_document(entry) for entry in entries]}
+    emit(document, as_json, show.backups(entries))
+
+
+def show_backup(
+    name: Database, reference: Backup, stack: StackName = None, region: Region = None, as_json: Json = False
+) -> None:
+    """Everything about one backup.  Exit code 0 whatever its verdict: `coffre verify` judges."""
+    from coffre.errors import UnknownBackupError
+    from coffre.vault.reader import load_manifest
+    from coffre_cli import show
+
+    found = find_stack(stack, region)
+    identifier = _resolve(found, name, reference)
+    entry = found.catalogue().backup(name, identifier)
+    manifest, root_hash = None, ""
+    try:
+        manifest, root_hash = load_manifest(found.store(), name, identifier)
+    except UnknownBackupError:
+        if entry is None:
+            found.registry().get(name)
+            raise
+    document = {**(_document(entry) if entry else {"database": name, "backup_id": identifier})}
+    document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
+    emit(document, as_json, show.one_backup(entry, manifest, root_hash))
+
+
+def verify(
+    name: Database,
+    reference: Backup,
+    wait: Wait = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Read a backup back and prove it by a restore.  Exit code 1: failed; 3: inconclusive."""
+    from coffre.results import VerifyResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    event = {"database": name, "backup_id": reference}
+    if not wait:
+        event["backup_id"] = _existing(found, name, reference)
+        invoke.start(found, "verify", event)
+        told = f"the verification is started; `coffre show {name} {event['backup_id']}` tells its verdict"
+        emit({**event, "status": "started"}, as_json, told)
+        return
+    with spinner(f"verification of {name} {reference}"):
+        answer = invoke.call(found, "verify", event)
+    result = VerifyResult.model_validate(answer)
+    emit(answer, as_json, show.verification(result))
+    raise typer.Exit(VERDICT_EXITS[result.verdict])
+
+
+def _resolve(stack: Stack, name: str, reference: str) -> str:
+    """An id; `latest` is the newest backup of the vault.
+
+    Raises
+    ------
+    UnknownBackupError, UnknownDatabaseError
+    """
+    from coffre.errors import UnknownBackupError
+    from coffre.vault.reader import newest_backup
+
+    identifier = newest_backup(stack.store(), name) if reference == "latest" else reference
+    if identifier is None:
+        stack.registry().get(name)
+        raise UnknownBackupError(f"{name} has no backup yet", f"`coffre backup {name} --wait` takes one.")
+    return identifier
+
+
+def _existing(stack: Stack, name: str, reference: str) -> str:
+    """The id of a backup that exists, for calls whose failure nobody would see.
+
+    Raises
+    ------
+    UnknownBackupError, UnknownDatabaseError
+    """
+    from coffre.errors import UnknownBackupError
+    from coffre.vault.layout import Layout
+
+    identifier = _resolve(stack, name, reference)
+    if stack.store().head(Layout(name).manifest(identifier)) is None:
+        stack.registry().get(name)
+        raise UnknownBackupError(f"{name} has no backup {identifier}")
+    return identifier
+
+
+def _document(entry: BackupEntry) -> dict[str, Any]:
+    return {**vars(entry), "reasons": [reason.model_dump(mode="json") for reason in entry.reasons]}
+
+
+def _summary(manifest: Manifest | None) -> dict[str, Any] | None:
+    """The manifest without its lists of files."""
+    if manifest is None:
+        return None
+    return manifest.model_dump(mode="json", by_alias=True, exclude={"files", "parts", "refs", "settings"})

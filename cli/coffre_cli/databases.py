@@ -1,0 +1,147 @@
+"""`coffre databases`: what is backed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from coffre_cli.errors import UsageError
+from coffre_cli.options import Database, Json, Region, StackName
+from coffre_cli.output import emit, note
+from coffre_cli.stack import find_stack
+
+app = typer.Typer(help="The registered databases.")
+
+Prove = Literal["every", "daily", "never"]
+
+
+@app.command()
+def add(
+    name: Database,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="postgresql://user@host/database; `-`: read it from standard input, out of `ps`.",
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(metavar="ARN", help="Instead of --url: a secret that exists, for example RDS's own."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="The database's own name, where the secret doesn't say it.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the server.")
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="A schedule that backs it up: hourly, daily, weekly, monthly; repeat it. Default: all.",
+        ),
+    ] = None,
+    retention: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIER=N",
+            help="How many to keep: hourly, daily, weekly, monthly, yearly, keep_last or cap; repeat it.",
+        ),
+    ] = None,
+    rpo_hours: Annotated[float | None, typer.Option(help="How old the newest backup may be.")] = None,
+    critical_table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
+    ] = None,
+    waiters: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=3600, help="Seconds that sessions may wait behind a backup's locks; 0: no limit."
+        ),
+    ] = None,
+    prove: Annotated[
+        Prove | None, typer.Option(help="Which backups are proven by a restore; default: every.")
+    ] = None,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Register a database: its credentials into Secrets Manager, what you decide into SSM."""
+    from coffre_cli import registering
+    from coffre_cli import secret as secrets
+
+    if (url is None) == (secret is None):
+        raise UsageError("give either --url or --secret")
+    if secret is not None and ca is not None:
+        raise UsageError("--ca goes with --url; a secret holds its own `ca`")
+    if url is not None and database is not None:
+        raise UsageError("--database goes with --secret; a URL names its database")
+    target = secrets.read_target(url, ca) if url is not None else None
+    options = {
+        "database": database,
+        "types": types or None,
+        "retention": registering.read_retention(retention or []) or None,
+        "rpo_hours": rpo_hours,
+        "critical_tables": critical_table or None,
+        "prove": prove,
+    }
+    decided: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if waiters is not None:
+        decided["waiters"] = waiters or None
+    found = find_stack(stack, region)
+    entry = registering.build(name, secret or secrets.database_secret(found, name), decided)
+    registering.register(found, name, entry, target)
+    document = {"name": name, **entry.model_dump(mode="json")}
+    emit(document, as_json, f"{name} is registered; try it with `coffre databases check {name}`")
+
+
+@app.command("list")
+def list_(stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
+    """The registered databases; never their passwords."""
+    from coffre_cli import show
+
+    found = find_stack(stack, region).registry().all()
+    entries = [{"name": name, **entry.model_dump(mode="json")} for name, entry in found.items()]
+    emit({"databases": entries}, as_json, show.databases(found))
+
+
+@app.command()
+def check(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
+    """Connect as a backup would, without taking one; exit code 1 if something speaks against it."""
+    from coffre.ids import stamp, utc_now
+    from coffre.results import BackupResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    event = {"type": "manual", "scheduled_time": stamp(utc_now()), "database": name, "preflight_only": True}
+    with spinner(f"checking {name}"):
+        result = BackupResult.model_validate(invoke.call(found, "backup", event))
+    refused = any(finding.level == "refuse" for finding in result.findings)
+    document = {
+        "database": name,
+        "ready": not refused,
+        "findings": [finding.model_dump(mode="json") for finding in result.findings],
+    }
+    verdict = (
+        f"{name} can't be backed up as it is"
+        if refused
+        else f"{name} is ready: `coffre backup {name} --wait`"
+    )
+    emit(document, as_json, *([show.findings(result.findings)] if result.findings else []), verdict)
+    if refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
+    """Forget a database and its credentials.  Its backups stay in the vault."""
+    from coffre_cli import registering
+
+    registering.unregister(find_stack(stack, region), name)
+    emit({"name": name, "removed": True}, as_json, f"{name} is no longer registered")
+    note("its backups stay in the vault; nothing deletes them until it is registered again")

@@ -1,0 +1,67 @@
+"""Calling functions: waiting for their answer while something else is looked at, or not waiting."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from coffre_cli.errors import from_function
+from coffre_cli.stack import Stack
+
+POLL_SECONDS = 0.5
+
+
+def call(
+    stack: Stack, verb: str, event: dict[str, Any], tick: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Call a function and wait for its answer.
+
+    The call runs in a thread of its own, so that Ctrl-C ends the command at once; the function goes on.
+
+    Parameters
+    ----------
+    verb:
+        ``backup``, ``verify``, ``restore``, ``rotate`` or ``health``.
+    tick:
+        Called about twice a second meanwhile.
+
+    Raises
+    ------
+    CoffreError
+        With which the function ended.
+    """
+    function = stack.function(verb)
+    outcome: list[dict[str, Any] | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(_invoke(stack.patient_lambda(), function, event))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name=f"invoke-{verb}", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        if tick is not None:
+            tick()
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def start(stack: Stack, verb: str, event: dict[str, Any]) -> None:
+    """Call a function without waiting for it."""
+    stack.client("lambda").invoke(
+        FunctionName=stack.function(verb), InvocationType="Event", Payload=json.dumps(event)
+    )
+
+
+def _invoke(client: Any, function: str, event: dict[str, Any]) -> dict[str, Any]:
+    answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+    content: dict[str, Any] = json.loads(answer["Payload"].read())
+    if "FunctionError" in answer:
+        raise from_function(function, content)
+    return content

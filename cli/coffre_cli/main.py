@@ -1,0 +1,101 @@
+"""The `coffre` command: its parts put together, and what it answers when something goes wrong."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from coffre.errors import CoffreError, describe
+from coffre_cli import backups, databases, local, operations, restore
+from coffre_cli.errors import UsageError, translate
+from coffre_cli.output import clean, emit, note
+
+HELP = """Proven PostgreSQL backups into your own bucket.
+
+Talks to the stack named by --stack or COFFRE_STACK; without one, to the local cloud whose state is nearest:
+COFFRE_HOME, or a folder `.coffre` here or above.
+
+Exit codes: 0 done; 1 the job failed or the verdict is `failed`; 2 bad usage or bad input; 3 the verdict is
+`inconclusive`; 130 interrupted.
+"""
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(local.app, name="local", no_args_is_help=True)
+app.add_typer(databases.app, name="databases", no_args_is_help=True)
+app.command()(backups.backup)
+app.command("list")(backups.list_backups)
+app.command("show")(backups.show_backup)
+app.command()(backups.verify)
+app.command()(restore.restore)
+app.command()(operations.rotate)
+app.command()(operations.health)
+app.add_typer(operations.catalogue, name="catalogue", no_args_is_help=True)
+
+
+def run() -> None:
+    """The entry point."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments:
+        Without the program's name.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    as_json = "--json" in arguments
+    try:
+        code: Any = app(args=list(arguments), prog_name="coffre", standalone_mode=False)
+    except typer.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.TyperException as error:
+        return _report(UsageError(error.format_message().rstrip(".")), as_json)
+    except Exception as error:
+        return _report(_ours(error), as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _ours(error: Exception) -> CoffreError:
+    """The error as one of ours; a defect shows its traceback."""
+    known = error if isinstance(error, CoffreError) else translate(error)
+    if known is not None:
+        return known
+    traceback.print_exception(error)
+    fault = describe(error)
+    return CoffreError(fault["message"], "This is a defect of Coffre; please report it with the lines above.")
+
+
+def _report(error: CoffreError, as_json: bool) -> int:
+    """Say what went wrong; returns the exit code."""
+    if as_json:
+        fault = {
+            "code": error.code,
+            "message": error.message,
+            "advice": error.hint,
+            "type": type(error).__name__,
+        }
+        emit({"error": fault}, True)
+    else:
+        note(f"[{error.code}] {clean(error.message)}", *([clean(error.hint)] if error.hint else []))
+    return error.exit_code

@@ -1,0 +1,83 @@
+"""`coffre rotate`, `health` and `catalogue`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from coffre_cli.options import AnyDatabase, Json, Region, StackName
+from coffre_cli.output import emit
+from coffre_cli.stack import find_stack
+
+catalogue = typer.Typer(help="The index over the vault.")
+
+
+def rotate(
+    name: AnyDatabase = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Apply the retention: which backups go, why, and what it frees.  Exit code 1: a database failed."""
+    from coffre.results import RotateResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    with spinner("rotating"):
+        answer = invoke.call(found, "rotate", {**_database(name), "dry_run": dry_run})
+    result = RotateResult.model_validate(answer)
+    emit(answer, as_json, show.rotation(result))
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def health(
+    name: AnyDatabase = None, stack: StackName = None, region: Region = None, as_json: Json = False
+) -> None:
+    """Report on the databases, their backups and proofs.  Exit code 1: one is unreachable or in danger."""
+    from coffre.results import HealthResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    with spinner("examining"):
+        answer = invoke.call(found, "health", _database(name))
+    result = HealthResult.model_validate(answer)
+    emit(answer, as_json, show.health(result))
+    grave = any(finding.level == "refuse" for entry in result.databases for finding in entry.reasons)
+    if grave or not all(entry.reachable for entry in result.databases):
+        raise typer.Exit(1)
+
+
+@catalogue.callback()
+def _catalogue() -> None:
+    """The index over the vault."""
+
+
+@catalogue.command()
+def rebuild(
+    database: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One database; default: all in the vault.")
+    ] = None,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Make the index again from the bucket, with your own credentials.  It can be repeated at any time."""
+    from coffre.catalogue.rebuild import rebuild as run
+    from coffre_cli import show
+    from coffre_cli.output import count
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    with spinner("reading the vault"):
+        rebuilt = run(found.store(), found.catalogue(), [database] if database else None)
+    document = vars(rebuilt)
+    emit(document, as_json, show.facts({name: count(number) for name, number in document.items()}))
+
+
+def _database(name: str | None) -> dict[str, Any]:
+    return {"database": name} if name else {}

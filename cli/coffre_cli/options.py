@@ -1,0 +1,50 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from coffre.ids import BACKUP_ID, BACKUP_TYPES, DATABASE_NAME
+
+Type = Literal["hourly", "daily", "weekly", "monthly", "manual", "safety"]
+Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
+
+
+def _database(name: str | None) -> str | None:
+    if name is not None and not DATABASE_NAME.match(name):
+        raise typer.BadParameter("a database's name is 1 to 48 of a-z, 0-9 and -")
+    return name
+
+
+def _backup(reference: str) -> str:
+    if reference != "latest" and not BACKUP_ID.match(reference):
+        example = f"20261120T030000Z-{BACKUP_TYPES[1]}-1f09ab"
+        raise typer.BadParameter(f"a backup is `latest` or an id such as {example}")
+    return reference
+
+
+Database = Annotated[
+    str,
+    typer.Argument(metavar="NAME", callback=_database, help="Name under which the database is registered."),
+]
+AnyDatabase = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", callback=_database, help="One database; without it, all of them."),
+]
+Backup = Annotated[
+    str, typer.Argument(metavar="ID|latest", callback=_backup, help="A backup's id, or `latest`.")
+]
+StackName = Annotated[
+    str | None,
+    typer.Option(
+        "--stack", envvar="COFFRE_STACK", metavar="NAME", help="A deployed stack; default: the local cloud."
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option("--region", metavar="REGION", help="The deployed stack's region; default: AWS's own."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end and show the result.")]

@@ -1,0 +1,75 @@
+"""Progress of a run that goes on elsewhere, on standard error; nothing where that isn't a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from coffre.errors import CatalogueUnavailableError
+from coffre_cli.output import console, count
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a run is: bytes ``done`` of ``total`` (0: not known yet), and rows."""
+
+    done: int
+    total: int
+    rows: int
+
+
+@contextmanager
+def bar(label: str, read: Callable[[], Reading | None]) -> Iterator[Callable[[], None]]:
+    """A bar with bytes, rate, rows and the time left.  Yields what must be called to bring it up to date.
+
+    Parameters
+    ----------
+    label:
+        What goes on.
+    read:
+        Looks how far it is.  The catalogue being away for a moment is no reason to give up the run.
+    """
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    out = console(error=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[rows]} rows", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task(label, total=None, rows="0")
+
+        def tick() -> None:
+            try:
+                reading = read()
+            except CatalogueUnavailableError:
+                return
+            if reading is not None:
+                total = reading.total or None
+                progress.update(task, completed=reading.done, total=total, rows=count(reading.rows))
+
+        yield tick
+
+
+@contextmanager
+def spinner(label: str) -> Iterator[None]:
+    """A spinner with the time that has passed, for what can't be measured."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    out = console(error=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        progress.add_task(label, total=None)
+        yield

@@ -1,0 +1,101 @@
+"""Writing and removing registrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from coffre.databases.postgresql.connection import Target
+from coffre.databases.registration import Registration, encode
+from coffre.errors import DatabaseExistsError, InvalidRegistrationError, UnknownDatabaseError
+from coffre_cli.errors import UsageError
+from coffre_cli.secret import database_secret, delete_secret, write_secret
+from coffre_cli.stack import Stack
+
+
+def read_retention(pairs: Sequence[str]) -> dict[str, int]:
+    """``["daily=7", ...]`` as numbers by tier.
+
+    Raises
+    ------
+    UsageError
+    """
+    read: dict[str, int] = {}
+    for pair in pairs:
+        tier, _, number = pair.partition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--retention {pair} isn't of the form daily=7")
+        read[tier.replace("-", "_")] = int(number)
+    return read
+
+
+def build(name: str, secret: str, decided: dict[str, Any]) -> Registration:
+    """A registration of what was decided; what isn't in ``decided`` has its default.
+
+    Raises
+    ------
+    InvalidRegistrationError
+        Naming each value that isn't possible, or if it would not fit into a parameter.
+    """
+    try:
+        entry = Registration.model_validate({"secret": secret, **decided})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidRegistrationError(
+            f"{name} can't be registered so: {faults}", "Correct the options."
+        ) from error
+    encode(entry, name=name)
+    return entry
+
+
+def register(stack: Stack, name: str, entry: Registration, target: Target | None) -> None:
+    """Write the secret (if there is a target), then the parameter; neither stays if the second fails.
+
+    Raises
+    ------
+    DatabaseExistsError
+        Nothing was changed then.
+    """
+    path, parameters = f"{stack.registrations}/{name}", stack.client("ssm")
+    if _exists(parameters, path):
+        raise DatabaseExistsError(f"a database {name} is registered already")
+    if target is not None:
+        write_secret(stack, database_secret(stack, name), target)
+    try:
+        parameters.put_parameter(Name=path, Value=encode(entry, name=name), Type="String", Overwrite=False)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ParameterAlreadyExists":
+            # Somebody else registered it at this moment: the secret is theirs by now.
+            raise DatabaseExistsError(f"a database {name} is registered already") from error
+        if target is not None:
+            delete_secret(stack, database_secret(stack, name))
+        raise
+
+
+def unregister(stack: Stack, name: str) -> None:
+    """Remove the parameter, then our own secret; a secret that was only named is left alone.
+
+    Raises
+    ------
+    UnknownDatabaseError
+    """
+    try:
+        stack.client("ssm").delete_parameter(Name=f"{stack.registrations}/{name}")
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ParameterNotFound":
+            raise UnknownDatabaseError(f"no database {name} is registered") from error
+        raise
+    delete_secret(stack, database_secret(stack, name))
+
+
+def _exists(parameters: Any, path: str) -> bool:
+    try:
+        parameters.get_parameter(Name=path)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ParameterNotFound":
+            return False
+        raise
+    return True

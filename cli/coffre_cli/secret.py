@@ -1,0 +1,99 @@
+"""The secrets that the command writes: databases' credentials and restores' targets."""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.urls import format_url, parse_url
+from coffre.errors import InvalidUrlError
+from coffre_cli.errors import UsageError
+from coffre_cli.stack import Stack
+
+TARGET_KEPT = timedelta(days=1)
+"""A target's secret that is older belongs to no run: a function lives for 15 minutes."""
+
+
+def read_target(url: str, ca: Path | None) -> Target:
+    """Where a URL from the command line points; ``-`` reads it from standard input.
+
+    Raises
+    ------
+    InvalidUrlError, UsageError
+        The message never shows the URL.
+    """
+    try:
+        target = parse_url(sys.stdin.readline().strip() if url == "-" else url)
+    except ValueError as error:
+        # urlsplit's own messages may repeat a part of the URL.
+        raise InvalidUrlError("the URL is malformed") from error
+    if ca is None:
+        return target
+    try:
+        text = ca.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the CA bundle {ca} can't be read") from error
+    if "BEGIN CERTIFICATE" not in text:
+        raise UsageError(f"{ca} holds no certificate in PEM")
+    return replace(target, ca=text)
+
+
+def write_secret(stack: Stack, name: str, target: Target) -> None:
+    """Write a secret, or a new version of it."""
+    content = {"url": format_url(target), **({"ca": target.ca} if target.ca else {})}
+    client, text = stack.client("secretsmanager"), json.dumps(content)
+    try:
+        client.create_secret(Name=name, SecretString=text, Description="Written by the coffre command")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceExistsException":
+            raise
+        client.put_secret_value(SecretId=name, SecretString=text)
+
+
+def delete_secret(stack: Stack, name: str) -> None:
+    """Delete a secret at once; one that isn't there is fine."""
+    try:
+        stack.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+
+
+def database_secret(stack: Stack, database: str) -> str:
+    """The name of a database's own secret."""
+    return f"{stack.secrets}/databases/{database}"
+
+
+def new_target_secret(stack: Stack) -> str:
+    """A name for the secret of one restore's target."""
+    return f"{stack.secrets}/targets/{random.token_hex(6)}"
+
+
+def sweep_targets(stack: Stack) -> int:
+    """Delete targets' secrets that earlier restores left and that no run can use any more; how many.
+
+    A caller who may not list secrets sweeps nothing.
+    """
+    prefix, oldest = f"{stack.secrets}/targets/", datetime.now(UTC) - TARGET_KEPT
+    pages = stack.client("secretsmanager").get_paginator("list_secrets")
+    try:
+        found = [
+            item["Name"]
+            for page in pages.paginate(Filters=[{"Key": "name", "Values": [prefix]}])
+            for item in page["SecretList"]
+            if item["Name"].startswith(prefix) and item["CreatedDate"] < oldest
+        ]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
+            raise
+        return 0
+    for name in found:
+        delete_secret(stack, name)
+    return len(found)

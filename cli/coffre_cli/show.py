@@ -1,0 +1,306 @@
+"""Results as people read them: tables and short summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from coffre_cli.output import clean, count, duration, moment, size
+
+if TYPE_CHECKING:
+    from coffre.catalogue.entries import BackupEntry
+    from coffre.databases.registration import Registration
+    from coffre.results import (
+        BackupResult,
+        Finding,
+        HealthResult,
+        RestorePlan,
+        RestoreResult,
+        RotateReport,
+        RotateResult,
+        VerifyResult,
+    )
+    from coffre.vault.manifest import Manifest
+
+_STYLES = {
+    "refuse": "red",
+    "warn": "yellow",
+    "info": "dim",
+    "proven": "green",
+    "completed": "green",
+    "failed": "red",
+    "delete": "red",
+    "inconclusive": "yellow",
+    "in_progress": "cyan",
+}
+
+
+def word(text: str | None) -> Text:
+    """A status, verdict or level in its colour."""
+    return Text(text or "", style=_STYLES.get(text or "", ""))
+
+
+def table(*columns: str, rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> Table:
+    """A table; the columns in ``numbers`` are set to the right.  Cells that are text can't hold escapes."""
+    found = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        right = column in numbers
+        found.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
+        found.add_row(*(cell if isinstance(cell, Text) else clean(cell) for cell in row))
+    return found
+
+
+def facts(values: Mapping[str, object]) -> Table:
+    """Names and values; a value that is empty is left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        if isinstance(value, Text) or value not in (None, ""):
+            grid.add_row(name, value if isinstance(value, Text) else clean(value))
+    return grid
+
+
+def findings(found: Sequence[Finding]) -> Table:
+    """Findings with their advice."""
+    rows = ((word(item.level), item.code, item.object, item.message, item.advice) for item in found)
+    return table("level", "code", "object", "what", "advice", rows=rows)
+
+
+def backup(result: BackupResult) -> Group:
+    """A backup that ended."""
+    if result.status == "skipped":
+        return Group(f"backup {result.backup_id} exists already; nothing was done")
+    summary = facts(
+        {
+            "backup": result.backup_id,
+            "status": word(result.status),
+            "relations": count(result.relations),
+            "rows": count(result.rows),
+            "size": size(result.bytes),
+            "stored": f"{size(result.stored_bytes)} in {count(result.chunks)} chunks",
+            "new": f"{size(result.new_bytes)} in {count(result.new_chunks)} chunks",
+            "time": duration(result.seconds),
+            "root hash": result.root_hash,
+        }
+    )
+    return Group(summary, *_findings(result.findings), "The verification starts by itself.")
+
+
+def backups(entries: Sequence[BackupEntry]) -> RenderableType:
+    """The backups of a database."""
+    if not entries:
+        return "no backup fits"
+    rows = (
+        (
+            entry.backup_id,
+            word(entry.status),
+            word(entry.verdict),
+            count(entry.rows),
+            size(entry.bytes),
+            size(entry.new_bytes),
+            moment(entry.completed or entry.started),
+            entry.error_code or entry.reason,
+        )
+        for entry in entries
+    )
+    columns = ("id", "status", "verdict", "rows", "size", "new", "completed", "note")
+    return table(*columns, rows=rows, numbers=("rows", "size", "new"))
+
+
+def one_backup(entry: BackupEntry | None, manifest: Manifest | None, root_hash: str) -> Group:
+    """Everything about one backup."""
+    parts: list[RenderableType] = []
+    if entry is not None:
+        parts.append(facts(_entry_facts(entry)))
+        parts += _findings(entry.reasons)
+    if manifest is not None:
+        parts.append(facts(_manifest_facts(manifest, root_hash)))
+        if manifest.left_out:
+            rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
+            parts.append(table("left out", "name", "why", rows=rows))
+    return Group(*parts)
+
+
+def _entry_facts(entry: BackupEntry) -> dict[str, object]:
+    return {
+        "backup": entry.backup_id,
+        "status": word(entry.status),
+        "error": f"[{entry.error_code}] {entry.error_message}" if entry.error_code else "",
+        "verdict": word(entry.verdict or "not verified yet"),
+        "verified": moment(entry.verified),
+        "evidence": entry.evidence,
+        "reason": entry.reason,
+        "deleted": moment(entry.deleted),
+    }
+
+
+def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:
+    totals = manifest.totals
+    return {
+        "root hash": root_hash,
+        "source": f"{manifest.engine.database} on PostgreSQL {manifest.engine.server_version}",
+        "snapshot": f"{moment(manifest.snapshot.taken)} at {manifest.snapshot.lsn}",
+        "completed": moment(manifest.completed),
+        "encoding": f"{manifest.locale.encoding}, {manifest.locale.collate}",
+        "extensions": ", ".join(f"{item.name} {item.version}" for item in manifest.extensions),
+        "relations": f"{count(totals.relations)} and {count(totals.sequences)} sequences",
+        "rows": count(totals.rows),
+        "large objects": count(totals.large_objects) if totals.large_objects else "",
+        "size": size(totals.bytes),
+        "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
+        "new": f"{size(totals.new_bytes)} in {count(totals.new_chunks)} chunks",
+    }
+
+
+def verification(result: VerifyResult) -> Group:
+    """A verdict: what it is about, why, and what was compared."""
+    summary = facts(
+        {
+            "verdict": word(result.verdict),
+            "backup": f"{result.database} {result.backup_id}",
+            "root hash": result.root_hash,
+            "size": f"{size(result.bytes)}, {count(result.rows)} rows in {count(result.tables)} tables",
+            "date": moment(result.completed),
+            "evidence": result.evidence,
+            "time": duration(result.seconds),
+        }
+    )
+    compared = ((name.replace("_", " "), count(number)) for name, number in result.compared)
+    rows = table("compared", "count", rows=compared, numbers=("count",))
+    return Group(summary, *_findings(result.reasons), "", rows)
+
+
+def plan(found: RestorePlan) -> Group:
+    """What a restore will do."""
+    verb = "created" if found.creates_database else "empty now, filled"
+    summary = facts(
+        {
+            "restore": f"{found.database} {found.backup_id}",
+            "target": found.target,
+            "database": f"{found.target_database} ({verb})",
+            "roles to create": ", ".join(found.roles_to_create) or "none",
+            "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
+        }
+    )
+    return Group(summary, *_findings(found.findings))
+
+
+def restored(result: RestoreResult) -> Group:
+    """A restore that ended."""
+    equal = "equal to the backup" if result.digests_equal else "not compared, or not equal"
+    summary = facts(
+        {
+            "status": word(result.status),
+            "database": result.target_database,
+            "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
+            "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
+            "time": duration(result.seconds),
+            "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
+        }
+    )
+    return Group(summary, *_findings(result.findings))
+
+
+def rotation(result: RotateResult) -> Group:
+    """What happened, or would happen, to each backup."""
+    parts: list[RenderableType] = []
+    for report in result.reports:
+        parts += _rotated(report)
+    parts += [Text(f"{name}: {clean(error)}", style="red") for name, error in result.failed.items()]
+    return Group(*parts) if parts else Group("no database is registered")
+
+
+def _rotated(report: RotateReport) -> list[RenderableType]:
+    title = f"{report.database} (dry run: nothing is changed)" if report.dry_run else report.database
+    rows = (
+        (
+            entry.backup_id,
+            word(entry.action),
+            size(entry.frees_bytes) if entry.frees_bytes else "",
+            ", ".join(entry.reasons),
+        )
+        for entry in report.decisions
+    )
+    sweep = (
+        f"chunks: {count(report.marked_chunks)} marked ({size(report.marked_bytes)}), "
+        f"{count(report.purged_chunks)} purged ({size(report.purged_bytes)}), "
+        f"{count(report.waiting_chunks)} waiting ({size(report.waiting_bytes)}); orphans: {count(report.orphans)}"
+    )
+    decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
+    return [Text(title, style="bold"), decisions, sweep]
+
+
+def health(result: HealthResult) -> Group:
+    """The health of each database."""
+    rows = (
+        (
+            entry.database,
+            Text(
+                str(entry.score),
+                style="green" if entry.score >= 90 else "yellow" if entry.score >= 60 else "red",
+            ),
+            "yes" if entry.reachable else Text("no", style="red"),
+            entry.server_version,
+            size(entry.size_bytes),
+            count(entry.tables),
+            _age(entry.backup_age_seconds),
+            _age(entry.proof_age_seconds),
+        )
+        for entry in result.databases
+    )
+    columns = ("database", "score", "reachable", "server", "size", "tables", "newest backup", "newest proof")
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("score", "size", "tables"))]
+    for entry in result.databases:
+        parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
+    return Group(*parts)
+
+
+def _age(seconds: float | None) -> Text | str:
+    return f"{duration(seconds)} old" if seconds is not None else Text("none", style="yellow")
+
+
+def databases(registered: Mapping[str, Registration]) -> RenderableType:
+    """The registered databases."""
+    if not registered:
+        return "no database is registered; `coffre databases add NAME --url URL` does it"
+    rows = (
+        (
+            name,
+            ", ".join(entry.types),
+            entry.prove,
+            ", ".join(f"{tier} {number}" for tier, number in entry.retention if number),
+            f"{entry.rpo_hours:g} h",
+            entry.secret,
+        )
+        for name, entry in registered.items()
+    )
+    return table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows)
+
+
+def local_cloud(info: Mapping[str, Any]) -> Group:
+    """Where a local cloud is, and what it holds."""
+    failures: Sequence[Mapping[str, str]] = info.get("failures", [])
+    summary = facts(
+        {
+            "endpoint": info["endpoint"],
+            "stack": info["stack"],
+            "bucket": info["bucket"],
+            "table": info["table"],
+            "functions": ", ".join(sorted(info["functions"].values())),
+            "schedules": ", ".join(sorted(info["schedules"])),
+            "process": info["pid"],
+            "under way": info.get("under_way", 0),
+        }
+    )
+    rows = ((item["time"], item["kind"], item["target"], item["reason"]) for item in failures)
+    return Group(summary, *([table("failed", "kind", "target", "why", rows=rows)] if failures else []))
+
+
+def _findings(found: Sequence[Finding]) -> list[RenderableType]:
+    return ["", findings(found)] if found else []

@@ -1,0 +1,14 @@
+"""Prove one backup in the box; everything it may read stands behind the ticket's URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre import wiring
+from coffre.events import ProveRequest, parse
+from coffre.prove import run
+
+
+def handler(event: dict[str, Any], _context: wiring.Context) -> dict[str, Any]:
+    """Lambda's entry point; see `coffre.events.ProveRequest` for the event."""
+    return run.run(parse(ProveRequest, event), wiring.prove_services()).answer()

@@ -1,0 +1,120 @@
+"""The last step of a backup: check that everything is there, then write the manifest, once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from coffre.backup.plan import WorkItem
+from coffre.errors import BackupIncompleteError
+from coffre.vault.manifest import Manifest, PartFile, StoredFile, encode, root_hash
+from coffre.vault.parts import Chunk, End, Record, Relation
+from coffre.vault.reader import read_part
+from coffre.vault.store import ObjectStore
+
+
+@dataclass
+class Tally:
+    """What the parts really hold, counted while they are read back."""
+
+    rows: int = 0
+    plain: int = 0
+    stored: int = 0
+    sequences: int = 0
+    relations: set[int] = field(default_factory=set)
+    chunk_ids: set[bytes] = field(default_factory=set)
+    sections: dict[tuple[int, int], End] = field(default_factory=dict)
+    _open: Relation | None = None
+    _sums: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def take(self, record: Record) -> None:
+        """Count one record."""
+        if isinstance(record, Relation) and record.kind == "sequence":
+            self.sequences += 1
+        elif isinstance(record, Relation):
+            self._open = record
+            self._sums.clear()
+        elif isinstance(record, Chunk):
+            self._chunk(record)
+        elif isinstance(record, End):
+            self._close(record)
+
+    def _chunk(self, chunk: Chunk) -> None:
+        self._sums["rows"] += chunk.rows
+        self._sums["bytes"] += chunk.bytes
+        identifier = bytes.fromhex(chunk.id)
+        if identifier not in self.chunk_ids:
+            self.chunk_ids.add(identifier)
+            self.stored += chunk.stored
+
+    def _close(self, end: End) -> None:
+        relation = self._open
+        if relation is None or relation.id != end.relation:
+            raise BackupIncompleteError(f"a part ends relation {end.relation}, which it didn't start")
+        if (self._sums["rows"], self._sums["bytes"]) != (end.rows, end.bytes):
+            raise BackupIncompleteError(f"the chunks of {relation.label} don't add up to its rows")
+        if (end.relation, relation.piece) in self.sections:
+            raise BackupIncompleteError(f"{relation.label} was captured twice")
+        self.sections[end.relation, relation.piece] = end
+        self.relations.add(end.relation)
+        self.rows += end.rows
+        self.plain += end.bytes
+        self._open = None
+
+
+def tally_parts(store: ObjectStore, parts: Iterable[PartFile]) -> Tally:
+    """Read the parts back from the vault and count what they hold.
+
+    Raises
+    ------
+    BackupIncompleteError, ObjectMissingError, ObjectCorruptError
+    """
+    tally = Tally()
+    for part in parts:
+        for record in read_part(store, part):
+            tally.take(record)
+    return tally
+
+
+def check_complete(tally: Tally, items: Sequence[WorkItem], ends: Sequence[End]) -> None:
+    """Every item that was planned must be there, exactly once, with the rows that the server counted.
+
+    Raises
+    ------
+    BackupIncompleteError
+    """
+    planned = {(item.relation.id, item.relation.piece): item for item in items}
+    missing = [item.relation.label for key, item in planned.items() if key not in tally.sections]
+    if missing or len(tally.sections) != len(planned):
+        raise BackupIncompleteError(f"the parts don't hold {', '.join(missing) or 'exactly the plan'}")
+    counted = sorted((end.relation, end.rows, end.bytes, end.digest) for end in ends)
+    stored = sorted((end.relation, end.rows, end.bytes, end.digest) for end in tally.sections.values())
+    if counted != stored:
+        raise BackupIncompleteError("the parts' rows aren't those that the server counted")
+
+
+def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:
+    """Check that every file of the manifest is in the vault as recorded; then write the manifest.
+
+    Returns
+    -------
+    str
+        The root hash.
+
+    Raises
+    ------
+    BackupIncompleteError
+        If a file is missing or another one.
+    ObjectExistsError
+        If another attempt has committed this backup meanwhile.
+    """
+    files: list[StoredFile] = [*manifest.files, *manifest.parts, *manifest.refs]
+    for file in files:
+        seen = store.head(file.key)
+        if seen is None or seen.size != file.size or seen.sha256 not in (None, file.sha256):
+            raise BackupIncompleteError(f"{file.key} isn't in the vault as it was written")
+    body = encode(manifest)
+    digest = root_hash(body)
+    store.put_new(key, body, size=len(body), sha256=digest)
+    return digest

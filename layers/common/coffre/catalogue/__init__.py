@@ -1,0 +1,1 @@
+"""The catalogue: an index of the vault, leases, runs and the audit trail."""

@@ -1,0 +1,104 @@
+"""What the catalogue knows: backups, runs, leases, and who did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+from coffre.events import Verdict
+from coffre.ids import BackupType
+from coffre.results import Finding
+
+Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
+RunKind = Literal["backup", "verify", "restore", "rotate"]
+
+
+@dataclass(frozen=True)
+class BackupEntry:
+    """One backup, as the index knows it.  Times are text as `coffre.ids.stamp` writes it.
+
+    Attributes
+    ----------
+    done, total:
+        How far a backup in progress is, in bytes on the source's disk; ``rows`` counts along.
+    verified, verdict, reasons, evidence:
+        Of the newest verification of the backup with this root hash.
+    deleted:
+        When rotation deleted it.
+    """
+
+    database: str
+    backup_id: str
+    type: BackupType
+    status: Status
+    reason: str = ""
+    started: str | None = None
+    completed: str | None = None
+    deleted: str | None = None
+    done: int = 0
+    total: int = 0
+    rows: int = 0
+    bytes: int = 0
+    stored_bytes: int = 0
+    new_bytes: int = 0
+    chunks: int = 0
+    new_chunks: int = 0
+    relations: int = 0
+    root_hash: str | None = None
+    verdict: Verdict | None = None
+    verified: str | None = None
+    evidence: str | None = None
+    reasons: tuple[Finding, ...] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: rotation doesn't purge what a run that goes on may have used."""
+
+    database: str
+    run_id: str
+    kind: RunKind
+    started: str
+    deadline: str
+    ended: str | None = None
+    expires_at: int = 0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who works on a database, and until when at the latest."""
+
+    database: str
+    holder: str
+    deadline: str
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """Something that was done, and why."""
+
+    database: str
+    time: str
+    action: str
+    subject: str
+    details: dict[str, str] = field(default_factory=dict)
+
+
+T = TypeVar("T", BackupEntry, RunRecord, Lease, AuditEntry)
+
+
+def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:
+    """An item as a typed record; attributes that the record doesn't have are left out."""
+    known = {entry.name for entry in fields(cls)}
+    values = {name: _plain(value) for name, value in item.items() if name in known}
+    if "reasons" in values:
+        values["reasons"] = tuple(Finding.model_validate(reason) for reason in values["reasons"])
+    return cls(**{**values, "database": database})
+
+
+def _plain(value: Any) -> Any:
+    """DynamoDB's numbers are decimals; all of ours are whole."""
+    return int(value) if isinstance(value, Decimal) else value

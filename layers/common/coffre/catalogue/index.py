@@ -1,0 +1,249 @@
+"""The catalogue: an index over the vault, leases, runs and the audit trail, in DynamoDB.
+
+The bucket is the truth; `coffre.catalogue.rebuild` makes the index again from it.  Every write of a status is
+conditional, so that a write which comes late or twice never takes a backup back to an earlier status.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+from coffre.catalogue.entries import AuditEntry, BackupEntry, Lease, RunKind, RunRecord, Status, from_item
+from coffre.catalogue.table import Table
+from coffre.errors import LeaseHeldError
+from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
+from coffre.results import VerifyResult
+from coffre.vault.evidence import evidence_time
+from coffre.vault.manifest import Manifest
+
+RUNS_KEPT = timedelta(days=30)
+"""After a run's deadline; then DynamoDB's time to live takes the record away."""
+
+
+class Catalogue:
+    """The index of one stack.
+
+    Every method may raise CatalogueUnavailableError.
+
+    Parameters
+    ----------
+    client:
+        A boto3 DynamoDB client.
+    table:
+        The table's name.
+    now:
+        Tells the time.
+    """
+
+    def __init__(self, client: object, table: str, now: Callable[[], datetime] = utc_now) -> None:
+        self._table = Table(client, table)
+        self._now = now
+
+    # Backups
+
+    def backup(self, database: str, backup_id: str) -> BackupEntry | None:
+        """One backup, or None."""
+        item = self._table.get(database, f"BACKUP#{backup_id}")
+        return from_item(BackupEntry, database, item) if item else None
+
+    def backups(
+        self, database: str, *, kind: BackupType | None = None, status: Status | None = None
+    ) -> Iterator[BackupEntry]:
+        """The backups of a database, newest first."""
+        for item in self._table.query(database, "BACKUP#", newest_first=True):
+            entry = from_item(BackupEntry, database, item)
+            if kind in (None, entry.type) and status in (None, entry.status):
+                yield entry
+
+    def newest(self, database: str) -> BackupEntry | None:
+        """The newest completed backup."""
+        return next(self.backups(database, status="completed"), None)
+
+    def newest_proven(self, database: str) -> BackupEntry | None:
+        """The newest completed backup whose verdict is ``proven``."""
+        completed = self.backups(database, status="completed")
+        return next((entry for entry in completed if entry.verdict == "proven"), None)
+
+    def begin(
+        self, database: str, backup_id: str, kind: BackupType, started: datetime, reason: str = ""
+    ) -> bool:
+        """A run starts to make this backup.  False if it is completed already."""
+        values = {
+            "backup_id": backup_id,
+            "type": kind,
+            "status": "in_progress",
+            "reason": reason,
+            "started": stamp(started),
+            "rows": 0,
+            "done": 0,
+            "total": 0,
+            "error_code": None,
+            "error_message": None,
+        }
+        return self._update(
+            database, backup_id, values, "attribute_not_exists(#status) OR #status <> :completed"
+        )
+
+    def progress(self, database: str, backup_id: str, *, rows: int, done: int, total: int) -> bool:
+        """How far a backup in progress is.  False if it isn't in progress any more."""
+        values = {"rows": rows, "done": done, "total": total}
+        return self._update(database, backup_id, values, "#status = :in_progress")
+
+    def complete(self, manifest: Manifest, root_hash: str) -> bool:
+        """The backup's manifest exists.  False if this very backup has been deleted since.
+
+        What a verification recorded stays, if it was about the same root hash.
+        """
+        totals = manifest.totals
+        values = {
+            "backup_id": manifest.id,
+            "type": manifest.type,
+            "status": "completed",
+            "reason": manifest.reason,
+            "started": manifest.started,
+            "completed": manifest.completed,
+            "rows": totals.rows,
+            "bytes": totals.bytes,
+            "stored_bytes": totals.stored_bytes,
+            "new_bytes": totals.new_bytes,
+            "chunks": totals.chunks,
+            "new_chunks": totals.new_chunks,
+            "relations": totals.relations,
+            "done": 0,
+            "total": 0,
+            "deleted": None,
+            "error_code": None,
+            "error_message": None,
+            "root_hash": root_hash,
+        }
+        unverified = dict.fromkeys(("verdict", "verified", "evidence", "reasons"))
+        alive = "(attribute_not_exists(#deleted) OR #deleted < :committed)"
+        given = {"committed": manifest.completed, "hash": root_hash}
+        same = f"#root_hash = :hash AND {alive}"
+        database = manifest.database
+        if self._update(database, manifest.id, values, same, given):
+            return True
+        other = f"(attribute_not_exists(#root_hash) OR #root_hash <> :hash) AND {alive}"
+        return self._update(database, manifest.id, {**values, **unverified}, other, given)
+
+    def verdict(self, result: VerifyResult) -> bool:
+        """What a verification found.  False if a newer one, or another backup under this id, is recorded."""
+        time = evidence_time(result.evidence)
+        values = {
+            "verdict": result.verdict,
+            "verified": time,
+            "evidence": result.evidence,
+            "reasons": [reason.model_dump() for reason in result.reasons],
+        }
+        given = {"hash": result.root_hash, "time": time}
+        condition = "#root_hash = :hash AND (attribute_not_exists(#verified) OR #verified <= :time)"
+        return self._update(result.database, result.backup_id, values, condition, given)
+
+    def fail(self, database: str, backup_id: str, code: str, message: str) -> bool:
+        """The run that made this backup failed.  False if the backup exists (or existed) all the same."""
+        match = BACKUP_ID.match(backup_id)
+        values = {
+            "backup_id": backup_id,
+            "type": match[2] if match else "manual",
+            "status": "failed",
+            "error_code": code,
+            "error_message": message,
+        }
+        condition = "attribute_not_exists(#status) OR NOT (#status IN (:completed, :deleted))"
+        return self._update(database, backup_id, values, condition)
+
+    def delete(self, database: str, backup_id: str) -> bool:
+        """The backup's manifest was deleted.  False if the catalogue doesn't know the backup."""
+        values = {"status": "deleted", "deleted": stamp(self._now())}
+        return self._update(database, backup_id, values, "attribute_exists(#status)")
+
+    def _update(
+        self,
+        database: str,
+        backup_id: str,
+        values: Mapping[str, object],
+        condition: str,
+        given: Mapping[str, str] | None = None,
+    ) -> bool:
+        statuses = {name: name for name in ("in_progress", "completed", "deleted") if f":{name}" in condition}
+        return self._table.update(
+            database, f"BACKUP#{backup_id}", values, condition=condition, given={**statuses, **(given or {})}
+        )
+
+    # Leases
+
+    def acquire(self, database: str, holder: str, deadline: datetime) -> Lease:
+        """Take the database's lease; a holder that has it already gets it again.
+
+        Raises
+        ------
+        LeaseHeldError
+            Naming who holds it, and until when.
+        """
+        lease = Lease(database, holder, stamp(deadline))
+        taken = self._table.update(
+            database,
+            "LEASE",
+            {"holder": holder, "deadline": lease.deadline},
+            condition="attribute_not_exists(#holder) OR #holder = :holder OR #deadline <= :now",
+            given={"holder": holder, "now": stamp(self._now())},
+        )
+        if not taken:
+            item = self._table.get(database, "LEASE") or {}
+            raise LeaseHeldError(
+                f"run {item.get('holder', 'unknown')} works on {database} until {item.get('deadline', 'now')}"
+            )
+        return lease
+
+    def release(self, database: str, holder: str) -> bool:
+        """Let the lease expire.  False if somebody else has it by now."""
+        values = {"deadline": stamp(datetime.fromtimestamp(0, UTC))}
+        return self._table.update(
+            database, "LEASE", values, condition="#holder = :holder", given={"holder": holder}
+        )
+
+    # Runs
+
+    def start_run(self, database: str, kind: RunKind, run_id: str, deadline: datetime) -> RunRecord:
+        """Record a run, before it uses anything in the vault."""
+        record = RunRecord(
+            database,
+            run_id,
+            kind,
+            stamp(self._now()),
+            stamp(deadline),
+            expires_at=int((deadline + RUNS_KEPT).timestamp()),
+        )
+        values = {"run_id": run_id, "kind": kind, "started": record.started, "deadline": record.deadline}
+        self._table.put(database, f"RUN#{run_id}", {**values, "expires_at": record.expires_at})
+        return record
+
+    def end_run(self, database: str, run_id: str) -> bool:
+        """The run ended, well or not.  False if no such run is recorded."""
+        values = {"ended": stamp(self._now())}
+        return self._table.update(database, f"RUN#{run_id}", values, condition="attribute_exists(#run_id)")
+
+    def live_runs(self, database: str) -> Iterator[RunRecord]:
+        """The runs that have neither ended nor reached their deadline."""
+        now = stamp(self._now())
+        for item in self._table.query(database, "RUN#"):
+            record = from_item(RunRecord, database, item)
+            if record.ended is None and record.deadline > now:
+                yield record
+
+    # Audit trail
+
+    def audit(
+        self, database: str, action: str, subject: str, details: Mapping[str, str] | None = None
+    ) -> None:
+        """Record that something is done, to what, and why; before it is done."""
+        time = stamp(self._now())
+        values = {"time": time, "action": action, "subject": subject, "details": dict(details or {})}
+        self._table.put(database, f"AUDIT#{time}#{secrets.token_hex(4)}", values)
+
+    def audits(self, database: str) -> Iterator[AuditEntry]:
+        """The audit trail, newest first."""
+        for item in self._table.query(database, "AUDIT#", newest_first=True):
+            yield from_item(AuditEntry, database, item)

@@ -1,0 +1,1 @@
+"""The engines: what Coffre can read and write databases with."""

@@ -1,0 +1,147 @@
+"""Comparing a restored database with what its backup recorded: content by digest, objects by number."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.copy import copy_out
+from coffre.databases.postgresql.inventory import read_sequences
+from coffre.databases.postgresql.objects import count_objects
+from coffre.databases.postgresql.statements import copy_to, copy_tree_to
+from coffre.results import Finding
+from coffre.vault.contents import Contents
+from coffre.vault.digest import MODULUS
+from coffre.vault.manifest import Manifest
+from coffre.vault.parts import Relation, decode_record, encode_record
+from coffre.vault.rows import DigestSink
+from coffre.workers import Message
+
+TEXT_CHANGED: Mapping[str, int] = {'"char"': 16}
+"""Types whose text differs from the named major version on.
+Source: https://www.postgresql.org/docs/release/16.0/ ("char" output of high-bit characters)"""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one COPY of the restored database must give: a relation, or a whole partition tree."""
+
+    label: str
+    relation: Relation
+    rows: int
+    digest: int
+
+
+class CompareTask:
+    """A comparing worker process: digests of the relations that the parent names."""
+
+    def __init__(self, setup: Message) -> None:
+        self._session = open_session(
+            Target(**setup["target"]), seconds=setup["seconds"], application="coffre/compare"
+        )
+        self._session.run(f"SET client_encoding = '{setup['encoding']}'")
+
+    def run(self, item: Message) -> Message:
+        """Read one relation; the answer holds its rows and digest."""
+        relation = decode_record(item["relation"].encode())
+        if not isinstance(relation, Relation):
+            raise TypeError("an item holds a relation")
+        sink = DigestSink()
+        statement = copy_tree_to(relation) if relation.load == "root" else copy_to(relation)
+        rows = copy_out(self._session, statement, sink)
+        return {"rows": rows, "digest": sink.digest.hex(), "bytes": sink.bytes}
+
+    def finish(self) -> Message:
+        """End the session."""
+        self._session.close()
+        return {}
+
+
+def expectations(contents: Contents) -> Iterator[Expected]:
+    """What is to be compared.  Leaves that were loaded through their root are compared as one tree."""
+    trees: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, relation in contents.relations.items():
+        if relation.load == "root":
+            trees[str(relation.root_schema), str(relation.root_name)].append(number)
+        else:
+            end = contents.ends[number]
+            yield Expected(relation.label, relation, end.rows, int(end.digest, 16))
+    for (schema, name), numbers in trees.items():
+        ends = [contents.ends[number] for number in numbers]
+        total = sum(int(end.digest, 16) for end in ends) % MODULUS
+        rows = sum(end.rows for end in ends)
+        yield Expected(f"{schema}.{name}", contents.relations[numbers[0]], rows, total)
+
+
+def compare_items(expected: Iterable[Expected]) -> Iterator[Message]:
+    """Work items for `CompareTask`, the largest relations first."""
+    for entry in sorted(expected, key=lambda entry: -entry.rows):
+        yield {
+            "relation": encode_record(entry.relation).decode(),
+            "label": entry.label,
+            "rows": entry.rows,
+            "digest": f"{entry.digest:032x}",
+        }
+
+
+def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding | None:
+    """Compare one answer with its item; None if they are equal.
+
+    Parameters
+    ----------
+    source, here:
+        The major versions of the source and of the restored database's server.
+
+    Returns
+    -------
+    Finding or None
+        ``refuse`` for content that differs; ``warn`` where the text of a type changed between the versions,
+        so that the digests can't be compared.
+    """
+    if (item["rows"], item["digest"]) == (answer["rows"], answer["digest"]):
+        return None
+    label = item["label"]
+    relation = decode_record(item["relation"].encode())
+    changed = [
+        column.type
+        for column in (relation.columns if isinstance(relation, Relation) else ())
+        if column.type in TEXT_CHANGED and source < TEXT_CHANGED[column.type] <= here
+    ]
+    if changed and item["rows"] == answer["rows"]:
+        message = (
+            f"{label}: the text of type {', '.join(changed)} differs between versions {source} and {here}"
+        )
+        return Finding(level="warn", code="text-changed", object=label, message=message)
+    message = f"{label}: {answer['rows']} rows with digest {answer['digest']}, expected {item['rows']} with {item['digest']}"
+    return Finding(level="refuse", code="content-differs", object=label, message=message)
+
+
+def compare_sequences(session: Session, contents: Contents) -> list[Finding]:
+    """The sequences whose value isn't the recorded one."""
+    named = [(sequence.schema, sequence.name) for sequence in contents.sequences]
+    found = read_sequences(session, named)
+    return [
+        _difference(
+            "sequence-differs", sequence.label, str(value), f"{sequence.last_value}, {sequence.is_called}"
+        )
+        for sequence, value in zip(contents.sequences, found, strict=True)
+        if (str(value[0]), value[1]) != (sequence.last_value, sequence.is_called)
+    ]
+
+
+def compare_objects(session: Session, manifest: Manifest) -> list[Finding]:
+    """The kinds of objects of which there are fewer than at the source."""
+    here = count_objects(session)
+    return [
+        _difference("objects-missing", kind, str(here.get(kind, 0)), str(number))
+        for kind, number in manifest.objects.items()
+        if here.get(kind, 0) < number
+    ]
+
+
+def _difference(code: str, what: str, found: str, expected: str) -> Finding:
+    level: Literal["refuse"] = "refuse"
+    return Finding(level=level, code=code, object=what, message=f"{what}: {found}, expected {expected}")

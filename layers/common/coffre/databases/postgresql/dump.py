@@ -1,0 +1,74 @@
+"""The files that PostgreSQL's own tools make of a database: its schema, and its large objects.
+
+Rows aren't among them: the COPY pump reads those.  ``pg_dump --section=pre-data --section=post-data`` holds the
+schema and the refreshes of materialized views and no data, and so the run fails if an archive holds any.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coffre.databases.postgresql.archive import ArchiveEntry, archive_entries, data_entries
+from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.tools import Tools
+from coffre.errors import BackupIncompleteError
+
+_COMMON = ("--format=custom", "--lock-wait-timeout=5000", "--no-password")
+
+
+def dump_schema(
+    tools: Tools, major: int, target: Target, snapshot: str, out: Path, *, deadline: float
+) -> None:
+    """Write the schema, as it is under ``snapshot``, to ``out``.
+
+    Raises
+    ------
+    BackupIncompleteError
+        If the archive holds data, which belongs elsewhere.
+    ToolFailedError, DeadlineExceededError
+    """
+    without_objects = "--no-large-objects" if major >= 18 else "--no-blobs"
+    sections = ("--section=pre-data", "--section=post-data")
+    # Compressed schemas would differ in bytes between versions of zlib; as they are they stay comparable.
+    arguments = [*_COMMON, *sections, without_objects, f"--snapshot={snapshot}", "--compress=0"]
+    tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
+    held = data_entries(list_entries(tools, major, out, deadline=deadline))
+    if held:
+        kinds = ", ".join(sorted({entry.description for entry in held}))
+        raise BackupIncompleteError(f"the schema archive of {target.label} holds data: {kinds}")
+
+
+def dump_large_objects(
+    tools: Tools, major: int, target: Target, snapshot: str, out: Path, *, deadline: float
+) -> None:
+    """Write all large objects, with owners, grants and comments, to ``out``.
+
+    Raises
+    ------
+    ToolFailedError, DeadlineExceededError
+    """
+    # pg_toast is a schema that never holds anything of a user's, so nothing but large objects is selected.
+    objects = "--large-objects" if major >= 18 else "--blobs"
+    arguments = [
+        *_COMMON,
+        "--data-only",
+        objects,
+        "--schema=pg_toast",
+        f"--snapshot={snapshot}",
+        "--compress=1",
+    ]
+    tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
+
+
+def list_entries(
+    tools: Tools, major: int, archive: Path, *options: str, deadline: float
+) -> list[ArchiveEntry]:
+    """The entries of an archive, in its own order.
+
+    Parameters
+    ----------
+    options:
+        Of ``pg_restore``, for example ``--section=pre-data``.
+    """
+    listing = tools.run("pg_restore", major, ["--list", *options, str(archive)], deadline=deadline)
+    return archive_entries(listing.decode("utf-8", "replace"))

@@ -1,0 +1,90 @@
+"""Translation of the driver's and the server's errors into Coffre's.
+
+Decisions follow the SQLSTATE, never a message's text.
+Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from pg8000.exceptions import DatabaseError, InterfaceError
+
+from coffre.errors import (
+    AuthenticationError,
+    CatalogChangedError,
+    CoffreError,
+    ConnectionLostError,
+    DatabaseMissingError,
+    DeadlineExceededError,
+    LockNotGrantedError,
+    PrivilegesMissingError,
+    QueryFailedError,
+    SourceUnreachableError,
+    TlsError,
+    ValueTooLargeError,
+)
+
+_BY_STATE: dict[str, type[CoffreError]] = {
+    "28P01": AuthenticationError,
+    "28000": AuthenticationError,
+    "3D000": DatabaseMissingError,
+    "42501": PrivilegesMissingError,
+    "42P01": CatalogChangedError,
+    "42703": CatalogChangedError,
+    "55P03": LockNotGrantedError,
+    "54000": ValueTooLargeError,
+    "57014": DeadlineExceededError,
+    "57P01": ConnectionLostError,
+    "57P02": ConnectionLostError,
+    "57P03": SourceUnreachableError,
+    "57P05": ConnectionLostError,
+    "25P02": ConnectionLostError,
+    "25P03": ConnectionLostError,
+    "25P04": DeadlineExceededError,
+    "53300": SourceUnreachableError,
+}
+
+
+def server_error(fields: dict[str, str], where: str) -> CoffreError:
+    """The error for an ErrorResponse.
+
+    Parameters
+    ----------
+    fields:
+        The response's fields by their one-letter names: ``C`` the SQLSTATE, ``M`` the message, ``D`` detail.
+    where:
+        What was being worked on, for the message.
+    """
+    state, text = fields.get("C", ""), fields.get("M", "unknown error")
+    message = f"{where}: the server says: {text} (SQLSTATE {state})"
+    cls = _BY_STATE.get(state)
+    if cls is not None:
+        return cls(message)
+    if state.startswith("08"):
+        return ConnectionLostError(message)
+    return QueryFailedError(message, sqlstate=state)
+
+
+def statement_failed(error: Exception, where: str) -> CoffreError:
+    """The error for a statement that failed in the driver."""
+    if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
+        return server_error(error.args[0], where)
+    return ConnectionLostError(f"the session with {where} broke: {type(error).__name__}")
+
+
+def connecting_failed(error: Exception, where: str) -> CoffreError:
+    """The error for a connection that could not be made."""
+    if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
+        return server_error(error.args[0], where)
+    cause = error.__cause__ if isinstance(error, InterfaceError) and error.__cause__ else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TlsError(f"the certificate of {where} doesn't verify: {cause.verify_message}")
+    if isinstance(cause, ssl.SSLError):
+        return TlsError(f"no TLS session with {where}: {cause.reason}")
+    if isinstance(cause, InterfaceError) and "refuses SSL" in str(cause):
+        # The driver has one class for all of its errors; nothing but the text tells this one apart.
+        return TlsError(
+            f"the server of {where} refuses TLS", "Enable ssl there, or set sslmode=disable knowingly."
+        )
+    return SourceUnreachableError(f"{where} can't be reached: {cause}")

@@ -1,0 +1,231 @@
+"""What there is to back up, seen under the snapshot.
+
+Sources: pg_dump's own rules (``getTables``, ``dumpTableData`` and ``forcePartitionRootLoad`` in pg_dump.c) and
+https://www.postgresql.org/docs/current/catalogs.html
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coffre.databases.postgresql.connection import Session, qualified
+from coffre.vault.manifest import Engine, Extension, LeftOut, Locale, Snapshot
+from coffre.vault.parts import Column, Relation
+
+SEQUENCE_BATCH = 200
+
+_USER_SCHEMA = "left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'"
+_NOT_MEMBER = """NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                 AND d.objid = c.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')"""
+
+_RELATIONS = f"""
+SELECT c.oid::bigint, c.relkind::text, n.nspname, c.relname, pg_get_userbyid(c.relowner), c.relispartition,
+       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint, c.relpages,
+       coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, 0)::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'S', 'f') AND c.relpersistence <> 't' AND {_USER_SCHEMA} AND {_NOT_MEMBER}
+ORDER BY n.nspname, c.relname
+"""
+
+_COLUMNS = """
+SELECT a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND c.relkind IN ('r', 'p')
+  AND c.relpersistence <> 't' AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
+ORDER BY a.attrelid, a.attnum
+"""
+
+_ROOTS = """
+SELECT c.oid::bigint, n.nspname, c.relname,
+       EXISTS (SELECT FROM pg_partition_tree(c.oid) t
+               JOIN pg_partitioned_table p ON p.partrelid = t.relid AND p.partstrat = 'h'
+               JOIN pg_opclass o ON o.oid = ANY (p.partclass)
+               JOIN pg_am m ON m.oid = o.opcmethod AND m.amname = 'hash'
+               WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'p' AND NOT c.relispartition AND left(n.nspname, 3) <> 'pg_'
+"""
+
+_CONFIGURATION = """
+SELECT c.oid::bigint, c.relkind::text, n.nspname, c.relname, pg_get_userbyid(c.relowner), x.condition,
+       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint
+FROM pg_extension e
+CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(relation, condition)
+JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'S')
+ORDER BY n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A relation with rows, as the planner needs it.
+
+    ``size`` is bytes on disk with TOAST, ``pages`` the heap's pages as of the last VACUUM or ANALYZE.
+    """
+
+    relation: Relation
+    size: int
+    pages: int
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that a backup of this database holds, and what it leaves out."""
+
+    relations: tuple[Found, ...]
+    sequences: tuple[Relation, ...]
+    left_out: tuple[LeftOut, ...]
+    large_objects: int
+
+
+@dataclass(frozen=True)
+class _Root:
+    schema: str
+    name: str
+    columns: tuple[Column, ...]
+    through_root: bool
+
+
+def take_inventory(session: Session) -> Inventory:
+    """List relations, sequences with their values, and what has to be left out.
+
+    Parameters
+    ----------
+    session:
+        Under the snapshot.  Sequences aren't transactional: their values are read now, after the snapshot, so
+        they are never behind the rows.
+    """
+    columns = _columns(session)
+    roots = {row[0]: _Root(row[1], row[2], columns[row[0]], row[3]) for row in session.run(_ROOTS)}
+    rows = session.run(_RELATIONS)
+    configuration = session.run(_CONFIGURATION)
+    found: list[Found] = []
+    for row in rows:
+        if row[1] == "r":
+            found.append(Found(_table(len(found), row, columns, roots), row[6], max(row[7], 0)))
+    for row in configuration:
+        if row[1] == "r":
+            relation = Relation(
+                len(found),
+                "extension_config",
+                row[2],
+                row[3],
+                row[4],
+                columns[row[0]],
+                condition=row[5] or None,
+            )
+            found.append(Found(relation, row[6], 0))
+    named = [(row[2], row[3], row[4]) for row in [*rows, *configuration] if row[1] == "S"]
+    foreign = tuple(
+        LeftOut(kind="foreign table", name=f"{row[2]}.{row[3]}", reason="its rows lie in another system")
+        for row in rows
+        if row[1] == "f"
+    )
+    sequences = _sequences(session, named, first_id=len(found))
+    objects = int(session.value("SELECT count(*) FROM pg_largeobject_metadata"))
+    return Inventory(tuple(found), sequences, foreign, objects)
+
+
+def _columns(session: Session) -> Mapping[int, tuple[Column, ...]]:
+    found: dict[int, list[Column]] = defaultdict(list)
+    for relation, name, kind in session.run(_COLUMNS):
+        found[relation].append(Column(name, kind))
+    return defaultdict(tuple, {relation: tuple(columns) for relation, columns in found.items()})
+
+
+def _table(
+    number: int, row: Sequence[object], columns: Mapping[int, tuple[Column, ...]], roots: Mapping[int, _Root]
+) -> Relation:
+    oid, _, schema, name, owner, _, _, _, root_oid = row
+    root = roots.get(int(str(root_oid)))
+    if root is None:
+        return Relation(number, "table", str(schema), str(name), str(owner), columns[int(str(oid))])
+    return Relation(
+        number,
+        "leaf",
+        str(schema),
+        str(name),
+        str(owner),
+        root.columns,
+        load="root" if root.through_root else "self",
+        root_schema=root.schema,
+        root_name=root.name,
+    )
+
+
+def _sequences(
+    session: Session, named: Sequence[tuple[str, str, str]], *, first_id: int
+) -> tuple[Relation, ...]:
+    values = read_sequences(session, [(schema, name) for schema, name, _ in named])
+    return tuple(
+        Relation(first_id + n, "sequence", schema, name, owner, last_value=str(last), is_called=called)
+        for n, ((schema, name, owner), (last, called)) in enumerate(zip(named, values, strict=True))
+    )
+
+
+def read_sequences(session: Session, named: Sequence[tuple[str, str]]) -> list[tuple[int, bool]]:
+    """(last_value, is_called) of each sequence, in the order given."""
+    values: list[tuple[int, bool]] = []
+    for start in range(0, len(named), SEQUENCE_BATCH):
+        selects = (
+            f"SELECT {number} AS n, last_value, is_called FROM {qualified(schema, name)}"
+            for number, (schema, name) in enumerate(named[start : start + SEQUENCE_BATCH])
+        )
+        rows = session.run(f"{' UNION ALL '.join(selects)} ORDER BY n")
+        values += [(row[1], row[2]) for row in rows]
+    return values
+
+
+def describe_engine(session: Session, tools_version: str) -> Engine:
+    """The server and the database's identity.  A role that may not ask for the system's id leaves it empty."""
+    may_ask = session.value("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')")
+    system = session.value("SELECT system_identifier FROM pg_control_system()") if may_ask else None
+    name, oid = session.run(
+        "SELECT datname, oid::bigint FROM pg_database WHERE datname = current_database()"
+    )[0]
+    return Engine(
+        name="postgresql",
+        server_version=str(session.value("SHOW server_version")),
+        server_version_num=session.version,
+        tools_version=tools_version,
+        system_identifier=f"{system:x}" if system is not None else "",
+        database=name,
+        database_oid=oid,
+    )
+
+
+def describe_snapshot(session: Session) -> Snapshot:
+    """The instant: time, position in the write-ahead log, and the transactions that it sees."""
+    taken, lsn, transactions = session.run(
+        """SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+           pg_current_snapshot()::text"""
+    )[0]
+    return Snapshot(taken=taken, lsn=lsn, transactions=transactions)
+
+
+def describe_locale(session: Session) -> Locale:
+    """Encoding and collation of the database."""
+    by_version = {
+        14: ("'c'", "NULL"),
+        15: ("datlocprovider::text", "daticulocale"),
+        16: ("datlocprovider::text", "daticulocale"),
+    }
+    provider, locale = by_version.get(session.major, ("datlocprovider::text", "datlocale"))
+    row = session.run(
+        f"""SELECT pg_encoding_to_char(encoding), {provider}, datcollate, datctype, {locale}::text
+            FROM pg_database WHERE datname = current_database()"""
+    )[0]
+    return Locale(encoding=row[0], provider=row[1], collate=row[2], ctype=row[3], locale=row[4])
+
+
+def list_extensions(session: Session) -> list[Extension]:
+    """The installed extensions."""
+    rows = session.run(
+        """SELECT e.extname, e.extversion, n.nspname FROM pg_extension e
+           JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname"""
+    )
+    return [Extension.model_validate({"name": row[0], "version": row[1], "schema": row[2]}) for row in rows]

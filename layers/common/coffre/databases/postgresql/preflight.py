@@ -1,0 +1,171 @@
+"""What would make a backup incomplete or wrong, found before anything is written.
+
+Each check returns findings; `raise_refusal` turns the first that refuses into its error.
+"""
+
+from __future__ import annotations
+
+from coffre.databases.postgresql.connection import Session
+from coffre.errors import (
+    CoffreError,
+    PrivilegesMissingError,
+    RowSecurityError,
+    ServerTooNewError,
+    ServerTooOldError,
+    StandbyRefusedError,
+    UnsupportedExtensionError,
+)
+from coffre.results import Finding
+
+OLDEST, NEWEST = 14, 18
+REFUSED_EXTENSIONS = {"timescaledb": "its chunks and catalogs", "citus": "rows on other nodes"}
+NAMED = 50
+"""How many objects a message names at most."""
+
+_ERRORS: dict[str, type[CoffreError]] = {
+    cls.code: cls
+    for cls in (
+        PrivilegesMissingError,
+        RowSecurityError,
+        ServerTooNewError,
+        ServerTooOldError,
+        StandbyRefusedError,
+        UnsupportedExtensionError,
+    )
+}
+
+_USER_RELATIONS = """
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
+"""
+
+_UNREADABLE = f"""
+SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND (
+    (c.relkind IN ('r', 'p') AND NOT has_table_privilege(c.oid, 'SELECT'))
+    OR (c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'SELECT'))
+    OR (c.relkind IN ('r', 'p', 'S') AND NOT has_schema_privilege(n.oid, 'USAGE')))
+ORDER BY 1
+"""
+
+_HIDDEN = f"SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND row_security_active(c.oid) ORDER BY 1"
+
+_UNREADABLE_OBJECTS = """
+SELECT m.oid::text FROM pg_largeobject_metadata m
+WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND NOT pg_has_role(current_user, m.lomowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
+                  AND (a.grantee = 0 OR pg_has_role(current_user, a.grantee, 'USAGE')))
+ORDER BY m.oid LIMIT 1000
+"""
+
+
+def inspect(session: Session) -> list[Finding]:
+    """Everything that speaks for or against a backup of this database by this role."""
+    findings = _version(session)
+    if any(finding.level == "refuse" for finding in findings):
+        return findings
+    findings += _standby(session)
+    findings += _extensions(session)
+    findings += _privileges(session)
+    findings += _row_security(session)
+    findings += _notes(session)
+    return findings
+
+
+def raise_refusal(findings: list[Finding], where: str) -> None:
+    """Raise the error of the first finding that refuses a backup of ``where``.
+
+    Raises
+    ------
+    CoffreError
+        Its class has the finding's code.
+    """
+    for finding in findings:
+        if finding.level == "refuse":
+            raise _ERRORS[finding.code](f"{where}: {finding.message}", finding.advice or None)
+
+
+def _refusal(error: type[CoffreError], what: str, message: str, advice: str = "") -> Finding:
+    return Finding(
+        level="refuse", code=error.code, object=what, message=message, advice=advice or error.advice
+    )
+
+
+def _version(session: Session) -> list[Finding]:
+    if OLDEST <= session.major <= NEWEST:
+        return []
+    error = ServerTooOldError if session.major < OLDEST else ServerTooNewError
+    message = f"the server is PostgreSQL {session.major}; the bundled tools know {OLDEST} to {NEWEST}"
+    return [_refusal(error, "server", message)]
+
+
+def _standby(session: Session) -> list[Finding]:
+    if not session.value("SELECT pg_is_in_recovery()"):
+        return []
+    if session.value("SHOW hot_standby_feedback") != "on":
+        return [
+            _refusal(
+                StandbyRefusedError, "server", "the server is a hot standby without hot_standby_feedback"
+            )
+        ]
+    message = "the server is a hot standby: its primary keeps old rows as long as the backup runs"
+    return [Finding(level="info", code="standby", object="server", message=message)]
+
+
+def _extensions(session: Session) -> list[Finding]:
+    installed = [row[0] for row in session.run("SELECT extname FROM pg_extension")]
+    return [
+        _refusal(
+            UnsupportedExtensionError,
+            name,
+            f"extension {name} keeps {REFUSED_EXTENSIONS[name]} where a dump can't see them",
+        )
+        for name in installed
+        if name in REFUSED_EXTENSIONS
+    ]
+
+
+def _privileges(session: Session) -> list[Finding]:
+    relations = [row[0] for row in session.run(_UNREADABLE)]
+    objects = [f"large object {row[0]}" for row in session.run(_UNREADABLE_OBJECTS)]
+    unreadable = relations + objects
+    if not unreadable:
+        return []
+    return [
+        _refusal(
+            PrivilegesMissingError,
+            ", ".join(unreadable),
+            f"the role {session.target.user} can't read {_names(unreadable)}",
+        )
+    ]
+
+
+def _row_security(session: Session) -> list[Finding]:
+    hidden = [row[0] for row in session.run(_HIDDEN)]
+    if not hidden:
+        return []
+    message = f"row-level security hides rows of {_names(hidden)} from the role {session.target.user}"
+    return [_refusal(RowSecurityError, ", ".join(hidden), message)]
+
+
+def _notes(session: Session) -> list[Finding]:
+    foreign = [
+        row[0]
+        for row in session.run(
+            f"SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = 'f'"
+        )
+    ]
+    return [
+        Finding(
+            level="info",
+            code="left-out",
+            object=name,
+            message=f"{name} is a foreign table: its rows stay out",
+        )
+        for name in foreign
+    ]
+
+
+def _names(names: list[str]) -> str:
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest

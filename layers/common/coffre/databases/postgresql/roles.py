@@ -1,0 +1,119 @@
+"""Roles and what belongs to the database itself: read under the snapshot, written as records and as SQL.
+
+``pg_dumpall --globals-only`` would do it outside the snapshot and for names without newlines only.  Passwords
+are never read: pg_roles shows none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from coffre.databases.postgresql.connection import Session, identifier, literal
+from coffre.vault.parts import DatabaseRecord, Role
+
+# The bootstrap superuser's possessions aren't in pg_shdepend, so they are looked for one by one.
+_ROLES = """
+SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication,
+       r.rolbypassrls, r.rolconnlimit,
+       ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+             WHERE m.member = r.oid ORDER BY 1)::text[],
+       ARRAY(SELECT unnest(s.setconfig) FROM pg_db_role_setting s
+             WHERE s.setrole = r.oid AND s.setdatabase = 0)::text[],
+       EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+               AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
+       OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relowner = r.oid AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema')
+       OR EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+                  WHERE p.proowner = r.oid AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema')
+       OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid AND left(n.nspname, 3) <> 'pg_'
+                  AND n.nspname NOT IN ('information_schema', 'public'))
+FROM pg_roles r
+WHERE left(r.rolname, 3) <> 'pg_'
+ORDER BY r.rolname
+"""
+
+_DATABASE = """
+SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), coalesce(datacl, '{}')::text[]
+FROM pg_database WHERE datname = current_database()
+"""
+
+_SETTINGS = """
+SELECT coalesce(r.rolname, ''), unnest(s.setconfig)
+FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
+WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 1, 2
+"""
+
+_ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
+
+
+def read_roles(session: Session) -> list[Role]:
+    """All roles of the cluster but PostgreSQL's own."""
+    roles = []
+    for row in session.run(_ROLES):
+        flags = [name if held else f"NO{name}" for name, held in zip(_ATTRIBUTES, row[1:8], strict=True)]
+        limit = [f"CONNECTION LIMIT {row[8]}"] if row[8] != -1 else []
+        roles.append(Role(row[0], tuple(flags + limit), tuple(row[9] or ()), tuple(row[10] or ()), row[11]))
+    return roles
+
+
+def read_database(session: Session) -> DatabaseRecord:
+    """The database's owner, comment, grants and settings."""
+    owner, comment, grants = session.run(_DATABASE)[0]
+    settings = tuple((row[0], row[1]) for row in session.run(_SETTINGS))
+    return DatabaseRecord(owner, comment, tuple(grants or ()), settings)
+
+
+def create_role(role: Role) -> str:
+    """``CREATE ROLE`` with the role's attributes."""
+    return f"CREATE ROLE {identifier(role.name)} WITH {' '.join(role.attributes)}"
+
+
+def grant_memberships(role: Role) -> Iterable[str]:
+    """The ``GRANT`` statements that make ``role`` a member of others."""
+    for group in role.member_of:
+        yield f"GRANT {identifier(group)} TO {identifier(role.name)}"
+
+
+def set_configuration(subject: str, setting: str) -> str:
+    """``ALTER <subject> SET name = value`` for a setting in the catalog's form ``name=value``.
+
+    Lists such as ``search_path`` hold quoted elements already and are taken as they are.
+    """
+    name, _, value = setting.partition("=")
+    lists = {
+        "search_path",
+        "DateStyle",
+        "temp_tablespaces",
+        "session_preload_libraries",
+        "local_preload_libraries",
+    }
+    text = value if name in lists and value else literal(value)
+    return f"ALTER {subject} SET {identifier(name)} TO {text}"
+
+
+def globals_sql(roles: Iterable[Role], database: DatabaseRecord, name: str) -> str:
+    """A script that makes the roles again and sets what belongs to the database, for people and ``psql``."""
+    roles = list(roles)
+    lines = ["-- Roles have no passwords here; set them afterwards."]
+    lines += [f"{create_role(role)};" for role in roles]
+    lines += [f"{grant};" for role in roles for grant in grant_memberships(role)]
+    lines += [
+        f"{set_configuration(f'ROLE {identifier(role.name)}', setting)};"
+        for role in roles
+        for setting in role.settings
+    ]
+    lines += [f"{statement};" for statement in database_statements(database, name)]
+    return "\n".join(lines) + "\n"
+
+
+def database_statements(database: DatabaseRecord, name: str) -> list[str]:
+    """What makes a restored database ``name`` like its source: comment and settings, each statement alone."""
+    subject = f"DATABASE {identifier(name)}"
+    statements = []
+    if database.comment is not None:
+        statements.append(f"COMMENT ON {subject} IS {literal(database.comment)}")
+    for role, setting in database.settings:
+        where = f"ROLE {identifier(role)} IN {subject}" if role else subject
+        statements.append(set_configuration(where, setting))
+    return statements

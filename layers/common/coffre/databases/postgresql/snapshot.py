@@ -1,0 +1,165 @@
+"""One instant of a whole database, held open while others read it.
+
+The order matters (``docs/decisions/0003-snapshot.md``): list the tables, lock them, and only then take the
+snapshot; list again under it and compare.  A TRUNCATE or a rewriting ALTER TABLE between snapshot and reading
+would otherwise show an empty table without any error.
+Source: https://www.postgresql.org/docs/current/mvcc-caveats.html
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from coffre.databases.postgresql.connection import Session, Target, literal, open_session, qualified
+from coffre.errors import CatalogChangedError, CoffreError, ConnectionLostError, WaitersPresentError
+
+HEARTBEAT_SECONDS = 5.0
+IDLE_LIMIT = "30s"
+"""The server ends a holder that has been silent for this long: a dead function leaves no session behind."""
+
+LOCK_TIMEOUT = "5s"
+LOCK_BATCH = 500
+ATTEMPTS = 3
+
+_LOCKABLE = """
+SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, coalesce(pg_relation_filenode(c.oid), 0)::bigint,
+       c.relfilenode::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+  AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
+ORDER BY c.oid
+"""
+
+_WAITERS = """
+SELECT pid, coalesce(extract(epoch FROM clock_timestamp() - waitstart), 0)::float8
+FROM pg_locks
+WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))
+"""
+
+
+class HeldSnapshot:
+    """A session that keeps an exported snapshot and its locks alive.
+
+    Use as a context manager.  `session` may be used until `watch` is called; from then on it belongs to the
+    watching thread.
+
+    Attributes
+    ----------
+    id:
+        What other sessions import; treat it as opaque.
+    """
+
+    def __init__(self, target: Target, *, seconds: float, application: str) -> None:
+        self.session = open_session(target, seconds=seconds, application=application)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._fault: CoffreError | None = None
+        self.id = ""
+        try:
+            self._hold()
+        except BaseException:
+            self.session.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hold(self) -> None:
+        known = {row[0] for row in self.session.run("SELECT name FROM pg_settings")}
+        self.session.run(f"SET lock_timeout = {literal(LOCK_TIMEOUT)}")
+        if "idle_in_transaction_session_timeout" in known:
+            self.session.run(f"SET idle_in_transaction_session_timeout = {literal(IDLE_LIMIT)}")
+        for attempt in range(1, ATTEMPTS + 1):
+            listed = self.session.run(_LOCKABLE)
+            self.session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                _lock(self.session, listed)
+                self.id = str(self.session.value("SELECT pg_export_snapshot()"))
+                _compare(listed, self.session.run(_LOCKABLE))
+            except CatalogChangedError:
+                self.session.run("ROLLBACK")
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                return
+
+    def watch(self, *, waiters: float | None) -> None:
+        """Start the heartbeat, which also looks who waits behind our locks.
+
+        Parameters
+        ----------
+        waiters:
+            Seconds that somebody may wait before the snapshot is let go; None holds on.
+        """
+        self._thread = threading.Thread(target=self._beat, args=(waiters,), daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the snapshot, if something did.
+
+        Raises
+        ------
+        WaitersPresentError, ConnectionLostError
+        """
+        if self._fault is not None:
+            raise self._fault
+
+    def close(self) -> None:
+        """Let go of snapshot and locks."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.session.close()
+
+    def _beat(self, waiters: float | None) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            try:
+                waiting = self.session.run(_WAITERS)
+            except CoffreError as error:
+                self._fault = ConnectionLostError(f"the snapshot was lost: {error.message}")
+                return
+            longest = max((row[1] for row in waiting), default=0.0)
+            if waiters is not None and longest > waiters:
+                pids = ", ".join(str(row[0]) for row in waiting)
+                self._fault = WaitersPresentError(
+                    f"sessions {pids} waited {longest:.0f} s for locks behind the backup of {self.session.target.label}"
+                )
+                self.session.close()
+                return
+
+
+def import_snapshot(session: Session, snapshot: str) -> None:
+    """Let ``session`` see what the holder of ``snapshot`` sees.
+
+    Raises
+    ------
+    CoffreError
+        If the holder is gone; the rows must then come from a new snapshot, never from two.
+    """
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    session.run(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+
+
+def _lock(session: Session, listed: Sequence[Sequence[object]]) -> None:
+    for start in range(0, len(listed), LOCK_BATCH):
+        some = listed[start : start + LOCK_BATCH]
+        names = ", ".join(f"ONLY {qualified(str(row[1]), str(row[2]))}" for row in some)
+        session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+
+
+def _compare(before: Sequence[Sequence[object]], under: Sequence[Sequence[object]]) -> None:
+    """What was listed and locked must be what the snapshot shows, stored where the snapshot says."""
+    first, second = {tuple(row) for row in before}, {tuple(row) for row in under}
+    moved = {row for row in second if row[3] == "r" and row[4] != row[5] and row[5] != 0}
+    changed = (first ^ second) | moved
+    if changed:
+        names = ", ".join(sorted({f"{row[1]}.{row[2]}" for row in changed}))
+        raise CatalogChangedError(f"tables changed while they were being locked: {names}")

@@ -1,0 +1,52 @@
+"""The COPY statements for relations.  All of them name schema and columns, quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from coffre.databases.postgresql.connection import identifier, qualified
+from coffre.vault.parts import Column, Relation
+
+Pages = tuple[int, int | None]
+"""A half-open range of heap pages; an open end reads to the end, however much the table grew meanwhile."""
+
+
+def copy_to(relation: Relation, pages: Pages | None = None) -> str:
+    """Read a relation's own rows, columns in the recorded order; only some pages if asked for."""
+    name = qualified(relation.schema, relation.name)
+    if relation.condition is None and pages is None:
+        return f"COPY {name}{_in_parentheses(relation.columns)} TO STDOUT"
+    where = _page_condition(pages) if pages is not None else relation.condition
+    return f"COPY (SELECT {_list(relation.columns)} FROM ONLY {name} {where}) TO STDOUT"
+
+
+def copy_tree_to(relation: Relation) -> str:
+    """Read the whole partition tree that a leaf belongs to."""
+    return f"COPY (SELECT {_list(relation.columns)} FROM {_root(relation)}) TO STDOUT"
+
+
+def copy_from(relation: Relation) -> str:
+    """Load a relation's rows, through the root of its partition tree where the leaf asks for that."""
+    name = _root(relation) if relation.load == "root" else qualified(relation.schema, relation.name)
+    return f"COPY {name}{_in_parentheses(relation.columns)} FROM STDIN"
+
+
+def _root(relation: Relation) -> str:
+    if relation.root_schema is None or relation.root_name is None:
+        raise ValueError(f"{relation.label} has no root")
+    return qualified(relation.root_schema, relation.root_name)
+
+
+def _page_condition(pages: Pages) -> str:
+    first, after = pages
+    upper = f" AND ctid < '({after},0)'::tid" if after is not None else ""
+    return f"WHERE ctid >= '({first},0)'::tid{upper}"
+
+
+def _list(columns: Iterable[Column]) -> str:
+    return ", ".join(identifier(column.name) for column in columns)
+
+
+def _in_parentheses(columns: tuple[Column, ...]) -> str:
+    """A COPY's column list; a table without columns has none."""
+    return f" ({_list(columns)})" if columns else ""

@@ -1,0 +1,107 @@
+"""A registered database: what the owner decided about it.
+
+It lies in an SSM parameter (JSON, at most 4 KB); credentials lie in Secrets Manager and are only named here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.urls import parse_secret
+from coffre.errors import InvalidRegistrationError
+from coffre.ids import BackupType
+
+MAX_BYTES = 4096
+"""A standard SSM parameter holds no more (AWS Systems Manager endpoints and quotas)."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Retention(_Model):
+    """How many backups to keep: the last one of each of the newest N hours, days, weeks, ...
+
+    ``keep_last`` keeps the newest N whatever their time; ``cap`` limits the sum of all tiers (it never takes
+    the newest ``keep_last``, nor the last proven one).
+    """
+
+    hourly: Annotated[int, Field(ge=0, le=10_000)] = 24
+    daily: Annotated[int, Field(ge=0, le=10_000)] = 7
+    weekly: Annotated[int, Field(ge=0, le=10_000)] = 5
+    monthly: Annotated[int, Field(ge=0, le=10_000)] = 12
+    yearly: Annotated[int, Field(ge=0, le=1_000)] = 0
+    keep_last: Annotated[int, Field(ge=1, le=10_000)] = 3
+    cap: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+class Registration(_Model):
+    """What is decided about one database.
+
+    Attributes
+    ----------
+    secret:
+        Name or ARN of the secret with the credentials.
+    database:
+        The database's own name, where the secret (of RDS, for example) doesn't say.
+    types:
+        The schedules that back it up.
+    waiters:
+        Seconds that sessions may queue behind the backup's locks before it lets go; None: it holds on.
+    prove:
+        Prove every backup, the first of each UTC day, or none (the verdict then says so).
+    """
+
+    engine: Literal["postgresql"] = "postgresql"
+    secret: Annotated[str, Field(min_length=1)]
+    database: str | None = None
+    types: list[BackupType] = ["hourly", "daily", "weekly", "monthly"]
+    waiters: Annotated[int, Field(ge=1, le=3600)] | None = 30
+    prove: Literal["every", "daily", "never"] = "every"
+    retention: Retention = Retention()
+    rpo_hours: Annotated[float, Field(gt=0)] = 26
+    critical_tables: list[str] = []
+
+    def target(self, secret: str) -> Target:
+        """Where to connect, from the text of the secret.
+
+        Raises
+        ------
+        InvalidUrlError
+        """
+        return parse_secret(secret, database=self.database)
+
+
+def decode(text: str, *, name: str) -> Registration:
+    """Read a registration.
+
+    Raises
+    ------
+    InvalidRegistrationError
+        Naming the database and each field that is wrong.
+    """
+    try:
+        return Registration.model_validate(json.loads(text))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidRegistrationError(f"the registration of {name} is not valid: {faults}") from error
+    except ValueError as error:
+        raise InvalidRegistrationError(f"the registration of {name} is not JSON") from error
+
+
+def encode(registration: Registration, *, name: str) -> str:
+    """A registration as the parameter's text.
+
+    Raises
+    ------
+    InvalidRegistrationError
+        If it is larger than a parameter may be.
+    """
+    text = registration.model_dump_json(exclude_defaults=True)
+    if len(text.encode()) > MAX_BYTES:
+        raise InvalidRegistrationError(f"the registration of {name} takes more than {MAX_BYTES} bytes")
+    return text

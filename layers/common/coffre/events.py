@@ -1,0 +1,143 @@
+"""What functions are asked and what they answer, as typed models."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from coffre.errors import InvalidEventError
+from coffre.ids import BACKUP_ID, DATABASE_NAME, BackupType
+
+
+def _database(value: str) -> str:
+    if not DATABASE_NAME.match(value):
+        raise ValueError("a database's name is 1 to 48 of a-z, 0-9 and -")
+    return value
+
+
+def _backup(value: str) -> str:
+    if value != "latest" and not BACKUP_ID.match(value):
+        raise ValueError("a backup is `latest` or an id such as 20261120T030000Z-daily-1f09ab")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its zone, for example 2026-11-20T03:00:00Z")
+    return value.astimezone(UTC)
+
+
+DatabaseName = Annotated[str, AfterValidator(_database)]
+BackupRef = Annotated[str, AfterValidator(_backup)]
+UtcTime = Annotated[datetime, AfterValidator(_utc)]
+Verdict = Literal["proven", "failed", "inconclusive"]
+
+
+class Event(BaseModel):
+    """Base of all events: unknown fields are refused, so that a typing error is never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+E = TypeVar("E", bound=Event)
+
+
+def parse(model: type[E], event: object) -> E:
+    """Validate ``event`` as ``model``.
+
+    Raises
+    ------
+    InvalidEventError
+        Naming every field that is unknown, missing or malformed.
+    """
+    try:
+        return model.model_validate(event)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())
+        raise InvalidEventError(f"not a valid {model.__name__}: {faults}") from error
+
+
+class BackupRequest(Event):
+    """Back up one database, or (without a name) every database that is registered for this type."""
+
+    type: BackupType
+    scheduled_time: UtcTime
+    database: DatabaseName | None = None
+    reason: str = Field(default="", max_length=200)
+    preflight_only: bool = False
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if self.preflight_only and self.database is None:
+            raise ValueError("preflight_only needs a database")
+        return self
+
+
+class VerifyRequest(Event):
+    """Verify and prove one backup."""
+
+    database: DatabaseName
+    backup_id: BackupRef
+
+    @classmethod
+    def from_event(cls, event: object) -> VerifyRequest:
+        """Read either form: S3's `Object Created` through EventBridge, or the request itself.
+
+        Raises
+        ------
+        InvalidEventError
+            If it is neither, or the object isn't a backup's manifest.
+        """
+        if not isinstance(event, dict) or event.get("source") != "aws.s3":
+            return parse(cls, event)
+        key = _object_key(event)
+        pieces = key.split("/")
+        if len(pieces) != 4 or pieces[1] != "backups" or pieces[3] != "manifest.json":
+            raise InvalidEventError(f"object {key!r} is not a backup's manifest")
+        return parse(cls, {"database": pieces[0], "backup_id": pieces[2]})
+
+
+def _object_key(event: dict[str, Any]) -> str:
+    try:
+        return str(event["detail"]["object"]["key"])
+    except (KeyError, TypeError) as error:
+        raise InvalidEventError("an S3 event without detail.object.key") from error
+
+
+class ProveRequest(Event):
+    """Restore one backup in the box and compare: everything needed stands behind the ticket's URL."""
+
+    ticket_url: str = Field(min_length=10)
+    seconds: float = Field(gt=0, le=900)
+
+
+class RestoreRequest(Event):
+    """Plan a restore, or run the plan that was confirmed."""
+
+    action: Literal["plan", "run"]
+    database: DatabaseName
+    backup: BackupRef = "latest"
+    target_secret: str = Field(min_length=1)
+    roles: Literal["keep", "mine"] = "keep"
+    token: str | None = None
+
+    @model_validator(mode="after")
+    def _confirmed(self) -> Self:
+        if self.action == "run" and not self.token:
+            raise ValueError("a run needs the token of the plan that it confirms")
+        return self
+
+
+class RotateRequest(Event):
+    """Apply the retention policy to one database or to all; a dry run only says what would happen."""
+
+    database: DatabaseName | None = None
+    dry_run: bool = False
+
+
+class HealthRequest(Event):
+    """Report on one database or on all."""
+
+    database: DatabaseName | None = None

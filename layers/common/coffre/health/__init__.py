@@ -1,0 +1,1 @@
+"""Watch the databases and their backups."""

@@ -1,0 +1,59 @@
+"""Names: databases, backups and attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+BackupType = Literal["hourly", "daily", "weekly", "monthly", "manual", "safety"]
+BACKUP_TYPES: tuple[BackupType, ...] = get_args(BackupType)
+
+DATABASE_NAME = re.compile(r"[a-z0-9-]{1,48}\Z")
+BACKUP_ID = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({'|'.join(BACKUP_TYPES)})-([0-9a-f]{{6}})\Z")
+
+
+def backup_id(database: str, kind: BackupType, scheduled: datetime) -> str:
+    """The id of the backup that ``database`` is due at ``scheduled``.
+
+    It depends on nothing else, so an event that is delivered twice names the same backup twice.
+
+    Returns
+    -------
+    str
+        For example ``20261120T030000Z-daily-1f09ab``.
+    """
+    stamp = scheduled.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    exact = f"{database}/{kind}/{scheduled.astimezone(UTC).isoformat()}"
+    return f"{stamp}-{kind}-{hashlib.sha256(exact.encode()).hexdigest()[:6]}"
+
+
+def backup_time(identifier: str) -> datetime:
+    """The scheduled time in a backup id, in UTC.
+
+    Raises
+    ------
+    ValueError
+        If ``identifier`` isn't a backup id.
+    """
+    match = BACKUP_ID.match(identifier)
+    if match is None:
+        raise ValueError(f"not a backup id: {identifier!r}")
+    return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def new_attempt() -> str:
+    """A random name for one attempt at a backup: 12 hex digits."""
+    return secrets.token_hex(6)
+
+
+def utc_now() -> datetime:
+    """The time now, in UTC."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """``moment`` as RFC 3339 in UTC with microseconds, for example ``2026-11-20T03:00:00.000000Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

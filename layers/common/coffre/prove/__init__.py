@@ -1,0 +1,1 @@
+"""Restore a backup where there is nothing to steal, and compare."""

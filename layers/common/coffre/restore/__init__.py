@@ -1,0 +1,1 @@
+"""Bring a backup back into a new database."""

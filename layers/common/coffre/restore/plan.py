@@ -1,0 +1,245 @@
+"""What a restore will do, found out before anything is changed.
+
+A plan is bound to its token: only the plan that was shown can be confirmed, and only while the target, the
+backup and the roles are still as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from coffre.databases.postgresql.archive import ArchiveEntry
+from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
+from coffre.results import Finding, RestorePlan
+from coffre.vault.contents import Contents
+from coffre.vault.manifest import Manifest
+from coffre.vault.parts import Role
+
+MAINTENANCE = "postgres"
+CHECK_SECONDS = 60.0
+
+_SUPERUSER_ONLY = frozenset(
+    {
+        "EVENT TRIGGER",
+        "FOREIGN DATA WRAPPER",
+        "OPERATOR CLASS",
+        "OPERATOR FAMILY",
+        "PROCEDURAL LANGUAGE",
+        "SUBSCRIPTION",
+        "TEXT SEARCH PARSER",
+        "TEXT SEARCH TEMPLATE",
+    }
+)
+"""Kinds of objects that PostgreSQL lets nobody but a superuser create."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a look at the target found.
+
+    Attributes
+    ----------
+    creates:
+        Whether the database has to be created.
+    create_roles:
+        The roles to create.
+    join_roles:
+        Existing or new roles that the target role makes itself a member of, to hand objects over to them.
+    left_out:
+        Dump ids of archive entries that can't be restored by this role and aren't content.
+    """
+
+    major: int
+    superuser: bool
+    creates: bool
+    create_roles: tuple[Role, ...]
+    join_roles: tuple[str, ...]
+    left_out: frozenset[int]
+    findings: tuple[Finding, ...]
+
+
+def inspect_target(
+    target: Target, manifest: Manifest, contents: Contents, entries: Sequence[ArchiveEntry], *, roles: str
+) -> Situation:
+    """Look at the target without changing anything.
+
+    Parameters
+    ----------
+    entries:
+        The schema archive's.
+    roles:
+        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
+
+    Raises
+    ------
+    TargetNotEmptyError, TargetTooOldError, TargetLacksError
+        Before anything is changed; `TargetLacksError` names everything that is lacking.
+    """
+    session, creates = _connect(target)
+    with session:
+        if session.major < manifest.engine.server_version_num // 10_000:
+            source = manifest.engine.server_version
+            raise TargetTooOldError(
+                f"{target.label} is PostgreSQL {session.major}, the backup's source {source}"
+            )
+        if not creates:
+            _check_empty(session, target, manifest)
+        superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        lacking = _lacking_database(session, creates, superuser)
+        lacking += missing_needs(
+            session, manifest.needs, [extension.name for extension in manifest.extensions]
+        )
+        used = [role for role in contents.roles if role.used] if roles == "keep" else []
+        create, join, missing = _roles(session, used, superuser)
+        lacking += missing
+        if not superuser:
+            lacking += [
+                f"superuser: {e.description} {e.name}" for e in entries if e.description in _SUPERUSER_ONLY
+            ]
+        if lacking:
+            raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
+        left_out = {entry.dump_id for entry in entries if not superuser and _extension_comment(entry)}
+        return Situation(
+            session.major,
+            superuser,
+            creates,
+            tuple(create),
+            tuple(join),
+            frozenset(left_out),
+            tuple(_warnings(target, superuser, roles, create, len(left_out))),
+        )
+
+
+def make_plan(
+    manifest: Manifest, root_hash: str, target: Target, situation: Situation, *, roles: str
+) -> RestorePlan:
+    """The plan as it is shown, with its token."""
+    bound = {
+        "root_hash": root_hash,
+        "target": [target.host, target.port, target.database, target.user],
+        "creates": situation.creates,
+        "roles": roles,
+        "create_roles": [role.name for role in situation.create_roles],
+    }
+    token = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
+    return RestorePlan(
+        token=token,
+        database=manifest.database,
+        backup_id=manifest.id,
+        target=target.label,
+        target_database=target.database,
+        creates_database=situation.creates,
+        roles_to_create=[role.name for role in situation.create_roles],
+        tables=manifest.totals.relations,
+        rows=manifest.totals.rows,
+        bytes=manifest.totals.bytes,
+        findings=list(situation.findings),
+    )
+
+
+def _connect(target: Target) -> tuple[Session, bool]:
+    """A session with the target database, or with the maintenance database if the target doesn't exist."""
+    try:
+        return open_session(target, seconds=CHECK_SECONDS, application="coffre/plan"), False
+    except DatabaseMissingError:
+        there = replace(target, database=MAINTENANCE)
+        return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan"), True
+
+
+def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:
+    held = {kind: number for kind, number in count_objects(session).items() if number}
+    schemas = session.value(
+        """SELECT count(*) FROM pg_namespace n WHERE left(nspname, 3) <> 'pg_'
+           AND nspname NOT IN ('information_schema', 'public')
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')"""
+    )
+    if schemas:
+        held["schemas"] = int(schemas)
+    if held:
+        what = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in held.items())
+        raise TargetNotEmptyError(f"{target.label} holds {what}")
+    if session.encoding != manifest.locale.encoding:
+        raise TargetLacksError(
+            f"{target.label} has encoding {session.encoding}, the backup {manifest.locale.encoding}",
+            "Name a database that doesn't exist: it is created with the right encoding.",
+        )
+
+
+def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[str]:
+    if superuser:
+        return []
+    if creates:
+        allowed = session.value("SELECT rolcreatedb FROM pg_roles WHERE rolname = current_user")
+        return [] if allowed else ["the right to create a database (CREATEDB)"]
+    allowed = session.value("SELECT has_database_privilege(current_database(), 'CREATE')")
+    return [] if allowed else ["CREATE on the database"]
+
+
+def _roles(
+    session: Session, used: Sequence[Role], superuser: bool
+) -> tuple[list[Role], list[str], list[str]]:
+    """What has to be done about roles: (create, join, lacking)."""
+    rows = session.run("SELECT rolname, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
+    member = dict((row[0], row[1]) for row in rows)
+    may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    create = [role for role in used if role.name not in member]
+    if superuser:
+        return create, [], []
+    if not may_create:
+        lacking = [f"the role {role.name}" for role in create]
+        return [], [], lacking + [f"membership in {r.name}" for r in used if member.get(r.name) is False]
+    foreign = [role.name for role in used if member.get(role.name) is False]
+    if session.major >= 16:  # from 16 on CREATEROLE reaches only roles that one administers
+        administered = session.run(
+            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
+            "WHERE m.admin_option AND pg_has_role(current_user, m.member, 'USAGE')"
+        )
+        allowed = {row[0] for row in administered}
+        return (
+            create,
+            [role.name for role in create],
+            [f"membership in {n}" for n in foreign if n not in allowed],
+        )
+    return create, [*(role.name for role in create), *foreign], []
+
+
+def _extension_comment(entry: ArchiveEntry) -> bool:
+    return entry.description == "COMMENT" and entry.name.startswith("- EXTENSION ")
+
+
+def _warnings(
+    target: Target, superuser: bool, roles: str, create: Sequence[Role], comments: int
+) -> list[Finding]:
+    findings = []
+    if superuser:
+        message = (
+            f"{target.user} is a superuser: functions in the backup (CHECK constraints, index expressions) run with "
+            "its rights while rows are loaded"
+        )
+        advice = (
+            "Restore as an ordinary role if you don't trust whoever could create functions at the source."
+        )
+        findings.append(_warning("superuser-target", target.user, message, advice))
+    if roles == "mine":
+        message = f"every object will belong to {target.user}; grants are left out"
+        findings.append(_warning("roles-mine", target.user, message, ""))
+    for role in create:
+        lost = (
+            sorted({"SUPERUSER", "REPLICATION", "BYPASSRLS"} & set(role.attributes)) if not superuser else []
+        )
+        rights = f" and without {', '.join(lost)}" if lost else ""
+        message = f"role {role.name} will be created without a password{rights}"
+        findings.append(_warning("role-created", role.name, message, "Set its password afterwards."))
+    if comments:
+        message = f"{comments} comments on extensions stay out: only an extension's owner may set them"
+        findings.append(_warning("comments-left-out", "extensions", message, ""))
+    return findings
+
+
+def _warning(code: str, what: str, message: str, advice: str) -> Finding:
+    return Finding(level="warn", code=code, object=what, message=message, advice=advice)

@@ -1,0 +1,1 @@
+"""Retention: decide, delete, mark and purge."""

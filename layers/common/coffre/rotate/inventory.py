@@ -1,0 +1,175 @@
+"""What lies in a database's vault, visible or hidden, as far as rotation needs to know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Literal
+
+from coffre.ids import BACKUP_ID
+from coffre.vault.layout import Layout, backup_of_manifest
+from coffre.vault.store import ObjectStore, Version
+
+MARGIN = timedelta(hours=1)
+"""Added to the longest run before anything is purged: for clocks that differ and answers that are late."""
+
+NOTE = re.compile(r"(?P<time>[^/]+)-(?P<what>hold|pin)\.json\Z")
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """A key with all its versions and delete markers."""
+
+    key: str
+    versions: tuple[Version, ...]
+
+    @property
+    def latest(self) -> Version | None:
+        """What a plain read meets: a version, or a marker."""
+        return next((version for version in self.versions if version.latest), None)
+
+    @property
+    def bodies(self) -> tuple[Version, ...]:
+        """The versions that hold bytes."""
+        return tuple(version for version in self.versions if not version.marker)
+
+    @property
+    def markers(self) -> tuple[Version, ...]:
+        """The delete markers."""
+        return tuple(version for version in self.versions if version.marker)
+
+    @property
+    def bytes(self) -> int:
+        """Stored bytes of all versions."""
+        return sum(version.size for version in self.bodies)
+
+
+def stored_keys(versions: Iterable[Version]) -> Iterator[StoredKey]:
+    """Group a listing of versions by key."""
+    for key, group in groupby(versions, key=lambda version: version.key):
+        yield StoredKey(key, tuple(group))
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What is old enough.
+
+    Attributes
+    ----------
+    mark_before:
+        Only what was written before this may be hidden: no run that wrote it still goes on.
+    purge_before:
+        Only what was hidden before this may be deleted: no run that used it unhidden still goes on.
+    """
+
+    mark_before: datetime
+    purge_before: datetime
+
+    @classmethod
+    def at(cls, moment: datetime, max_run: timedelta, oldest_run: datetime | None) -> Horizon:
+        """The horizon of a sweep that starts at ``moment``.
+
+        Parameters
+        ----------
+        max_run:
+            Longest that any run may take.
+        oldest_run:
+            When the oldest run started that is recorded as going on.  It only ever makes a sweep more
+            careful, for instance after ``max_run`` was lowered; safety doesn't depend on it.
+        """
+        written = moment - max_run
+        hidden = written - MARGIN
+        if oldest_run is not None:
+            written, hidden = min(written, oldest_run - MARGIN), min(hidden, oldest_run - MARGIN)
+        return cls(written, hidden)
+
+
+Fate = Literal["keep", "mark", "wait", "unmark", "purge"]
+
+
+def fate(stored: StoredKey, horizon: Horizon, *, needed: bool, fading: bool) -> Fate:
+    """What a sweep does with a key.
+
+    Parameters
+    ----------
+    needed:
+        A live backup names it.
+    fading:
+        A backup names it whose manifest was hidden so recently that somebody may still be reading it.
+    """
+    latest = stored.latest
+    if latest is None:
+        return "keep"
+    if not latest.marker:
+        return "keep" if needed or latest.modified >= horizon.mark_before else "mark"
+    if latest.modified >= horizon.purge_before:
+        return "wait"
+    if needed:
+        return "unmark" if stored.bodies else "keep"
+    return "wait" if fading else "purge"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup by the version of its manifest, so that it can be read even when it gets hidden meanwhile."""
+
+    backup_id: str
+    version: str
+    holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The backups of a database.
+
+    Attributes
+    ----------
+    live:
+        Whose manifest is visible, oldest first.
+    fading:
+        Whose manifest was hidden, but not so long ago that nobody can be reading the backup any more.
+    """
+
+    live: tuple[Backup, ...]
+    fading: tuple[Backup, ...]
+
+    def without(self, doomed: set[str]) -> Inventory:
+        """The inventory once the manifests of these backups are hidden."""
+        return Inventory(
+            tuple(backup for backup in self.live if backup.backup_id not in doomed),
+            (*self.fading, *(backup for backup in self.live if backup.backup_id in doomed)),
+        )
+
+
+def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inventory:
+    """List a database's backups and their holds.
+
+    Raises
+    ------
+    StoreUnavailableError
+    """
+    live: dict[str, Backup] = {}
+    fading: list[Backup] = []
+    for stored in stored_keys(store.versions(layout.backups)):
+        latest, backup_id = stored.latest, backup_of_manifest(stored.key)
+        if latest is None:
+            continue
+        if backup_id is None:
+            _add_hold(live, layout, stored.key, latest)
+        elif not latest.marker:
+            live[backup_id] = Backup(backup_id, latest.version)
+        elif latest.modified >= horizon.purge_before:
+            fading += (Backup(backup_id, body.version) for body in stored.bodies)
+    return Inventory(tuple(live.values()), tuple(fading))
+
+
+def _add_hold(live: dict[str, Backup], layout: Layout, key: str, latest: Version) -> None:
+    """Notes follow their manifest in the order of keys."""
+    backup_id, _, name = key.removeprefix(layout.backups).partition("/notes/")
+    note = NOTE.match(name)
+    if note and not latest.marker and backup_id in live and BACKUP_ID.match(backup_id):
+        backup = live[backup_id]
+        live[backup_id] = replace(backup, holds=(*backup.holds, f"{note['what']} of {note['time']}"))

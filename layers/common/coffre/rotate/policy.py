@@ -1,0 +1,167 @@
+"""Which backups to keep, and why: a pure function of the backups, the policy and the time.
+
+Tiers are computed from the backups' times, as restic does; a type is a label and decides nothing.  Tiers
+count periods that have a backup, not days that pass: if no backup arrives any more, none is deleted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from coffre.databases.registration import Retention
+from coffre.events import Verdict
+
+
+@dataclass(frozen=True)
+class BackupFacts:
+    """What the policy knows of a backup.
+
+    Attributes
+    ----------
+    time:
+        The time in its id, with its zone.
+    verdict:
+        Of its newest verification; None: it was never verified.
+    holds:
+        Why it must be kept whatever the policy says, as phrases.
+    """
+
+    backup_id: str
+    time: datetime
+    verdict: Verdict | None = None
+    holds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What happens to a backup, and why, as sentences for people."""
+
+    backup_id: str
+    action: Literal["keep", "delete"]
+    reasons: tuple[str, ...]
+
+
+_TIERS: tuple[tuple[str, Callable[[datetime], str]], ...] = (
+    ("hourly", lambda time: f"{time:%Y-%m-%d %H}h"),
+    ("daily", lambda time: f"{time:%Y-%m-%d}"),
+    ("weekly", lambda time: f"{time:%G-W%V}"),
+    ("monthly", lambda time: f"{time:%Y-%m}"),
+    ("yearly", lambda time: f"{time:%Y}"),
+)
+
+
+@dataclass
+class _Reasons:
+    """Reasons to keep, by backup; those in ``firm`` no cap may override."""
+
+    firm: dict[str, list[str]] = field(default_factory=dict)
+    tiers: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, backup_id: str) -> tuple[str, ...]:
+        return (*self.firm.get(backup_id, ()), *self.tiers.get(backup_id, ()))
+
+
+def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) -> list[Decision]:
+    """Decide on every backup.
+
+    Kept are: the newest ``keep_last`` backups, and as many of the proven ones; the last backup of each of the
+    newest N hours, days, ISO weeks, months and years that have one; what is held; what lies in the future.
+    A backup whose proof failed takes nobody's place; it is deleted once a newer one is proven.
+
+    Parameters
+    ----------
+    backups:
+        In any order; times in UTC decide to which hour or day a backup belongs.
+    now:
+        The time of the decision.
+
+    Returns
+    -------
+    list of Decision
+        One for each backup, newest first, each with at least one reason.
+    """
+    ordered = sorted(backups, key=lambda backup: (backup.time, backup.backup_id), reverse=True)
+    past = [backup for backup in ordered if backup.time <= now]
+    good = [backup for backup in past if backup.verdict != "failed"]
+    reasons = _Reasons()
+    _keep_floor(good, retention.keep_last, reasons.firm)
+    _keep_special(ordered, now, reasons.firm)
+    for tier, period in _TIERS:
+        _keep_tier(good, tier, period, getattr(retention, tier), reasons.tiers)
+    over = _over_cap(good, reasons, retention.cap)
+    return [_decision(backup, reasons, retention, over) for backup in ordered]
+
+
+def _keep_floor(good: list[BackupFacts], count: int, firm: dict[str, list[str]]) -> None:
+    for number, backup in enumerate(good[:count], 1):
+        _add(firm, backup, f"newest: {number} of {count}")
+    proven = [backup for backup in good if backup.verdict == "proven"]
+    for number, backup in enumerate(proven[:count], 1):
+        what = "the last proven backup" if number == 1 else f"{number} of the newest {count} proven backups"
+        _add(firm, backup, f"proven: {what}")
+
+
+def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, list[str]]) -> None:
+    proven = next((b for b in ordered if b.time <= now and b.verdict == "proven"), None)
+    for backup in ordered:
+        for hold in backup.holds:
+            _add(firm, backup, f"held: {hold}")
+        if backup.time > now:
+            _add(
+                firm,
+                backup,
+                f"future: its time {backup.time:%Y-%m-%d %H:%M:%S} is still to come (a clock is wrong)",
+            )
+        elif backup.verdict == "failed" and (proven is None or _newer(backup, proven)):
+            _add(firm, backup, "failed: its proof failed, but no newer backup is proven yet")
+
+
+def _newer(one: BackupFacts, other: BackupFacts) -> bool:
+    return (one.time, one.backup_id) > (other.time, other.backup_id)
+
+
+def _keep_tier(
+    good: list[BackupFacts],
+    tier: str,
+    period: Callable[[datetime], str],
+    count: int,
+    kept: dict[str, list[str]],
+) -> None:
+    seen: list[str] = []
+    for backup in good:
+        name = period(backup.time)
+        if name in seen[-1:]:
+            continue
+        if len(seen) == count:
+            return
+        seen.append(name)
+        _add(kept, backup, f"{tier}: last of {name} ({len(seen)} of {count})")
+
+
+def _over_cap(good: Iterable[BackupFacts], reasons: _Reasons, cap: int | None) -> set[str]:
+    """The oldest of what only tiers keep, as far as more than ``cap`` are kept."""
+    kept = [backup.backup_id for backup in good if reasons.of(backup.backup_id)]
+    surplus = max(0, len(kept) - cap) if cap is not None else 0
+    loose = [backup_id for backup_id in kept if backup_id not in reasons.firm]
+    return set(loose[len(loose) - min(surplus, len(loose)) :])
+
+
+def _decision(backup: BackupFacts, reasons: _Reasons, retention: Retention, over: set[str]) -> Decision:
+    found = reasons.of(backup.backup_id)
+    if backup.backup_id in over:
+        return Decision(backup.backup_id, "delete", (f"cap: {retention.cap} newer backups are kept already",))
+    if found:
+        return Decision(backup.backup_id, "keep", found)
+    if backup.verdict == "failed":
+        return Decision(
+            backup.backup_id, "delete", ("failed: its proof failed, and a newer backup is proven",)
+        )
+    reason = f"superseded: not among the newest {retention.keep_last}, and in none of the periods to keep"
+    return Decision(backup.backup_id, "delete", (reason,))
+
+
+def _add(to: dict[str, list[str]], backup: BackupFacts, reason: str) -> None:
+    to.setdefault(backup.backup_id, []).append(reason)

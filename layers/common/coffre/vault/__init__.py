@@ -1,0 +1,1 @@
+"""The vault: format 1 lives here and nowhere else."""

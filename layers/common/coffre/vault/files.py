@@ -1,0 +1,41 @@
+"""Files of an attempt: stored once, named after their content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from coffre.errors import StoreUnavailableError
+from coffre.vault.manifest import StoredFile
+from coffre.vault.store import ObjectStore
+
+MAX_PUT = 5 * 1000**3
+"""S3 takes at most 5 GB in one PUT; multipart uploads would lose the whole-object checksum."""
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def put_file(store: ObjectStore, path: Path, key: str) -> StoredFile:
+    """Store a file.
+
+    Parameters
+    ----------
+    key:
+        Where, with ``{sha256}`` for the hash of the content.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the store refuses, or the file is larger than one PUT may be.
+    """
+    size, sha256 = path.stat().st_size, file_digest(path)
+    if size > MAX_PUT:
+        raise StoreUnavailableError(f"{path.name} has {size} bytes, more than one PUT may have")
+    stored = StoredFile(key=key.replace("{sha256}", sha256), size=size, sha256=sha256)
+    with path.open("rb") as file:
+        store.put_new(stored.key, file, size=size, sha256=sha256)
+    return stored

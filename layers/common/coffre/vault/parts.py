@@ -1,0 +1,224 @@
+"""Parts: the records of a backup's roles, relations and chunks, as zstd-compressed lines of JSON.
+
+A part is a sequence of sections.  A section starts with a `Relation`, goes on with its `Chunk` records in the
+order of their rows, and ends with an `End` that holds the counts and the digest.  A relation that was read in
+pieces has one section for each piece; rows and bytes add up, and so do digests.  `Role` and `DatabaseRecord`
+stand alone.  Both sides stream: neither a writer nor a reader holds more than one line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO, Literal
+
+import zstandard
+
+from coffre.errors import ManifestInvalidError
+
+RelationKind = Literal["table", "leaf", "sequence", "extension_config"]
+MAX_LINE = 8 << 20
+"""Bytes in one record at most: 1,600 columns with names and types stay far below."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of the source's cluster, without its password.
+
+    ``used`` if something in the database belongs to it, is granted to it, or has a policy for it.
+    """
+
+    name: str
+    attributes: tuple[str, ...]
+    member_of: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    used: bool = False
+
+
+@dataclass(frozen=True)
+class DatabaseRecord:
+    """What belongs to the database itself: its owner, comment, grants and settings."""
+
+    owner: str
+    comment: str | None
+    grants: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    """(role or "", "name=value"): settings made by ALTER DATABASE and ALTER ROLE ... IN DATABASE."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column in COPY order."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Something with rows.
+
+    ``id`` numbers relations within a backup.  ``load`` says how rows go back: into the relation itself
+    (``self``) or through the root of its partition tree (``root``), whose name then stands in ``root_schema``
+    and ``root_name``.  ``last_value`` and ``is_called`` belong to sequences, ``condition`` to extension
+    configuration.
+    """
+
+    id: int
+    kind: RelationKind
+    schema: str
+    name: str
+    owner: str
+    columns: tuple[Column, ...] = ()
+    load: Literal["self", "root"] = "self"
+    root_schema: str | None = None
+    root_name: str | None = None
+    condition: str | None = None
+    last_value: str | None = None
+    is_called: bool | None = None
+    piece: int = 0
+    pieces: int = 1
+
+    @property
+    def label(self) -> str:
+        """The name as people read it."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of one relation.
+
+    ``id`` is the SHA-256 of the plain text, ``bytes`` its length; ``stored`` and ``sha256`` are the size and
+    the SHA-256 of the object as the store reported them.
+    """
+
+    id: str
+    key: str
+    encoding: Literal["zstd"]
+    rows: int
+    bytes: int
+    stored: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class End:
+    """Closes a section."""
+
+    relation: int
+    rows: int
+    bytes: int
+    digest: str
+
+
+Record = Role | DatabaseRecord | Relation | Chunk | End
+_TYPES: dict[str, type[Any]] = {
+    "role": Role,
+    "database": DatabaseRecord,
+    "relation": Relation,
+    "chunk": Chunk,
+    "end": End,
+}
+_TAGS = {cls: tag for tag, cls in _TYPES.items()}
+
+
+class PartWriter:
+    """Writes records into a file, compressed.
+
+    Parameters
+    ----------
+    out:
+        An open binary file; the caller closes it after `close`.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
+        self.bytes = 0
+        self.relations = 0
+        self.chunks = 0
+
+    def write(self, record: Record) -> None:
+        """Append one record."""
+        line = encode_record(record)
+        self.bytes += len(line)
+        self.relations += isinstance(record, Relation)
+        self.chunks += isinstance(record, Chunk)
+        self._stream.write(line)
+
+    def close(self) -> None:
+        """End the compressed frame."""
+        self._stream.close()  # type: ignore[no-untyped-call]  # zstandard's stub
+
+
+def encode_record(record: Record) -> bytes:
+    """One record as a line.  Fields at their default are left out; names that aren't UTF-8 get a twin."""
+    line: dict[str, Any] = {"t": _TAGS[type(record)]}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if value == field.default:
+            continue
+        line.update(_encode_value(field.name, value))
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _encode_value(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return _encode_text(name, value)
+    if isinstance(value, tuple) and value and isinstance(value[0], Column):
+        return {name: [_encode_column(column) for column in value]}
+    return {name: value}
+
+
+def _encode_column(column: Column) -> dict[str, Any]:
+    return {**_encode_text("name", column.name), "type": column.type}
+
+
+def _encode_text(name: str, value: str) -> dict[str, Any]:
+    """Text that came from bytes which aren't UTF-8 carries them as surrogates: store the bytes beside it."""
+    raw = value.encode("utf-8", "surrogateescape")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return {name: raw.decode("utf-8", "replace"), f"{name}_b64": base64.b64encode(raw).decode()}
+    return {name: value}
+
+
+def read_records(lines: Iterable[bytes], *, key: str) -> Iterator[Record]:
+    """Decode the lines of a part.
+
+    Raises
+    ------
+    ManifestInvalidError
+        If a line isn't a record of format 1, naming the part's ``key`` and the line.
+    """
+    for number, line in enumerate(lines, 1):
+        try:
+            yield decode_record(line)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ManifestInvalidError(f"line {number} of part {key} is not a record") from error
+
+
+def decode_record(line: bytes) -> Record:
+    """The inverse of `encode_record`."""
+    content = json.loads(line)
+    cls = _TYPES[content.pop("t")]
+    content = _decode_twins(content)
+    if cls is Relation:
+        columns = (_decode_twins(column) for column in content.get("columns", ()))
+        content["columns"] = tuple(Column(**column) for column in columns)
+    record: Record = cls(**{name: _as_tuple(value) for name, value in content.items()})
+    return record
+
+
+def _decode_twins(content: dict[str, Any]) -> dict[str, Any]:
+    for twin in [name for name in content if name.endswith("_b64")]:
+        raw = base64.b64decode(content.pop(twin))
+        content[twin.removesuffix("_b64")] = raw.decode("utf-8", "surrogateescape")
+    return content
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,220 @@
+"""Reading a vault: backups, manifests, parts, and objects behind delete markers.
+
+Rotation hides objects behind delete markers before it deletes them, and a key may have several versions.
+What is read is therefore found by its content: the visible version if it is right, else any that is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol, runtime_checkable
+
+import zstandard
+
+from coffre.errors import (
+    CoffreError,
+    ManifestInvalidError,
+    ObjectCorruptError,
+    ObjectMissingError,
+    UnknownBackupError,
+)
+from coffre.ids import BACKUP_ID
+from coffre.vault import manifest as manifests
+from coffre.vault.layout import Layout, backup_of_manifest
+from coffre.vault.manifest import Manifest, PartFile
+from coffre.vault.parts import MAX_LINE, Chunk, Record, Relation, read_records
+from coffre.vault.store import ChunkReader, ObjectStore, Version
+
+BLOCK = 1 << 18
+IN_MEMORY = 16 << 20
+"""An object that is larger is spooled to scratch space."""
+
+MAX_WINDOW = 1 << 23
+"""Memory that a zstd frame may ask for: parts are written at level 3, which asks for 2 MiB."""
+
+
+@runtime_checkable
+class VersionedReader(Protocol):
+    """A `ChunkReader` that can also look behind delete markers."""
+
+    def get(self, key: str, version: str | None = None) -> BinaryIO:
+        """The object's bytes as a stream."""
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """All versions and delete markers below a prefix."""
+
+
+def list_backups(store: ObjectStore, database: str) -> Iterator[str]:
+    """The ids of the database's backups, oldest first.  An id without a manifest isn't a backup."""
+    for item in store.objects(Layout(database).backups):
+        backup_id = backup_of_manifest(item.key)
+        if backup_id is not None:
+            yield backup_id
+
+
+def newest_backup(store: ObjectStore, database: str) -> str | None:
+    """The id of the newest backup; None if there is none."""
+    newest = deque(list_backups(store, database), maxlen=1)
+    return newest[0] if newest else None
+
+
+def load_manifest(
+    store: ObjectStore, database: str, backup_id: str, *, version: str | None = None
+) -> tuple[Manifest, str]:
+    """A backup's manifest and its root hash.
+
+    Parameters
+    ----------
+    backup_id:
+        An id, or ``latest``.
+    version:
+        A version of the manifest that needn't be visible.
+
+    Raises
+    ------
+    UnknownBackupError
+        If there is no such backup.
+    ManifestInvalidError, FormatUnsupportedError, StoreUnavailableError
+    """
+    found = newest_backup(store, database) if backup_id == "latest" else backup_id
+    if found is None:
+        raise UnknownBackupError(f"{database} has no backup yet")
+    if not BACKUP_ID.match(found):
+        raise UnknownBackupError(f"{found!r} is not the id of a backup")
+    key = Layout(database).manifest(found)
+    try:
+        body = store.read(key, limit=manifests.MAX_BYTES, version=version)
+    except ObjectMissingError as error:
+        raise UnknownBackupError(f"{database} has no backup {found}") from error
+    except ObjectCorruptError as error:
+        raise ManifestInvalidError(f"{key} has more bytes than a manifest may have") from error
+    return manifests.decode(body, key=key), manifests.root_hash(body)
+
+
+def fetch(store: ChunkReader, key: str, *, size: int, sha256: str) -> BinaryIO:
+    """An object whose content is right, read whole and checked before the first byte is returned.
+
+    If the visible version is missing or wrong and ``store`` knows versions, the others are looked through.
+
+    Parameters
+    ----------
+    size, sha256:
+        Bytes of the object and their SHA-256 in hex, as the manifest or a part recorded them.
+
+    Returns
+    -------
+    BinaryIO
+        A file at its start, in memory or in scratch space; the caller closes it.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    """
+    try:
+        return _fetch_version(store, key, None, size, sha256)
+    except (ObjectMissingError, ObjectCorruptError):
+        found = _fetch_hidden(store, key, size, sha256) if isinstance(store, VersionedReader) else None
+        if found is None:
+            raise
+        return found[1]
+
+
+def right_version(store: VersionedReader, key: str, *, size: int, sha256: str) -> str:
+    """The version of an object whose content is right, visible or not; for URLs that name it.
+
+    Raises
+    ------
+    ObjectMissingError
+        If no version has that content.
+    StoreUnavailableError
+    """
+    found = _fetch_hidden(store, key, size, sha256)
+    if found is None:
+        raise ObjectMissingError(f"no version of {key} has the recorded content")
+    version, body = found
+    body.close()
+    return version
+
+
+def _fetch_hidden(store: VersionedReader, key: str, size: int, sha256: str) -> tuple[str, BinaryIO] | None:
+    for candidate in store.versions(key):
+        if candidate.key != key or candidate.marker or candidate.size != size:
+            continue
+        try:
+            return candidate.version, _fetch_version(store, key, candidate.version, size, sha256)
+        except (ObjectMissingError, ObjectCorruptError):
+            continue
+    return None
+
+
+def _fetch_version(store: ChunkReader, key: str, version: str | None, size: int, sha256: str) -> BinaryIO:
+    spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    digest, length = hashlib.sha256(), 0
+    try:
+        with store.get(key, version) as body:
+            while length <= size and (block := body.read(BLOCK)):
+                length += len(block)
+                digest.update(block)
+                spool.write(block)
+        if length != size:
+            raise ObjectCorruptError(f"object {key} has {length} bytes or more, expected {size}")
+        if digest.hexdigest() != sha256:
+            raise ObjectCorruptError(f"object {key} has SHA-256 {digest.hexdigest()}, expected {sha256}")
+    except CoffreError:
+        spool.close()
+        raise
+    spool.seek(0)
+    return spool  # type: ignore[return-value]  # typeshed: SpooledTemporaryFile isn't a BinaryIO, but acts as one
+
+
+def read_part(store: ChunkReader, part: PartFile) -> Iterator[Record]:
+    """The records of a part, whose bytes are checked before the first record is returned.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    ManifestInvalidError
+        If it unpacks to more or less than the manifest says, a line is too long or isn't a record.
+    """
+    relations = chunks = 0
+    with fetch(store, part.key, size=part.size, sha256=part.sha256) as body:
+        for record in read_records(_lines(body, part), key=part.key):
+            relations += isinstance(record, Relation)
+            chunks += isinstance(record, Chunk)
+            yield record
+    if (relations, chunks) != (part.relations, part.chunks):
+        raise ManifestInvalidError(
+            f"part {part.key} holds {relations} relations and {chunks} chunks, "
+            f"expected {part.relations} and {part.chunks}"
+        )
+
+
+def _lines(body: BinaryIO, part: PartFile) -> Iterator[bytes]:
+    held = b""
+    for block in _unpacked(body, part):
+        lines = (held + block).split(b"\n")
+        held = lines.pop()
+        if len(held) > MAX_LINE:
+            raise ManifestInvalidError(f"part {part.key} has a line of more than {MAX_LINE} bytes")
+        yield from lines
+    if held:
+        raise ManifestInvalidError(f"part {part.key} doesn't end with a whole line")
+
+
+def _unpacked(body: BinaryIO, part: PartFile) -> Iterator[bytes]:
+    length = 0
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    try:
+        with decompressor.stream_reader(body, read_across_frames=False, closefd=False) as reader:
+            while length <= part.bytes and (block := reader.read(BLOCK)):
+                length += len(block)
+                yield block
+    except zstandard.ZstdError as error:
+        raise ManifestInvalidError(f"part {part.key} is not a zstd frame") from error
+    if length != part.bytes:
+        raise ManifestInvalidError(
+            f"part {part.key} unpacks to {length} bytes or more, expected {part.bytes}"
+        )

@@ -1,0 +1,261 @@
+"""The object store: what Coffre needs of S3, and S3's errors translated, once.
+
+Retries (bounded, with jitter) are the client's: `coffre.wiring` sets botocore's ``standard`` mode.  Here is
+only what botocore doesn't know: a conditional write that conflicts with another one is tried again.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from coffre.errors import ObjectCorruptError, ObjectExistsError, ObjectMissingError, StoreUnavailableError
+
+CONFLICT_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as the store reports it.  ``sha256`` (hex) is there only after `ObjectStore.head`."""
+
+    key: str
+    size: int
+    modified: datetime
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object, or a delete marker."""
+
+    key: str
+    version: str
+    latest: bool
+    marker: bool
+    size: int
+    modified: datetime
+
+
+class ChunkReader(Protocol):
+    """Where stored objects can be read: a bucket, or a list of presigned URLs."""
+
+    def get(self, key: str, version: str | None = None) -> BinaryIO:
+        """The object's bytes as a stream; ObjectMissingError if there is none."""
+
+
+class ObjectStore:
+    """One bucket.
+
+    Parameters
+    ----------
+    client:
+        A boto3 S3 client.
+    bucket:
+        The bucket's name.
+    """
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self.bucket = bucket
+
+    def put_new(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
+        """Write an object that must not exist yet, with its checksum, which the store verifies.
+
+        A key that only has a delete marker doesn't exist: the write succeeds and makes a new version.
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+
+        Parameters
+        ----------
+        size, sha256:
+            Bytes of the body, and its SHA-256 in hex.
+
+        Raises
+        ------
+        ObjectExistsError, StoreUnavailableError
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            try:
+                self._client.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentLength=size,
+                    ChecksumSHA256=checksum,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if _code(error) == "PreconditionFailed":
+                    raise ObjectExistsError(f"object {key} exists already") from error
+                if _code(error) != "ConditionalRequestConflict" or attempt == CONFLICT_ATTEMPTS:
+                    raise _translate(error, "write", key) from error
+                if not isinstance(body, bytes):
+                    body.seek(0)
+            except BotoCoreError as error:
+                raise _translate(error, "write", key) from error
+            else:
+                return
+
+    def get(self, key: str, version: str | None = None) -> BinaryIO:
+        """An object's bytes, as a stream.
+
+        Raises
+        ------
+        ObjectMissingError, StoreUnavailableError
+            Also while the stream is read.
+        """
+        which = {"VersionId": version} if version else {}
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, **which)
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "read", key) from error
+        return io.BufferedReader(_Body(answer["Body"], key), 1 << 17)
+
+    def read(self, key: str, *, limit: int, version: str | None = None) -> bytes:
+        """A small object, whole.
+
+        Raises
+        ------
+        ObjectCorruptError
+            If it has more than ``limit`` bytes.
+        ObjectMissingError, StoreUnavailableError
+        """
+        with self.get(key, version) as body:
+            content = body.read(limit + 1)
+        if len(content) > limit:
+            raise ObjectCorruptError(f"object {key} has more than {limit} bytes")
+        return content
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What the store says of an object, its checksum included; None if it doesn't exist."""
+        try:
+            answer = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        except (ClientError, BotoCoreError) as error:
+            translated = _translate(error, "look at", key)
+            if isinstance(translated, ObjectMissingError):
+                return None
+            raise translated from error
+        checksum = answer.get("ChecksumSHA256")
+        sha256 = base64.b64decode(checksum).hex() if checksum and "-" not in checksum else None
+        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], sha256)
+
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """The objects below a prefix, in the order of their keys; delete markers hide theirs."""
+        after = {"StartAfter": start_after} if start_after else {}
+        for page in self._pages("list_objects_v2", prefix, Prefix=prefix, **after):
+            for item in page.get("Contents", ()):
+                yield ObjectInfo(item["Key"], item["Size"], item["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below a prefix that ends in a slash, each with its own slash at the end."""
+        for page in self._pages("list_objects_v2", prefix, Prefix=prefix, Delimiter="/"):
+            for item in page.get("CommonPrefixes", ()):
+                yield item["Prefix"].removeprefix(prefix)
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """All versions and delete markers below a prefix, in the order of their keys."""
+        for page in self._pages("list_object_versions", prefix, Prefix=prefix):
+            found = [(item, False) for item in page.get("Versions", ())]
+            found += [(item, True) for item in page.get("DeleteMarkers", ())]
+            for item, marker in sorted(found, key=lambda pair: str(pair[0]["Key"])):
+                yield Version(
+                    item["Key"],
+                    item["VersionId"],
+                    item["IsLatest"],
+                    marker,
+                    0 if marker else item["Size"],
+                    item["LastModified"],
+                )
+
+    def mark_deleted(self, key: str) -> None:
+        """Hide an object behind a delete marker; its versions stay."""
+        try:
+            self._client.delete_object(Bucket=self.bucket, Key=key)
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "mark", key) from error
+
+    def delete_version(self, key: str, version: str) -> None:
+        """Delete one version, or one delete marker, for good."""
+        try:
+            self._client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "delete", key) from error
+
+    def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
+        """A URL that lets its bearer read one object for ``seconds``."""
+        which = {"VersionId": version} if version else {}
+        url: str = self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key, **which}, ExpiresIn=seconds
+        )
+        return url
+
+    def versioning(self) -> str:
+        """The bucket's versioning: ``Enabled``, ``Suspended`` or ``Off``."""
+        try:
+            return str(self._client.get_bucket_versioning(Bucket=self.bucket).get("Status", "Off"))
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "look at the versioning of", self.bucket) from error
+
+    def lifecycle_rules(self) -> list[dict[str, Any]]:
+        """The bucket's lifecycle rules, as S3 describes them."""
+        try:
+            answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
+        except ClientError as error:
+            if _code(error) == "NoSuchLifecycleConfiguration":
+                return []
+            raise _translate(error, "look at the lifecycle of", self.bucket) from error
+        except BotoCoreError as error:
+            raise _translate(error, "look at the lifecycle of", self.bucket) from error
+        rules: list[dict[str, Any]] = answer.get("Rules", [])
+        return rules
+
+    def _pages(self, operation: str, prefix: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self._client.get_paginator(operation).paginate(Bucket=self.bucket, **parameters)
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "list", prefix) from error
+
+
+class _Body(io.RawIOBase):
+    """A response's body whose errors are ours."""
+
+    def __init__(self, body: Any, key: str) -> None:
+        self._body = body
+        self._key = key
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            block = self._body.read(len(buffer))
+        except (BotoCoreError, HTTPClientError, OSError) as error:
+            raise StoreUnavailableError(f"object {self._key} broke off while it was read") from error
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _translate(
+    error: ClientError | BotoCoreError, action: str, key: str
+) -> ObjectMissingError | StoreUnavailableError:
+    if isinstance(error, ClientError):
+        code = _code(error)
+        if code in ("404", "NoSuchKey", "NoSuchVersion", "NotFound"):
+            return ObjectMissingError(f"object {key} doesn't exist")
+        return StoreUnavailableError(f"could not {action} {key}: the store answered {code}")
+    return StoreUnavailableError(f"could not {action} {key}: {type(error).__name__}")

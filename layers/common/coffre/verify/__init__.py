@@ -1,0 +1,1 @@
+"""Read a backup back, have it proven, and keep the evidence."""

@@ -1,0 +1,47 @@
+"""The worker's side of a verification: chunks are read back, unpacked, hashed and counted."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
+from coffre.vault.chunks import open_chunk
+from coffre.vault.digest import Digest
+from coffre.vault.parts import Chunk, decode_record
+from coffre.vault.reader import fetch
+from coffre.vault.rows import digest_text
+from coffre.vault.store import ObjectStore
+from coffre.workers import Message
+
+
+class ReadTask:
+    """Reads chunks; a damaged one is reported and doesn't end the work."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def run(self, item: Message) -> Message:
+        """Read the item's chunks; the answer holds rows, bytes, digest, and what was damaged."""
+        digest, length, damaged = Digest(), 0, []
+        for line in item["chunks"]:
+            chunk = decode_record(line.encode())
+            if not isinstance(chunk, Chunk):
+                raise TypeError("an item holds chunks only")
+            try:
+                length += self._read(chunk, digest)
+            except (ObjectCorruptError, ObjectMissingError) as error:
+                damaged.append({"key": chunk.key, **describe(error)})
+        return {"rows": digest.rows, "bytes": length, "digest": digest.hex(), "damaged": damaged}
+
+    def finish(self) -> Message:
+        """Nothing is left to do."""
+        return {}
+
+    def _read(self, chunk: Chunk, digest: Digest) -> int:
+        found = Digest()
+        with closing(fetch(self._store, chunk.key, size=chunk.stored, sha256=chunk.sha256)) as body:
+            length = digest_text(open_chunk(chunk, body), found)
+        if found.rows != chunk.rows:
+            raise ObjectCorruptError(f"chunk {chunk.key} holds {found.rows} rows, expected {chunk.rows}")
+        digest.add(found.rows, found.value)
+        return length

@@ -1,0 +1,304 @@
+"""One verification: read everything back, have it proven, keep the evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from coffre.catalogue.index import Catalogue
+from coffre.databases.registration import Registration
+from coffre.databases.registry import Registry
+from coffre.errors import (
+    CoffreError,
+    DeadlineExceededError,
+    FunctionFailedError,
+    ManifestInvalidError,
+    ObjectCorruptError,
+    ObjectMissingError,
+    UnknownDatabaseError,
+)
+from coffre.events import Verdict, VerifyRequest
+from coffre.ids import backup_time, new_attempt, stamp, utc_now
+from coffre.notify.publisher import DetailType, Publisher
+from coffre.results import Compared, Finding, ProofReport, VerifyResult
+from coffre.vault.contents import Contents, read_contents, read_sections, scratch_folder
+from coffre.vault.digest import MODULUS
+from coffre.vault.evidence import newest_evidence
+from coffre.vault.layout import Layout
+from coffre.vault.manifest import Manifest, StoredFile
+from coffre.vault.parts import Chunk, encode_record
+from coffre.vault.reader import fetch, list_backups, load_manifest, right_version
+from coffre.vault.refs import read_ids
+from coffre.vault.store import ObjectStore
+from coffre.vault.ticket import Ticket, issue_ticket
+from coffre.workers import Message, WorkerPool
+
+WORKERS = 2
+ITEM_BYTES = 32 << 20
+ENDING_SECONDS = 20.0
+"""Kept back of the function's time for the verdict."""
+
+SHORTEST_PROOF = 60.0
+EVENTS: dict[Verdict, DetailType] = {
+    "proven": "Proof Passed",
+    "failed": "Proof Failed",
+    "inconclusive": "Proof Inconclusive",
+}
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a verification works with; see `coffre.backup.run.Services`.
+
+    Attributes
+    ----------
+    invoke_prove:
+        Calls `prove` and waits: (event, seconds to wait) -> answer.
+    """
+
+    store: ObjectStore
+    catalogue: Catalogue
+    publisher: Publisher
+    registry: Registry
+    scratch: Path
+    max_run_seconds: int
+    start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
+    invoke_prove: Callable[[dict[str, object], float], dict[str, object]]
+
+
+def run(request: VerifyRequest, services: Services, *, seconds: float) -> VerifyResult:
+    """Verify and prove one backup.
+
+    Parameters
+    ----------
+    seconds:
+        How long this may take, `prove` included.
+
+    Returns
+    -------
+    VerifyResult
+        Its verdict is ``failed`` if the vault doesn't hold what the manifest says or the proof failed.
+
+    Raises
+    ------
+    CoffreError
+        If there is no such backup, or the store or the catalogue don't answer: that says nothing about it.
+    """
+    started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
+    manifest, digest = load_manifest(services.store, request.database, request.backup_id)
+    run_id = f"{manifest.id}-{new_attempt()}"
+    services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
+    services.catalogue.complete(manifest, digest)
+    folder = scratch_folder(services.scratch, "verify")
+    try:
+        verification = _Verification(services, manifest, digest, folder, ends)
+        report = verification.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        services.catalogue.end_run(request.database, run_id)
+    return _record(services, manifest, digest, report, (utc_now() - started).total_seconds())
+
+
+def _record(
+    services: Services, manifest: Manifest, digest: str, report: ProofReport, seconds: float
+) -> VerifyResult:
+    """Write the evidence, then tell the catalogue and the world."""
+    evidence = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(utc_now())}.json"
+    result = VerifyResult(
+        database=manifest.database,
+        backup_id=manifest.id,
+        verdict=report.verdict,
+        reasons=report.reasons,
+        root_hash=digest,
+        completed=manifest.completed,
+        tables=manifest.totals.relations,
+        rows=manifest.totals.rows,
+        bytes=manifest.totals.bytes,
+        compared=report.compared,
+        evidence=evidence,
+        seconds=round(seconds, 3),
+    )
+    body = result.model_dump_json(indent=1).encode()
+    services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    services.catalogue.verdict(result)
+    services.publisher.publish(EVENTS[result.verdict], result.answer())
+    return result
+
+
+class _Verification:
+    """One verification under way."""
+
+    def __init__(
+        self, services: Services, manifest: Manifest, digest: str, folder: Path, ends: float
+    ) -> None:
+        self._services = services
+        self._store = services.store
+        self._manifest = manifest
+        self._digest = digest
+        self._spool = folder / "sections"
+        self._ends = ends
+
+    def run(self) -> ProofReport:
+        """Everything, up to the report."""
+        try:
+            contents = read_contents(self._store, self._manifest, self._spool)
+        except (ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
+            return _report("failed", [_refusal(error)])
+        damage = self._files() + self._chunks(contents) + self._references()
+        if damage:
+            return _report("failed", damage)
+        return self._prove()
+
+    def _files(self) -> list[Finding]:
+        """Read back schema, globals and large objects."""
+        findings = []
+        for file in self._manifest.files:
+            try:
+                fetch(self._store, file.key, size=file.size, sha256=file.sha256).close()
+            except (ObjectCorruptError, ObjectMissingError) as error:
+                findings.append(_refusal(error, file.key))
+        return findings
+
+    def _chunks(self, contents: Contents) -> list[Finding]:
+        """Read back every chunk, and compare rows, bytes and digest of each relation."""
+        damage: list[Finding] = []
+        rows: dict[int, int] = defaultdict(int)
+        digests: dict[int, int] = defaultdict(int)
+        setup = {"task": "read", "bucket": self._store.bucket}
+        with self._services.start_workers([setup] * WORKERS, self._check_time) as pool:
+            for item, answer in pool.map(self._items()):
+                rows[item["id"]] += answer["rows"]
+                digests[item["id"]] = (digests[item["id"]] + int(answer["digest"], 16)) % MODULUS
+                damage += [_damage(entry, item["label"]) for entry in answer["damaged"]]
+            pool.finish()
+        if damage:
+            return damage
+        return [
+            Finding(
+                level="refuse",
+                code="content-differs",
+                object=contents.relations[number].label,
+                message=f"the chunks of {contents.relations[number].label} don't add up to its rows and digest",
+            )
+            for number, end in contents.ends.items()
+            if (rows[number], digests[number]) != (end.rows, int(end.digest, 16))
+        ]
+
+    def _items(self) -> Iterator[Message]:
+        for section in read_sections(self._spool):
+            run: list[Chunk] = []
+            for chunk in section.chunks:
+                run.append(chunk)
+                if sum(held.bytes for held in run) >= ITEM_BYTES:
+                    yield _item(section.relation.id, section.relation.label, run)
+                    run = []
+            if run:
+                yield _item(section.relation.id, section.relation.label, run)
+
+    def _references(self) -> list[Finding]:
+        """Rotation trusts the references, so they must name exactly the chunks of the parts."""
+        named = {
+            bytes.fromhex(chunk.id) for section in read_sections(self._spool) for chunk in section.chunks
+        }
+        try:
+            listed = set(read_ids(self._store, self._manifest))
+        except (ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
+            return [_refusal(error)]
+        if named == listed:
+            return []
+        message = f"the references of {self._manifest.id} aren't the chunks of its parts"
+        return [Finding(level="refuse", code="references-differ", object=self._manifest.id, message=message)]
+
+    def _prove(self) -> ProofReport:
+        reason = self._not_due()
+        if reason is not None:
+            return _report("inconclusive", [reason])
+        seconds = self._ends - ENDING_SECONDS - time.monotonic()
+        if seconds < SHORTEST_PROOF:
+            return _report(
+                "inconclusive", [_doubt("no-time", "reading took too long to leave time for a proof")]
+            )
+        url = issue_ticket(self._store, self._ticket(), self._objects(), seconds=int(seconds) + 60)
+        try:
+            answer = self._services.invoke_prove(
+                {"ticket_url": url, "seconds": min(seconds, 860.0)}, seconds + 10
+            )
+        except FunctionFailedError as error:
+            return _report("inconclusive", [_doubt("proof-not-done", error.message)])
+        return ProofReport.model_validate(answer)
+
+    def _not_due(self) -> Finding | None:
+        """Why no proof is due by the database's policy; None if one is."""
+        try:
+            registration = self._services.registry.get(self._manifest.database)
+        except UnknownDatabaseError:
+            registration = Registration(secret="-")  # noqa: S106 - a backup outlives its database's registration
+        if registration.prove == "every":
+            return None
+        if registration.prove == "daily" and not self._proven_today():
+            return None
+        return _doubt("not-due", f"not due: the policy proves {registration.prove}")
+
+    def _proven_today(self) -> bool:
+        day = backup_time(self._manifest.id).date()
+        for other in list_backups(self._store, self._manifest.database):
+            if backup_time(other).date() != day:
+                continue
+            entry = self._services.catalogue.backup(self._manifest.database, other)
+            if entry is None or entry.root_hash is None:
+                continue
+            found = newest_evidence(self._store, self._manifest.database, other, entry.root_hash)
+            if found is not None and found.verdict == "proven":
+                return True
+        return False
+
+    def _ticket(self) -> Ticket:
+        key = Layout(self._manifest.database).manifest(self._manifest.id)
+        return Ticket(self._manifest.database, self._manifest.id, self._digest, key)
+
+    def _objects(self) -> Iterator[tuple[str, str | None]]:
+        """What a proof reads.  Objects behind a delete marker are named with the version that was read."""
+        yield self._ticket().manifest, None
+        files: list[StoredFile] = [*self._manifest.files, *self._manifest.parts]
+        for file in files:
+            yield file.key, self._version(file.key, file.size, file.sha256)
+        for section in read_sections(self._spool):
+            for chunk in section.chunks:
+                yield chunk.key, None
+
+    def _version(self, key: str, size: int, sha256: str) -> str | None:
+        seen = self._store.head(key)
+        return None if seen is not None else right_version(self._store, key, size=size, sha256=sha256)
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._ends - ENDING_SECONDS:
+            raise DeadlineExceededError(f"{self._manifest.id} could not be read back in the function's time")
+
+
+def _item(number: int, label: str, run: Sequence[Chunk]) -> Message:
+    return {"id": number, "label": label, "chunks": [encode_record(chunk).decode() for chunk in run]}
+
+
+def _damage(entry: dict[str, str], label: str) -> Finding:
+    message = f"{entry['message']} (rows of {label})"
+    return Finding(
+        level="refuse", code=entry["code"], object=entry["key"], message=message, advice=entry["advice"]
+    )
+
+
+def _refusal(error: CoffreError, what: str = "") -> Finding:
+    return Finding(level="refuse", code=error.code, object=what, message=error.message, advice=error.hint)
+
+
+def _doubt(code: str, message: str) -> Finding:
+    return Finding(level="warn", code=code, object="", message=message)
+
+
+def _report(verdict: Verdict, reasons: list[Finding]) -> ProofReport:
+    return ProofReport(verdict=verdict, reasons=reasons, compared=Compared(), server_version="", phases={})

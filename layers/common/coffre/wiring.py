@@ -1,0 +1,244 @@
+"""Makes the parts and puts them together: the only module that reads the environment or makes a client.
+
+Each function imports from here what it needs, inside the function that needs it, so that a cold start pays for
+its own path only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from coffre.settings import Settings
+from coffre.workers import Message, Task, WorkerPool
+
+if TYPE_CHECKING:
+    from coffre.backup.run import Services as BackupServices
+    from coffre.catalogue.index import Catalogue
+    from coffre.databases.registry import Registry
+    from coffre.notify.publisher import Publisher
+    from coffre.prove.run import Services as ProveServices
+    from coffre.restore.run import Services as RestoreServices
+    from coffre.vault.store import ObjectStore
+    from coffre.verify.run import Services as VerifyServices
+
+MARGIN_SECONDS = 5.0
+"""Kept back of a function's time, so that it can still say what happened."""
+
+
+class Context(Protocol):
+    """What is used of Lambda's context object."""
+
+    function_name: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function is ended."""
+
+
+def seconds_left(context: Context) -> float:
+    """How long this invocation may still work."""
+    return context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+
+
+@cache
+def settings() -> Settings:
+    """The function's settings; see `Settings.from_environment`."""
+    return Settings.from_environment(os.environ)
+
+
+@cache
+def client(service: str) -> Any:
+    """A boto3 client with bounded retries, jitter, and connections that stay alive."""
+    import boto3
+    from botocore.config import Config
+
+    make: Any = boto3.client  # its type is an overload for every service there is
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=16,
+        tcp_keepalive=True,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    return make(service, config=config)
+
+
+def store() -> ObjectStore:
+    """The vault's bucket."""
+    from coffre.vault.store import ObjectStore
+
+    return ObjectStore(client("s3"), settings().bucket)
+
+
+def catalogue() -> Catalogue:
+    """The catalogue's table."""
+    from coffre.catalogue.index import Catalogue
+
+    return Catalogue(client("dynamodb"), settings().table)
+
+
+def publisher() -> Publisher:
+    """Where events go."""
+    from coffre.notify.publisher import Publisher
+
+    return Publisher(client("events"), settings().bus, settings().stack)
+
+
+def registry() -> Registry:
+    """The registered databases."""
+    from coffre.databases.registry import Registry
+
+    return Registry(client("ssm"), client("secretsmanager"), settings().registrations)
+
+
+def backup_services() -> BackupServices:
+    """What a backup works with."""
+    from coffre.backup.run import Services
+    from coffre.databases.postgresql.tools import Tools
+
+    here = settings()
+    return Services(
+        store=store(),
+        catalogue=catalogue(),
+        publisher=publisher(),
+        tools=Tools(here.postgres),
+        scratch=here.scratch,
+        max_run_seconds=here.max_run_seconds,
+        start_workers=start_workers,
+    )
+
+
+def verify_services() -> VerifyServices:
+    """What a verification works with."""
+    from coffre.verify.run import Services
+
+    here = settings()
+    return Services(
+        store=store(),
+        catalogue=catalogue(),
+        publisher=publisher(),
+        registry=registry(),
+        max_run_seconds=here.max_run_seconds,
+        scratch=here.scratch,
+        start_workers=start_workers,
+        invoke_prove=lambda payload, seconds: invoke(here.prove_function, payload, seconds=seconds),
+    )
+
+
+def prove_services() -> ProveServices:
+    """What a proof works with: no client of any service."""
+    from coffre.prove.run import Services
+
+    here = settings()
+    return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_workers)
+
+
+def restore_services() -> RestoreServices:
+    """What a restore works with."""
+    from coffre.databases.postgresql.tools import Tools
+    from coffre.restore.run import Services
+
+    here = settings()
+    return Services(
+        store=store(),
+        catalogue=catalogue(),
+        publisher=publisher(),
+        tools=Tools(here.postgres),
+        scratch=here.scratch,
+        max_run_seconds=here.max_run_seconds,
+        start_workers=start_workers,
+    )
+
+
+def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
+    """Worker processes of this library; see `make_task` for what a setup holds."""
+    return WorkerPool([sys.executable, "-m", "coffre.worker"], setup, tick)
+
+
+def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+    """Call another function and wait for its answer.
+
+    Raises
+    ------
+    FunctionFailedError
+        If it ended with an error, or did not answer in time.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from coffre.errors import FunctionFailedError
+
+    # A call must not be repeated because its answer takes long, and must survive an idle connection.
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=seconds, tcp_keepalive=True)
+    try:
+        answer = boto3.client("lambda", config=config).invoke(
+            FunctionName=function, Payload=json.dumps(payload)
+        )
+        content: dict[str, Any] = json.loads(answer["Payload"].read())
+    except (BotoCoreError, ClientError, OSError) as error:
+        raise FunctionFailedError(f"{function} gave no answer: {type(error).__name__}") from error
+    if "FunctionError" in answer:
+        what = f"{content.get('errorType')}: {content.get('errorMessage')}"
+        raise FunctionFailedError(f"{function} failed: {what}")
+    return content
+
+
+def invoke_later(function: str, payload: dict[str, Any]) -> None:
+    """Call another function without waiting for it."""
+    client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(payload))
+
+
+def make_task(setup: Message) -> Task:
+    """The task of a worker process, from its first message: ``task`` says which one."""
+    tasks: dict[str, Callable[[Message], Task]] = {
+        "capture": _capture_task,
+        "read": _read_task,
+        "load": _load_task,
+        "compare": _compare_task,
+    }
+    return tasks[setup["task"]](setup)
+
+
+def _capture_task(setup: Message) -> Task:
+    from coffre.backup.task import CaptureTask
+    from coffre.vault.store import ObjectStore
+
+    return CaptureTask(setup, ObjectStore(client("s3"), setup["bucket"]))
+
+
+def _read_task(setup: Message) -> Task:
+    from coffre.vault.store import ObjectStore
+    from coffre.verify.read import ReadTask
+
+    return ReadTask(ObjectStore(client("s3"), setup["bucket"]))
+
+
+def _load_task(setup: Message) -> Task:
+    from coffre.databases.postgresql.load import LoadTask
+
+    return LoadTask(setup, _reader(setup))
+
+
+def _compare_task(setup: Message) -> Task:
+    from coffre.databases.postgresql.compare import CompareTask
+
+    return CompareTask(setup)
+
+
+def _reader(setup: Message) -> Any:
+    """Where a worker reads objects: the bucket, or the URLs of a ticket."""
+    if "bucket" in setup:
+        from coffre.vault.store import ObjectStore
+
+        return ObjectStore(client("s3"), setup["bucket"])
+    from coffre.vault.ticket import TicketReader
+
+    return TicketReader(Path(setup["urls"]))

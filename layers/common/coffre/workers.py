@@ -1,0 +1,219 @@
+"""Worker processes: two of them do a function's heavy work, because threads would queue for Python's lock.
+
+A worker is a plain child process that speaks lines of JSON over its standard streams.  Multiprocessing's
+own pools need ``/dev/shm``, which Lambda has not; and a child that starts afresh inherits no connection, no
+thread and no lock.  What a worker must know, credentials included, is its first line of input: nothing secret stands
+in an argument list or an environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from coffre.errors import CoffreError, WorkerFailedError, describe, revive
+
+Message = dict[str, Any]
+
+TICK_SECONDS = 1.0
+"""How often a waiting parent looks after its snapshot, its deadline and its progress report."""
+
+
+class Task(Protocol):
+    """What a worker does, item by item."""
+
+    def run(self, item: Message) -> Message:
+        """Do one item; the answer goes back to the parent."""
+
+    def finish(self) -> Message:
+        """All items are done: flush, and give the last answer."""
+
+
+class WorkerPool:
+    """A few worker processes and the items they share.
+
+    Use as a context manager: leaving it ends the processes, whatever happened.
+
+    Parameters
+    ----------
+    command:
+        The program to start, for example ``[sys.executable, "-m", "coffre.worker"]``.
+    setup:
+        One message for each worker: what it must know before its first item.
+    tick:
+        Called at least once a second while the pool waits.  What it raises ends the work.
+    """
+
+    def __init__(self, command: Sequence[str], setup: Sequence[Message], tick: Callable[[], None]) -> None:
+        self._tick = tick
+        self._workers: list[_Worker] = []
+        try:
+            for message in setup:
+                self._workers.append(_Worker(command, message))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def map(self, items: Iterable[Message]) -> Iterator[tuple[Message, Message]]:
+        """Give each item to the next free worker; yield (item, answer) in the order of completion.
+
+        Raises
+        ------
+        CoffreError
+            What a worker raised, or `WorkerFailedError` if one died.
+        """
+        waiting = iter(items)
+        busy: dict[_Worker, Message] = {}
+        for worker in self._workers:
+            self._assign(worker, waiting, busy)
+        while busy:
+            for worker in self._answered(busy):
+                item, answer = busy.pop(worker), worker.take()
+                self._assign(worker, waiting, busy)
+                yield item, answer
+
+    def finish(self) -> list[Message]:
+        """Tell all workers that no more items come; their last answers."""
+        for worker in self._workers:
+            worker.send({"finish": True})
+        pending: dict[_Worker, Message] = {worker: {} for worker in self._workers}
+        answers = []
+        while pending:
+            for worker in self._answered(pending):
+                del pending[worker]
+                answers.append(worker.take())
+        return answers
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.kill()
+
+    @staticmethod
+    def _assign(worker: _Worker, waiting: Iterator[Message], busy: dict[_Worker, Message]) -> None:
+        item = next(waiting, None)
+        if item is not None:
+            worker.send(item)
+            busy[worker] = item
+
+    def _answered(self, pending: Mapping[_Worker, Message]) -> list[_Worker]:
+        """Wait until at least one of the workers has answered."""
+        with selectors.DefaultSelector() as selector:
+            for worker in pending:
+                selector.register(worker.output, selectors.EVENT_READ, worker)
+            while True:
+                ready = [key.data for key, _ in selector.select(TICK_SECONDS)]
+                self._tick()
+                answered = [worker for worker in ready if worker.receive()]
+                if answered:
+                    return answered
+
+
+class _Worker:
+    """One child process."""
+
+    def __init__(self, command: Sequence[str], setup: Message) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin is not None  # noqa: S101 - what PIPE promises
+        assert self._process.stdout is not None  # noqa: S101
+        self._input = self._process.stdin
+        self.output = self._process.stdout
+        self._received = b""
+        self.send(setup)
+
+    def send(self, message: Message) -> None:
+        try:
+            self._input.write(json.dumps(message).encode() + b"\n")
+            self._input.flush()
+        except OSError as error:
+            raise self._death() from error
+
+    def receive(self) -> bool:
+        """Read what is there; True when a whole answer is."""
+        block = os.read(self.output.fileno(), 1 << 16)
+        if not block:
+            raise self._death()
+        self._received += block
+        return self._received.endswith(b"\n")
+
+    def take(self) -> Message:
+        answer: Message = json.loads(self._received)
+        self._received = b""
+        if "error" in answer:
+            raise revive(answer["error"])
+        return answer
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._input.close()
+        self.output.close()
+
+    def _death(self) -> WorkerFailedError:
+        self._process.kill()
+        return WorkerFailedError(f"a worker process ended with status {self._process.wait()}")
+
+
+def serve(make_task: Callable[[Message], Task], source: TextIO, answers: TextIO) -> int:
+    """The worker's side: read the setup, then items, and answer each.
+
+    A parent that dies closes the pipe; a thread sees that at once and ends the process, so that no session
+    with a database outlives its function.
+
+    Returns
+    -------
+    int
+        The exit status: 1 after an error, which the parent was told.
+    """
+    lines = _Lines(source)
+    try:
+        task = make_task(lines.take())
+        while True:
+            item = lines.take()
+            last = "finish" in item
+            answer = task.finish() if last else task.run(item)
+            print(json.dumps(answer), file=answers, flush=True)
+            if last:
+                return 0
+    except Exception as error:
+        if not isinstance(error, CoffreError):
+            sys.excepthook(*sys.exc_info())
+        print(json.dumps({"error": describe(error)}), file=answers, flush=True)
+        return 1
+
+
+class _Lines:
+    """Input lines, read ahead by a thread that ends the process when the parent is gone."""
+
+    def __init__(self, source: TextIO) -> None:
+        self._source = source
+        self._ready = threading.Condition()
+        self._held: list[Message] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def take(self) -> Message:
+        with self._ready:
+            self._ready.wait_for(lambda: bool(self._held))
+            return self._held.pop(0)
+
+    def _read(self) -> None:
+        for line in self._source:
+            with self._ready:
+                self._held.append(json.loads(line))
+                self._ready.notify()
+        os._exit(1)

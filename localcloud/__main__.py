@@ -1,0 +1,7 @@
+"""``python -m localcloud``."""
+
+import sys
+
+from localcloud.daemon import main
+
+sys.exit(main())

@@ -1,0 +1,66 @@
+"""Layers from their source folders, as they would be under ``/opt``.
+
+* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <opt>`` writes
+  ``<opt>/<name of the folder>``, with a ``.complete`` in it when done, and is not run again then.
+* A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and third-party
+  packages come from the environment that runs the local cloud.
+* A layer without one is the content of ``/opt``: its entries are linked, ``python`` goes on the path.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from localcloud.errors import LayerError
+from localcloud.template import Layer
+
+
+def mount(layers: Iterable[Layer], opt: Path) -> dict[str, tuple[Path, ...]]:
+    """Mount layers.
+
+    Args:
+        layers: those of the template.
+        opt: the folder that stands for ``/opt``.
+
+    Returns:
+        What each layer, by logical id, adds to Python's path.
+
+    Raises:
+        LayerError: a layer can't be assembled, or two have an entry of the same name.
+    """
+    opt.mkdir(parents=True, exist_ok=True)
+    for entry in opt.iterdir():
+        if entry.is_symlink():
+            entry.unlink()
+    return {layer.logical: _mount(layer, opt) for layer in layers}
+
+
+def _mount(layer: Layer, opt: Path) -> tuple[Path, ...]:
+    if (layer.folder / "assemble.py").is_file():
+        _assemble(layer, opt)
+        return ()
+    if layer.build_method:
+        return (layer.folder,)
+    for entry in layer.folder.iterdir():
+        if entry.name == "python":
+            continue
+        try:
+            (opt / entry.name).symlink_to(entry)
+        except FileExistsError as error:
+            raise LayerError(f"{layer.logical}: another layer has an entry {entry.name!r} too") from error
+    python = layer.folder / "python"
+    return (python,) if python.is_dir() else ()
+
+
+def _assemble(layer: Layer, opt: Path) -> None:
+    complete = opt / layer.folder.name / ".complete"
+    if complete.exists():
+        return
+    command = [sys.executable, str(layer.folder / "assemble.py"), str(opt)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise LayerError(f"{layer.logical}: assemble.py failed: {lines[-1] if lines else done.returncode}")
+    complete.parent.mkdir(exist_ok=True)
+    complete.touch()

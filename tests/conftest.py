@@ -1,0 +1,33 @@
+"""What tests of all tiers share: PostgreSQL's programs, and servers of their own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def postgres_root() -> Path:
+    """PostgreSQL 16 and 18 as the layer ships them, put together once and kept for the next run."""
+    destination = ROOT / ".coffre" / "opt"
+    subprocess.run(
+        [sys.executable, str(ROOT / "layers" / "postgres" / "assemble.py"), str(destination)], check=True
+    )
+    return destination / "postgres"
+
+
+@pytest.fixture(scope="session")
+def scratch_root() -> Iterator[Path]:
+    """Scratch space that a server may enter when it has to change its user because the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="coffre-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

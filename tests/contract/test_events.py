@@ -1,0 +1,103 @@
+"""The payloads in ``events/`` are what the functions take, and the rule fires for them and no others."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coffre.events import (
+    BackupRequest,
+    Event,
+    HealthRequest,
+    ProveRequest,
+    RestoreRequest,
+    RotateRequest,
+    VerifyRequest,
+    parse,
+)
+from moto.events.models import EventPattern
+
+EVENTS = Path(__file__).parents[2] / "events"
+PARSERS: dict[str, Callable[[object], Event]] = {
+    "backup": lambda event: parse(BackupRequest, event),
+    "verify": VerifyRequest.from_event,
+    "prove": lambda event: parse(ProveRequest, event),
+    "restore": lambda event: parse(RestoreRequest, event),
+    "rotate": lambda event: parse(RotateRequest, event),
+    "health": lambda event: parse(HealthRequest, event),
+}
+PAYLOADS = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))
+
+
+def load(name: str) -> dict[str, Any]:
+    """The payload ``events/<name>``."""
+    payload: dict[str, Any] = json.loads((EVENTS / name).read_text())
+    return payload
+
+
+@pytest.fixture
+def fires(resources: dict[str, dict[str, Any]]) -> Callable[[dict[str, Any]], bool]:
+    """Whether the rule that starts verify fires for an event."""
+    pattern = copy.deepcopy(resources["VerifyFunctionManifestCreated"]["Properties"]["EventPattern"])
+    created = load("verify/manifest-created.json")
+    assert pattern["detail"]["bucket"]["name"] == [{"Ref": "Vault"}]
+    pattern["detail"]["bucket"]["name"] = [created["detail"]["bucket"]["name"]]
+    rule = EventPattern.load(json.dumps(pattern))
+
+    def matches(event: dict[str, Any]) -> bool:
+        return rule.matches_event(event)  # type: ignore[arg-type]
+
+    return matches
+
+
+def changed(**detail: Any) -> dict[str, Any]:
+    """The event of a new manifest with parts of its detail replaced."""
+    event = load("verify/manifest-created.json")
+    event["detail"] = {**event["detail"], **detail}
+    return event
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_every_payload_is_accepted_by_its_function(payload: str) -> None:
+    PARSERS[payload.split("/", maxsplit=1)[0]](load(payload))
+
+
+def test_every_function_has_a_payload_to_try() -> None:
+    assert {payload.split("/")[0] for payload in PAYLOADS} == set(PARSERS)
+
+
+def test_a_new_manifest_names_its_backup() -> None:
+    from_s3 = VerifyRequest.from_event(load("verify/manifest-created.json"))
+    assert from_s3 == VerifyRequest.from_event(load("verify/by-id.json"))
+
+
+def test_the_rule_fires_for_a_new_manifest(fires: Callable[[dict[str, Any]], bool]) -> None:
+    assert fires(load("verify/manifest-created.json"))
+
+
+@pytest.mark.parametrize("payload", [p for p in PAYLOADS if p != "verify/manifest-created.json"])
+def test_the_rule_ignores_every_other_payload(fires: Callable[[dict[str, Any]], bool], payload: str) -> None:
+    assert not fires(load(payload))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "shop/chunks/5f/5f0c",
+        "shop/proofs/20261120T023000Z-daily-1f09ab/20261120T024000Z.json",
+        "shop/backups/20261120T023000Z-daily-1f09ab/manifest.json.part",
+        "shop/backups/20261120T023000Z-daily-1f09ab/notes/20261121T000000Z-pin.json",
+        "_tickets/20261120T023000Z-daily-1f09ab-5b1c0e7f93aa.json",
+    ],
+)
+def test_the_rule_ignores_other_objects(fires: Callable[[dict[str, Any]], bool], key: str) -> None:
+    assert not fires(changed(object={"key": key}))
+
+
+def test_the_rule_ignores_other_buckets_and_deletions(fires: Callable[[dict[str, Any]], bool]) -> None:
+    assert not fires(changed(bucket={"name": "somebody-elses"}))
+    assert not fires({**load("verify/manifest-created.json"), "detail-type": "Object Deleted"})

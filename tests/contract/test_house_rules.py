@@ -1,0 +1,353 @@
+"""House rules of the template: who may do what, and where a failure is heard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from coffre.events import BackupRequest, Event, HealthRequest, RotateRequest, parse
+
+Resources = dict[str, dict[str, Any]]
+
+VERBS = ["backup", "health", "prove", "restore", "rotate", "verify"]
+# The one function without OnFailure: Lambda demands that a role may send to its function's destination,
+# and prove's role may only log. Only verify invokes it, synchronously, and reports its failure.
+WITHOUT_ON_FAILURE = {"prove"}
+# Actions that AWS doesn't tie to a resource, or not before the resource exists.
+WITHOUT_RESOURCE = {
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "ec2:CreateNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface",
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:UnassignPrivateIpAddresses",
+}
+# What destroys backups, at once or later.
+DESTRUCTIVE = [
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:DeleteBucket",
+    "s3:DeleteBucketPolicy",
+    "s3:PutBucketPolicy",
+    "s3:PutBucketVersioning",
+    "s3:PutLifecycleConfiguration",
+    "s3:PutReplicationConfiguration",
+    "s3:PutBucketObjectLockConfiguration",
+    "s3:BypassGovernanceRetention",
+    "kms:DisableKey",
+    "kms:PutKeyPolicy",
+    "kms:ScheduleKeyDeletion",
+    "dynamodb:DeleteTable",
+    "dynamodb:DeleteItem",
+]
+
+
+def as_list(value: object) -> list[Any]:
+    """``value`` itself if it is a list, else a list of it."""
+    return value if isinstance(value, list) else [value]
+
+
+def of_type(resources: Resources, kind: str) -> dict[str, Any]:
+    """Properties of the resources of one type, by logical id."""
+    return {name: r["Properties"] for name, r in resources.items() if r["Type"] == kind}
+
+
+def arn(logical: str) -> dict[str, list[str]]:
+    """How the template refers to the ARN of ``logical``."""
+    return {"Fn::GetAtt": [logical, "Arn"]}
+
+
+def branches(value: object) -> Iterator[dict[str, Any]]:
+    """The statements in ``value``, those behind an ``Fn::If`` included."""
+    for item in as_list(value):
+        if "Fn::If" in item:
+            yield from branches([b for b in item["Fn::If"][1:] if b != {"Ref": "AWS::NoValue"}])
+        else:
+            yield item
+
+
+def allowed(role: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each action that ``role`` allows, with the resources it is allowed on."""
+    for policy in role.get("Policies", []):
+        for statement in branches(policy["PolicyDocument"]["Statement"]):
+            if statement["Effect"] == "Allow":
+                for action in as_list(statement["Action"]):
+                    yield action, statement["Resource"]
+
+
+def grants(role: dict[str, Any], action: str) -> bool:
+    """Whether ``role`` allows ``action`` on anything."""
+    return any(fnmatchcase(action.lower(), pattern.lower()) for pattern, _ in allowed(role))
+
+
+def queue_of(verb: str) -> dict[str, list[str]]:
+    """The queue that holds the failures of ``verb``."""
+    return arn(f"{verb.capitalize()}Failures")
+
+
+def deliveries(resources: Resources) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Each target of a schedule or rule: the verb that it starts, and the target."""
+    found = {}
+    for name, schedule in of_type(resources, "AWS::Scheduler::Schedule").items():
+        found[name] = schedule["Target"]
+    for name, rule in of_type(resources, "AWS::Events::Rule").items():
+        (found[name],) = rule["Targets"]
+    return {
+        name: (target["Arn"]["Fn::GetAtt"][0].removesuffix("Function").lower(), target)
+        for name, target in found.items()
+    }
+
+
+def test_the_template_holds_every_verb(functions: Resources) -> None:
+    assert sorted(functions) == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_function_asks_for_more_time_than_lambda_gives(functions: Resources, verb: str) -> None:
+    assert 0 < functions[verb]["Timeout"] <= 900
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_function_has_a_log_group_that_forgets(
+    resources: Resources, functions: Resources, verb: str
+) -> None:
+    group = resources[functions[verb]["LoggingConfig"]["LogGroup"]["Ref"]]
+    assert group["Type"] == "AWS::Logs::LogGroup"
+    assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert functions[verb]["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb: str) -> None:
+    configs = of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
+    function = f"{verb.capitalize()}Function"
+    (config,) = [c for c in configs if c["FunctionName"] == {"Ref": function}]
+    if verb in WITHOUT_ON_FAILURE:
+        assert config["MaximumRetryAttempts"] == 0
+        assert not config.get("DestinationConfig")
+        return
+    assert config["DestinationConfig"]["OnFailure"]["Destination"] == queue_of(verb)
+    role = resources[f"{verb.capitalize()}Role"]["Properties"]
+    assert ("sqs:SendMessage", queue_of(verb)) in list(allowed(role))
+
+
+def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
+    assert len(deliveries(resources)) == 7
+    for verb, target in deliveries(resources).values():
+        assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+        assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] > 0
+
+
+def test_whoever_delivers_may_write_to_the_queue_of_failures(resources: Resources) -> None:
+    scheduler = list(allowed(resources["SchedulerRole"]["Properties"]))
+    for schedule in of_type(resources, "AWS::Scheduler::Schedule").values():
+        (queues,) = [r for action, r in scheduler if action == "sqs:SendMessage"]
+        assert schedule["Target"]["DeadLetterConfig"]["Arn"] in queues
+        assert schedule["Target"]["RoleArn"] == arn("SchedulerRole")
+    senders = [
+        (statement["Resource"], statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+        for policy in of_type(resources, "AWS::SQS::QueuePolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    for name, rule in of_type(resources, "AWS::Events::Rule").items():
+        assert (rule["Targets"][0]["DeadLetterConfig"]["Arn"], arn(name)) in senders
+
+
+def test_a_queue_of_failures_that_is_not_empty_raises_an_alarm(resources: Resources) -> None:
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
+    watched = {
+        alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]
+        for alarm in alarms
+        if alarm.get("MetricName") == "ApproximateNumberOfMessagesVisible"
+        and (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    }
+    assert watched == set(of_type(resources, "AWS::SQS::Queue"))
+    assert watched == {f"{v.capitalize()}Failures" for v in VERBS if v not in WITHOUT_ON_FAILURE}
+
+
+def test_every_function_raises_an_alarm_when_it_fails(resources: Resources) -> None:
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
+    watched = {a["Dimensions"][0]["Value"]["Ref"] for a in alarms if a.get("MetricName") == "Errors"}
+    assert watched == {f"{verb.capitalize()}Function" for verb in VERBS}
+
+
+@pytest.mark.parametrize(
+    ("alarm", "metric"), [("BackupAgeAlarm", "BackupAgeSeconds"), ("ProofAgeAlarm", "ProofAgeSeconds")]
+)
+def test_silence_raises_an_alarm(resources: Resources, alarm: str, metric: str) -> None:
+    properties = resources[alarm]["Properties"]
+    stat = next(m["MetricStat"] for m in properties["Metrics"] if "MetricStat" in m)
+    assert stat["Metric"]["Namespace"] == "Coffre"
+    assert stat["Metric"]["MetricName"] == metric
+    assert stat["Metric"]["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
+    assert properties["TreatMissingData"] == "breaching"
+
+
+def test_all_alarms_are_switched_together(resources: Resources) -> None:
+    alarms = [r for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+    assert {r["Condition"] for r in alarms} == {"UseAlarms"}
+
+
+def test_only_rotate_may_delete_and_nobody_may_weaken_the_vault(resources: Resources) -> None:
+    may = {
+        (name, action)
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for action in DESTRUCTIVE
+        if grants(role, action)
+    }
+    assert may == {("RotateRole", "s3:DeleteObject"), ("RotateRole", "s3:DeleteObjectVersion")}
+
+
+def test_rotate_can_not_delete_evidence(resources: Resources) -> None:
+    role = resources["RotateRole"]["Properties"]
+    targets = [r for action, r in allowed(role) if action.startswith("s3:Delete")]
+    assert targets
+    for target in targets:
+        assert target == [{"Fn::Sub": "${Vault.Arn}/*/backups/*"}, {"Fn::Sub": "${Vault.Arn}/*/chunks/*"}]
+
+
+def test_only_backup_and_verify_may_write_and_only_their_own(resources: Resources) -> None:
+    writers = {
+        name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in targets]
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for action, targets in allowed(role)
+        if fnmatchcase("s3:PutObject", action)
+    }
+    assert writers == {
+        "BackupRole": ["*/backups/*", "*/chunks/*"],
+        "VerifyRole": ["*/proofs/*", "*/backups/*/notes/*", "_tickets/*"],
+    }
+
+
+def test_roles_are_written_out_and_hold_no_convenience_policy(
+    template: dict[str, Any], resources: Resources
+) -> None:
+    written = {n for n, r in template["Resources"].items() if r["Type"] == "AWS::IAM::Role"}
+    assert set(of_type(resources, "AWS::IAM::Role")) == written, "SAM made a role of its own"
+    for role in of_type(resources, "AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            assert "Policies" not in resource["Properties"]
+            assert "Role" in resource["Properties"]
+    assert not of_type(resources, "AWS::IAM::Policy")
+    assert not of_type(resources, "AWS::IAM::ManagedPolicy")
+
+
+def test_every_permission_names_its_actions_and_its_resources(resources: Resources) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in branches(policy["PolicyDocument"]["Statement"]):
+                assert "NotAction" not in statement, name
+                assert "NotResource" not in statement, name
+        for action, resource in allowed(role):
+            assert "*" not in action, f"{name}: {action}"
+            if "*" in as_list(resource):
+                assert action in WITHOUT_RESOURCE, f"{name}: {action} on *"
+
+
+def test_the_only_policy_that_allows_everything_is_the_keys_own(resources: Resources) -> None:
+    (statement,) = resources["VaultKey"]["Properties"]["KeyPolicy"]["Statement"]
+    # AWS's form for «the account's IAM decides»; `Resource: *` is this key.
+    assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    for statement in resources["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"]:
+        assert statement["Effect"] == "Deny"
+
+
+def test_prove_may_only_log(resources: Resources, functions: Resources) -> None:
+    role = resources["ProveRole"]["Properties"]
+    assert list(allowed(role)) == [
+        ("logs:CreateLogStream", arn("ProveLogs")),
+        ("logs:PutLogEvents", arn("ProveLogs")),
+    ]
+    assert functions["prove"]["TracingConfig"] == {"Mode": "PassThrough"}
+    assert "VpcConfig" not in functions["prove"]
+
+
+def test_only_verify_invokes_prove(resources: Resources) -> None:
+    callers = {
+        name
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for action, resource in allowed(role)
+        if action == "lambda:InvokeFunction" and arn("ProveFunction") in as_list(resource)
+    }
+    assert callers == {"VerifyRole"}
+    assert "prove" not in {verb for verb, _ in deliveries(resources).values()}
+    permissions = of_type(resources, "AWS::Lambda::Permission").values()
+    assert {"Ref": "ProveFunction"} not in [p["FunctionName"] for p in permissions]
+
+
+def test_nothing_in_the_vault_expires_but_tickets(resources: Resources) -> None:
+    for rule in resources["Vault"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        expires = [key for key in rule if "Expiration" in key or "Transition" in key]
+        assert not expires or rule["Prefix"] == "_tickets/", rule["Id"]
+
+
+def test_the_vault_outlives_the_stack(resources: Resources) -> None:
+    for name in ("Vault", "VaultKey", "VaultPolicy", "Catalogue"):
+        assert resources[name]["DeletionPolicy"] == "Retain"
+        assert resources[name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_vault_is_versioned_private_and_tells_of_new_objects(resources: Resources) -> None:
+    vault = resources["Vault"]["Properties"]
+    assert vault["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert all(vault["PublicAccessBlockConfiguration"].values())
+    assert vault["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    assert vault["NotificationConfiguration"]["EventBridgeConfiguration"] == {"EventBridgeEnabled": True}
+
+
+def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources) -> None:
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    statements = {statement["Sid"]: statement for statement in document["Statement"]}
+    assert statements["OnlyTls"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    overwrite = statements["OnlyNewObjects"]
+    assert overwrite["Action"] == "s3:PutObject"
+    assert overwrite["Condition"] == {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }
+    deletion = statements["OnlyRotateDeletes"]
+    assert deletion["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
+    assert deletion["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": arn("RotateRole")}}
+    functions = statements["FunctionsOnlyUseObjects"]
+    assert not {a for a in DESTRUCTIVE if a in functions["NotAction"]} - {*deletion["Action"]}
+    assert functions["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
+        arn(f"{verb.capitalize()}Role")
+        for verb in ("backup", "verify", "prove", "restore", "rotate", "health")
+    ]
+
+
+def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> None:
+    models: dict[str, type[Event]] = {
+        "backup": BackupRequest,
+        "rotate": RotateRequest,
+        "health": HealthRequest,
+    }
+    sent = {}
+    for name, (verb, target) in deliveries(resources).items():
+        if "Input" in target:
+            text = target["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-20T02:30:00Z")
+            sent[name] = parse(models[verb], json.loads(text))
+    assert sorted(e.type for e in sent.values() if isinstance(e, BackupRequest)) == [
+        "daily",
+        "hourly",
+        "monthly",
+        "weekly",
+    ]
+    assert [e.dry_run for e in sent.values() if isinstance(e, RotateRequest)] == [False]
+    assert len(sent) == len(of_type(resources, "AWS::Scheduler::Schedule"))
+
+
+def test_schedules_fire_when_they_say(resources: Resources) -> None:
+    for schedule in of_type(resources, "AWS::Scheduler::Schedule").values():
+        assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        assert schedule["ScheduleExpressionTimezone"] == {"Ref": "TimeZone"}
+        assert schedule["Name"]["Fn::Sub"].startswith("${AWS::StackName}-")

@@ -1,0 +1,143 @@
+"""Functions run as on Lambda: their environment, their limits, their errors."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from localcloud.processes import is_alive
+
+
+def test_a_handler_sees_the_environment_of_lambda_and_not_the_developers(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "of the developer")
+    seen, error = desk.invoke("EchoFunction", {"do": "environment"})
+    assert error is None
+    environment = seen["environment"]
+    name = desk.cloud.functions["EchoFunction"]
+    expected = {
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}",
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+        "AWS_ENDPOINT_URL": desk.cloud.endpoint,
+        "AWS_REGION": desk.cloud.region,
+        "STACK": "local",
+        "BUCKET": desk.cloud.bucket,
+        "HOME": "/tmp",  # noqa: S108
+        "_HANDLER": "app.handler",
+    }
+    assert {key: environment[key] for key in expected} == expected
+    assert "PGPASSWORD" not in environment
+    assert seen["directory"] == environment["LAMBDA_TASK_ROOT"]
+    assert seen["arn"] == f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+    assert 0 < seen["remaining"] <= 20_000
+
+
+def test_layers_are_mounted_from_their_folders(desk: Any) -> None:
+    seen, _ = desk.invoke("EchoFunction", {"do": "environment"})
+    assert seen["data"] == "hello from /opt\n"
+    assert seen["made"] == "assembled\n"
+    assert seen["layers"] == ["plain layer", "shared layer"]
+
+
+def test_a_warm_process_takes_the_next_event(desk: Any) -> None:
+    first, _ = desk.invoke("EchoFunction", {"do": "environment"})
+    second, _ = desk.invoke("EchoFunction", {"do": "environment"})
+    assert first["process"] == second["process"]
+
+
+def test_a_function_calls_another_one_and_waits(desk: Any) -> None:
+    answer, error = desk.invoke("CallerFunction", {"do": "sleep", "seconds": 0.5})
+    assert error is None
+    assert answer == {"caller": desk.cloud.functions["CallerFunction"], "answer": "slept"}
+
+
+def test_endpoints_answer_while_functions_wait_for_each_other(desk: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        calling = pool.submit(desk.invoke, "CallerFunction", {"do": "sleep", "seconds": 3})
+        time.sleep(0.3)
+        desk.s3.put_object(Bucket=desk.cloud.bucket, Key="meanwhile", Body=b"x")
+        assert not calling.done()
+        assert calling.result()[0]["answer"] == "slept"
+
+
+def test_an_exception_is_the_handlers_error_and_its_log_comes_along(desk: Any) -> None:
+    name = desk.cloud.functions["EchoFunction"]
+    payload = json.dumps({"do": "raise"})
+    answer = desk.functions.invoke(FunctionName=name, Payload=payload, LogType="Tail")
+    error = json.load(answer["Payload"])
+    assert answer["FunctionError"] == "Unhandled"
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "as asked")
+    assert error["requestId"] == answer["ResponseMetadata"]["RequestId"]
+    assert "LogResult" in answer
+    log = (desk.cloud.state / "logs" / "EchoFunction.log").read_text()
+    assert f"about to fail {error['requestId']}" in log
+    logs = desk.cloud.client("logs")
+    found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+    assert any(f"about to fail {error['requestId']}" in event["message"] for event in found)
+
+
+def test_a_process_that_ends_is_an_exit_error_and_the_next_event_finds_a_new_one(desk: Any) -> None:
+    answer, error = desk.invoke("EchoFunction", {"do": "exit", "code": 3})
+    assert error == "Unhandled"
+    assert answer["errorType"] == "Runtime.ExitError"
+    assert answer["errorMessage"].endswith("Runtime exited with error: exit status 3")
+    assert desk.invoke("EchoFunction", {"do": "sleep", "seconds": 0}) == ("slept", None)
+
+
+def test_a_function_that_cannot_be_imported_says_why(desk: Any) -> None:
+    answer, error = desk.invoke("BrokenFunction", {})
+    assert error == "Unhandled"
+    assert answer["errorType"] == "Runtime.ImportModuleError"
+    assert "missing" in answer["errorMessage"]
+
+
+def test_a_timeout_kills_the_function_and_what_left_its_process_group(desk: Any, tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    answer, error = desk.invoke("HastyFunction", {"do": "spawn", "path": str(note)})
+    assert error == "Unhandled"
+    assert answer["errorType"] == "Sandbox.Timedout"
+    assert answer["errorMessage"].endswith("Task timed out after 1.00 seconds")
+    child = int(note.read_text())
+    end = time.monotonic() + 5
+    while is_alive(child) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not is_alive(child)
+
+
+def test_events_and_responses_beyond_the_limits_are_refused(desk: Any) -> None:
+    name = desk.cloud.functions["EchoFunction"]
+    large = json.dumps("x" * 6 * 1024 * 1024)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        desk.functions.invoke(FunctionName=name, Payload=large)
+    with pytest.raises(ClientError, match="RequestTooLargeException"):
+        desk.functions.invoke(FunctionName=name, Payload=large[: 1024 * 1024] + '"', InvocationType="Event")
+    answer, error = desk.invoke("EchoFunction", {"do": "large", "bytes": 6 * 1024 * 1024})
+    assert (error, answer["errorType"]) == ("Unhandled", "Function.ResponseSizeTooLarge")
+
+
+def test_a_wrong_name_or_payload_is_refused_as_lambda_refuses_it(desk: Any) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        desk.functions.invoke(FunctionName="nobody", Payload=b"{}")
+    with pytest.raises(ClientError, match="InvalidRequestContentException"):
+        desk.functions.invoke(FunctionName=desk.cloud.functions["EchoFunction"], Payload=b"{no json")
+
+
+def test_reserved_concurrency_throttles(desk: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(desk.invoke, "SingleFunction", {"do": "sleep", "seconds": 2})
+        time.sleep(0.5)
+        with pytest.raises(ClientError, match="TooManyRequestsException"):
+            desk.invoke("SingleFunction", {"do": "sleep", "seconds": 0})
+        assert first.result() == ("slept", None)
+
+
+def test_source_folders_stay_clean(desk: Any) -> None:
+    seen, _ = desk.invoke("EchoFunction", {"do": "environment"})
+    assert not (Path(seen["directory"]) / "__pycache__").exists()
