@@ -8,8 +8,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,3 +35,13 @@ def scratch_root() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack(postgres_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The real template in a local cloud; tests register databases under names of their own."""
+    from tests.support.stack import Stack
+
+    made = Stack(ROOT / "template.yaml", tmp_path_factory.mktemp("cloud"))
+    yield made
+    made.close()

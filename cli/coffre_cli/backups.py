@@ -27,7 +27,10 @@ def backup(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Back up a database now.  Its verification then starts by itself."""
+    """Back up a database now.
+
+    Its verification then starts by itself.
+    """
     from coffre.ids import backup_id
     from coffre_cli import invoke
 
@@ -70,7 +73,7 @@ def list_backups(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """The backups of a database, newest first."""
+    """List the backups of a database, newest first."""
     from coffre_cli import show
 
     found = find_stack(stack, region)
@@ -86,7 +89,10 @@ def list_backups(
 def show_backup(
     name: Database, reference: Backup, stack: StackName = None, region: Region = None, as_json: Json = False
 ) -> None:
-    """Everything about one backup.  Exit code 0 whatever its verdict: `coffre verify` judges."""
+    """Show everything about one backup.
+
+    The exit code is 0 whatever its verdict: `coffre verify` judges.
+    """
     from coffre.errors import UnknownBackupError
     from coffre.vault.reader import load_manifest
     from coffre_cli import show
@@ -114,7 +120,10 @@ def verify(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Read a backup back and prove it by a restore.  Exit code 1: failed; 3: inconclusive."""
+    """Read a backup back and prove it by a restore.
+
+    The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive.
+    """
     from coffre.results import VerifyResult
     from coffre_cli import invoke, show
     from coffre_cli.progress import spinner

@@ -70,7 +70,10 @@ def add(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Register a database: its credentials into Secrets Manager, what you decide into SSM."""
+    """Register a database.
+
+    Its credentials go into Secrets Manager, what you decide into SSM.
+    """
     from coffre_cli import registering
     from coffre_cli import secret as secrets
 
@@ -101,7 +104,7 @@ def add(
 
 @app.command("list")
 def list_(stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
-    """The registered databases; never their passwords."""
+    """List the registered databases; never their passwords."""
     from coffre_cli import show
 
     found = find_stack(stack, region).registry().all()
@@ -111,7 +114,10 @@ def list_(stack: StackName = None, region: Region = None, as_json: Json = False)
 
 @app.command()
 def check(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
-    """Connect as a backup would, without taking one; exit code 1 if something speaks against it."""
+    """Connect as a backup would, without taking one.
+
+    The exit code is 1 if something speaks against a backup.
+    """
     from coffre.ids import stamp, utc_now
     from coffre.results import BackupResult
     from coffre_cli import invoke, show
@@ -139,7 +145,10 @@ def check(name: Database, stack: StackName = None, region: Region = None, as_jso
 
 @app.command()
 def remove(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
-    """Forget a database and its credentials.  Its backups stay in the vault."""
+    """Forget a database and its credentials.
+
+    Its backups stay in the vault.
+    """
     from coffre_cli import registering
 
     registering.unregister(find_stack(stack, region), name)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coffre_cli.errors import from_function
+from coffre_cli.output import note
 from coffre_cli.stack import Stack
 
 POLL_SECONDS = 0.5
@@ -43,10 +44,14 @@ def call(
 
     thread = threading.Thread(target=work, name=f"invoke-{verb}", daemon=True)
     thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-        if tick is not None:
-            tick()
+    try:
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+            if tick is not None:
+                tick()
+    except KeyboardInterrupt:
+        note(f"{function} goes on; only waiting for it has ended")
+        raise
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]

@@ -26,27 +26,29 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the endpoints; 0 chooses a free one.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Start the local cloud; it runs until Ctrl-C, or with --detach until `coffre local down`."""
+    """Start the local cloud.
+
+    It runs until Ctrl-C, or with --detach until `coffre local down`.
+    """
     from coffre_cli import show
     from coffre_cli.progress import spinner
     from localcloud import control
 
     state = state_folder()
-    with spinner("starting the local cloud"):
-        info = control.start_detached(project_template(), state, port)
-    emit(info, as_json, show.local_cloud(info))
     if not detach:
-        _stay(control, state)
-
-
-def _stay(control: Any, state: Path) -> None:
-    """Keep a local cloud until Ctrl-C or SIGTERM, then take it down."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    note("running until Ctrl-C")
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
+        with spinner("starting the local cloud"):
+            info = control.start_detached(project_template(), state, port)
+        emit(info, as_json, show.local_cloud(info))
+        if detach:
+            return
+        note("running until Ctrl-C")
         while control.status(state) is not None:
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
+        if detach:
+            raise
         control.down(state)
         return
     raise LocalCloudFailedError("the local cloud ended by itself")
@@ -58,7 +60,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Where it is and what it holds; exit code 1 if none runs."""
+    """Say where the local cloud is and what it holds.
+
+    The exit code is 1 if none runs.
+    """
     from coffre_cli import show
     from localcloud import control
 
@@ -73,7 +78,7 @@ def fire(
     schedule: Annotated[str, typer.Argument(help="A schedule's name, in full or short: `backup-daily`.")],
     as_json: Json = False,
 ) -> None:
-    """Fire a schedule now, as EventBridge Scheduler does at its time."""
+    """Fire a schedule now."""
     from localcloud import control
 
     state = state_folder()
@@ -97,7 +102,10 @@ def _full_name(schedule: str, info: dict[str, Any]) -> str:
 
 @app.command()
 def down(as_json: Json = False) -> None:
-    """Stop the local cloud and wait until it is gone.  What was stored in it is gone, too."""
+    """Stop the local cloud and wait until it is gone.
+
+    What was stored in it is gone, too.
+    """
     from localcloud import control
 
     stopped = control.down(state_folder())

@@ -27,13 +27,14 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     help=HELP,
-    no_args_is_help=True,
+    # Plain help: it wraps paragraphs, and asking for it need not import rich.
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(local.app, name="local", no_args_is_help=True)
-app.add_typer(databases.app, name="databases", no_args_is_help=True)
+app.add_typer(local.app, name="local")
+app.add_typer(databases.app, name="databases")
 app.command()(backups.backup)
 app.command("list")(backups.list_backups)
 app.command("show")(backups.show_backup)
@@ -41,7 +42,7 @@ app.command()(backups.verify)
 app.command()(restore.restore)
 app.command()(operations.rotate)
 app.command()(operations.health)
-app.add_typer(operations.catalogue, name="catalogue", no_args_is_help=True)
+app.add_typer(operations.catalogue, name="catalogue")
 
 
 def run() -> None:
@@ -64,16 +65,22 @@ def main(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        code: Any = app(args=list(arguments), prog_name="coffre", standalone_mode=False)
+        code: Any = app(args=list(arguments) or ["--help"], prog_name="coffre", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except typer.TyperException as error:
-        return _report(UsageError(error.format_message().rstrip(".")), as_json)
+        return _report(_usage(error), as_json)
     except Exception as error:
         return _report(_ours(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> UsageError:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "coffre"
+    return UsageError(error.format_message().rstrip("."), f"`{where} --help` shows what is possible.")
 
 
 def _ours(error: Exception) -> CoffreError:

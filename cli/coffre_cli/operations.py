@@ -20,7 +20,11 @@ def rotate(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Apply the retention: which backups go, why, and what it frees.  Exit code 1: a database failed."""
+    """Apply the retention.
+
+    Says of each backup whether it stays, why, and what its end frees.  The exit code is 1 if a
+    database failed.
+    """
     from coffre.results import RotateResult
     from coffre_cli import invoke, show
     from coffre_cli.progress import spinner
@@ -37,7 +41,10 @@ def rotate(
 def health(
     name: AnyDatabase = None, stack: StackName = None, region: Region = None, as_json: Json = False
 ) -> None:
-    """Report on the databases, their backups and proofs.  Exit code 1: one is unreachable or in danger."""
+    """Report on the databases, their backups and proofs.
+
+    The exit code is 1 if a database can't be reached or has a finding of level `refuse`.
+    """
     from coffre.results import HealthResult
     from coffre_cli import invoke, show
     from coffre_cli.progress import spinner
@@ -66,7 +73,10 @@ def rebuild(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Make the index again from the bucket, with your own credentials.  It can be repeated at any time."""
+    """Make the index again from the bucket.
+
+    It runs here, with your own credentials, and can be repeated at any time.
+    """
     from coffre.catalogue.rebuild import rebuild as run
     from coffre_cli import show
     from coffre_cli.output import count

@@ -40,6 +40,9 @@ def bar(label: str, read: Callable[[], Reading | None]) -> Iterator[Callable[[],
     )
 
     out = console(error=True)
+    if not out.is_terminal:
+        yield _nothing
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -48,7 +51,7 @@ def bar(label: str, read: Callable[[], Reading | None]) -> Iterator[Callable[[],
         TextColumn("{task.fields[rows]} rows", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+    with Progress(*columns, console=out, transient=True) as progress:
         task = progress.add_task(label, total=None, rows="0")
 
         def tick() -> None:
@@ -69,7 +72,14 @@ def spinner(label: str) -> Iterator[None]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     out = console(error=True)
+    if not out.is_terminal:
+        yield
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+    with Progress(*columns, console=out, transient=True) as progress:
         progress.add_task(label, total=None)
         yield
+
+
+def _nothing() -> None:
+    """What there is to bring up to date where nothing is shown."""

@@ -42,7 +42,9 @@ def restore(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a backup into a new or empty database.  First shows what will happen, and asks.
+    """Restore a backup into a new or empty database.
+
+    First shows what will happen, and asks.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, whatever happens; without --wait it is kept for the run, and the next `coffre restore`
@@ -77,9 +79,8 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
 
     Raises
     ------
-    NotConfirmedError, TargetLacksError
+    NotConfirmedError
     """
-    from coffre.errors import TargetLacksError
     from coffre.results import RestorePlan
     from coffre_cli import invoke, show
     from coffre_cli.progress import spinner
@@ -87,9 +88,6 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
     with spinner(f"planning the restore of {event['database']} {event['backup']}"):
         plan = RestorePlan.model_validate(invoke.call(stack, "restore", event))
     note(show.plan(plan))
-    refusals = [finding for finding in plan.findings if finding.level == "refuse"]
-    if refusals:
-        raise TargetLacksError("; ".join(finding.message for finding in refusals))
     if not yes and not typer.confirm("Restore?", err=True):
         raise NotConfirmedError("the restore was not confirmed")
     return plan
@@ -103,7 +101,7 @@ def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) 
 
     with spinner(f"restoring {count(plan.rows)} rows ({size(plan.bytes)}) into {plan.target_database}"):
         answer = invoke.call(stack, "restore", event)
-    emit(answer, as_json, show.restored(RestoreResult.model_validate(answer)))
+    emit(answer, as_json, show.restored(RestoreResult.model_validate(answer), plan.findings))
 
 
 def _start(stack: Stack, event: dict[str, Any], as_json: bool) -> None:

@@ -68,8 +68,11 @@ def facts(values: Mapping[str, object]) -> Table:
 
 def findings(found: Sequence[Finding]) -> Table:
     """Findings with their advice."""
-    rows = ((word(item.level), item.code, item.object, item.message, item.advice) for item in found)
-    return table("level", "code", "object", "what", "advice", rows=rows)
+    rows = (
+        (word(item.level), item.code, item.object, "\n".join(filter(None, (item.message, item.advice))))
+        for item in found
+    )
+    return table("level", "code", "object", "what, and what to do", rows=rows)
 
 
 def backup(result: BackupResult) -> Group:
@@ -102,8 +105,8 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
             word(entry.status),
             word(entry.verdict),
             count(entry.rows),
-            size(entry.bytes),
-            size(entry.new_bytes),
+            size(entry.bytes or None),
+            size(entry.new_bytes if entry.bytes else None),
             moment(entry.completed or entry.started),
             entry.error_code or entry.reason,
         )
@@ -120,10 +123,11 @@ def one_backup(entry: BackupEntry | None, manifest: Manifest | None, root_hash: 
         parts.append(facts(_entry_facts(entry)))
         parts += _findings(entry.reasons)
     if manifest is not None:
+        parts.append("")
         parts.append(facts(_manifest_facts(manifest, root_hash)))
         if manifest.left_out:
             rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
-            parts.append(table("left out", "name", "why", rows=rows))
+            parts += ["", table("left out", "name", "why", rows=rows)]
     return Group(*parts)
 
 
@@ -151,6 +155,7 @@ def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:
         "extensions": ", ".join(f"{item.name} {item.version}" for item in manifest.extensions),
         "relations": f"{count(totals.relations)} and {count(totals.sequences)} sequences",
         "rows": count(totals.rows),
+        "needs": ", ".join(manifest.needs),
         "large objects": count(totals.large_objects) if totals.large_objects else "",
         "size": size(totals.bytes),
         "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
@@ -191,8 +196,9 @@ def plan(found: RestorePlan) -> Group:
     return Group(summary, *_findings(found.findings))
 
 
-def restored(result: RestoreResult) -> Group:
-    """A restore that ended."""
+def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
+    """A restore that ended, with the findings that aren't known from its plan."""
+    new = [finding for finding in result.findings if finding not in known]
     equal = "equal to the backup" if result.digests_equal else "not compared, or not equal"
     summary = facts(
         {
@@ -204,7 +210,7 @@ def restored(result: RestoreResult) -> Group:
             "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
         }
     )
-    return Group(summary, *_findings(result.findings))
+    return Group(summary, *_findings(new))
 
 
 def rotation(result: RotateResult) -> Group:
@@ -230,7 +236,8 @@ def _rotated(report: RotateReport) -> list[RenderableType]:
     sweep = (
         f"chunks: {count(report.marked_chunks)} marked ({size(report.marked_bytes)}), "
         f"{count(report.purged_chunks)} purged ({size(report.purged_bytes)}), "
-        f"{count(report.waiting_chunks)} waiting ({size(report.waiting_bytes)}); orphans: {count(report.orphans)}"
+        f"{count(report.waiting_chunks)} waiting ({size(report.waiting_bytes)}), "
+        f"{count(report.orphans)} orphans"
     )
     decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
     return [Text(title, style="bold"), decisions, sweep]
@@ -241,10 +248,7 @@ def health(result: HealthResult) -> Group:
     rows = (
         (
             entry.database,
-            Text(
-                str(entry.score),
-                style="green" if entry.score >= 90 else "yellow" if entry.score >= 60 else "red",
-            ),
+            _score(entry.score),
             "yes" if entry.reachable else Text("no", style="red"),
             entry.server_version,
             size(entry.size_bytes),
@@ -259,6 +263,10 @@ def health(result: HealthResult) -> Group:
     for entry in result.databases:
         parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
     return Group(*parts)
+
+
+def _score(score: int) -> Text:
+    return Text(str(score), style="green" if score >= 90 else "yellow" if score >= 60 else "red")
 
 
 def _age(seconds: float | None) -> Text | str:

@@ -10,7 +10,7 @@ from datetime import datetime
 import zstandard
 
 from coffre.events import Verdict
-from coffre.ids import BACKUP_ID, new_attempt, stamp, utc_now
+from coffre.ids import BACKUP_ID, backup_time, new_attempt, stamp, utc_now
 from coffre.results import Compared, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import (
@@ -88,7 +88,7 @@ def make_manifest(
     """A manifest around these parts and references."""
     match = BACKUP_ID.match(backup_id)
     assert match is not None
-    now = stamp(utc_now())
+    now = stamp(backup_time(backup_id))
     engine = {
         "name": "postgresql",
         "server_version": "16.14",

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from coffre.backup.run import Services as BackupServices
     from coffre.catalogue.index import Catalogue
     from coffre.databases.registry import Registry
+    from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
     from coffre.prove.run import Services as ProveServices
     from coffre.restore.run import Services as RestoreServices
+    from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
     from coffre.verify.run import Services as VerifyServices
 
@@ -154,6 +156,32 @@ def restore_services() -> RestoreServices:
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
+    )
+
+
+def rotate_services() -> RotateServices:
+    """What a rotation works with."""
+    from coffre.rotate.run import Services
+
+    return Services(
+        store=store(),
+        catalogue=catalogue(),
+        publisher=publisher(),
+        max_run_seconds=settings().max_run_seconds,
+    )
+
+
+def health_services() -> HealthServices:
+    """What a health report works with."""
+    from coffre.health.run import Services
+
+    here = settings()
+    return Services(
+        registry=registry(),
+        catalogue=catalogue(),
+        publisher=publisher(),
+        stack=here.stack,
+        rpo_hours=here.rpo_hours,
     )
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coffre.databases.registration import Retention
-from coffre.rotate.policy import BackupFacts, decide
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from coffre.databases.registration import Retention
+from coffre.events import Verdict
+from coffre.rotate.policy import BackupFacts, decide
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CASES = json.loads(Path(__file__).with_name("retention.json").read_text())
@@ -75,7 +77,7 @@ def test_every_backup_gets_a_decision_even_of_one_second() -> None:
 
 
 times = st.integers(0, 60 * 24 * 800).map(lambda minutes: NOW - timedelta(minutes=minutes))
-verdicts = st.sampled_from([None, "proven", "failed", "inconclusive"])
+verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from([None, "proven", "failed", "inconclusive"])
 backups = st.lists(st.tuples(times, verdicts), max_size=40).map(
     lambda rows: [BackupFacts(f"{i:03}", time, verdict) for i, (time, verdict) in enumerate(rows)]
 )

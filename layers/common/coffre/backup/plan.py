@@ -15,7 +15,7 @@ application's pages out of its cache (``docs/decisions/0005-page-ranges.md``).""
 
 PIECE_BYTES = 1 << 29
 ALIGN_PAGES = 1 << 14
-"""Pieces start at multiples of 128 MiB of heap pages, so that a growing table keeps its edges."""
+"""Pieces have this many heap pages (128 MiB) times a power of two: a growing table keeps its edges."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ def _items(found: Found) -> list[WorkItem]:
     pieces = min(found.size // PIECE_BYTES, found.pages // ALIGN_PAGES)
     if found.size <= SPLIT_BYTES or pieces < 2 or found.relation.kind == "extension_config":
         return [WorkItem(found.relation, found.size)]
-    step = -(-found.pages // pieces // ALIGN_PAGES) * ALIGN_PAGES
+    step = ALIGN_PAGES
+    while step * pieces < found.pages:
+        step *= 2
     starts = list(range(0, found.pages, step))
     return [
         WorkItem(

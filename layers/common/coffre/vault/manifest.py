@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError
-from coffre.events import BackupRef, DatabaseName
-from coffre.ids import BackupType
+from coffre.ids import BACKUP_TYPES, BackupType
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
@@ -22,6 +21,10 @@ CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects"})
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+DatabaseName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")]
+BackupId = Annotated[
+    str, Field(pattern=rf"^[0-9]{{8}}T[0-9]{{6}}Z-({'|'.join(BACKUP_TYPES)})-[0-9a-f]{{6}}$")
+]
 
 
 class _Model(BaseModel):
@@ -125,7 +128,7 @@ class Manifest(_Model):
 
     format: Literal[1]
     requires: list[str]
-    id: BackupRef
+    id: BackupId
     attempt: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     database: DatabaseName
     type: BackupType

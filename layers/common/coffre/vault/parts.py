@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, BinaryIO, Literal
 
@@ -165,25 +165,34 @@ def encode_record(record: Record) -> bytes:
 
 
 def _encode_value(name: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        return _encode_text(name, value)
     if isinstance(value, tuple) and value and isinstance(value[0], Column):
         return {name: [_encode_column(column) for column in value]}
+    if isinstance(value, str | tuple):
+        return _encode_text(name, value)
     return {name: value}
 
 
 def _encode_column(column: Column) -> dict[str, Any]:
-    return {**_encode_text("name", column.name), "type": column.type}
+    return {**_encode_text("name", column.name), **_encode_text("type", column.type)}
 
 
-def _encode_text(name: str, value: str) -> dict[str, Any]:
+def _encode_text(name: str, value: str | tuple[Any, ...]) -> dict[str, Any]:
     """Text that came from bytes which aren't UTF-8 carries them as surrogates: store the bytes beside it."""
-    raw = value.encode("utf-8", "surrogateescape")
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return {name: raw.decode("utf-8", "replace"), f"{name}_b64": base64.b64encode(raw).decode()}
-    return {name: value}
+    shown = _each(value, lambda text: _raw(text).decode("utf-8", "replace"))
+    if shown == value:
+        return {name: value}
+    return {name: shown, f"{name}_b64": _each(value, lambda text: base64.b64encode(_raw(text)).decode())}
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _each(value: Any, convert: Callable[[str], str]) -> Any:
+    """``value`` with ``convert`` applied to each text in it; lists become tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(_each(item, convert) for item in value)
+    return convert(value)
 
 
 def read_records(lines: Iterable[bytes], *, key: str) -> Iterator[Record]:
@@ -215,9 +224,12 @@ def decode_record(line: bytes) -> Record:
 
 def _decode_twins(content: dict[str, Any]) -> dict[str, Any]:
     for twin in [name for name in content if name.endswith("_b64")]:
-        raw = base64.b64decode(content.pop(twin))
-        content[twin.removesuffix("_b64")] = raw.decode("utf-8", "surrogateescape")
+        content[twin.removesuffix("_b64")] = _each(content.pop(twin), _from_base64)
     return content
+
+
+def _from_base64(text: str) -> str:
+    return base64.b64decode(text, validate=True).decode("utf-8", "surrogateescape")
 
 
 def _as_tuple(value: Any) -> Any:

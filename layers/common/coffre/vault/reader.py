@@ -113,13 +113,18 @@ def fetch(store: ChunkReader, key: str, *, size: int, sha256: str) -> BinaryIO:
     ------
     ObjectMissingError, ObjectCorruptError, StoreUnavailableError
     """
+    return locate(store, key, size=size, sha256=sha256)[1]
+
+
+def locate(store: ChunkReader, key: str, *, size: int, sha256: str) -> tuple[str | None, BinaryIO]:
+    """As `fetch`, and which version it was: None for the visible one."""
     try:
-        return _fetch_version(store, key, None, size, sha256)
+        return None, _fetch_version(store, key, None, size, sha256)
     except (ObjectMissingError, ObjectCorruptError):
         found = _fetch_hidden(store, key, size, sha256) if isinstance(store, VersionedReader) else None
         if found is None:
             raise
-        return found[1]
+        return found
 
 
 def right_version(store: VersionedReader, key: str, *, size: int, sha256: str) -> str:

@@ -15,7 +15,14 @@ from typing import Any, BinaryIO, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from coffre.errors import ObjectCorruptError, ObjectExistsError, ObjectMissingError, StoreUnavailableError
+from coffre.errors import (
+    DeleteRefusedError,
+    ObjectCorruptError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StoreUnavailableError,
+)
+from coffre.vault.put import SignedPut
 
 CONFLICT_ATTEMPTS = 5
 
@@ -63,6 +70,7 @@ class ObjectStore:
     def __init__(self, client: Any, bucket: str) -> None:
         self._client = client
         self.bucket = bucket
+        self._signed_put = SignedPut(client, bucket)
 
     def put_new(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
         """Write an object that must not exist yet, with its checksum, which the store verifies.
@@ -79,15 +87,19 @@ class ObjectStore:
         ------
         ObjectExistsError, StoreUnavailableError
         """
-        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        if isinstance(body, bytes):
+            if self._signed_put.put(key, body, sha256) == 412:
+                raise ObjectExistsError(f"object {key} exists already")
+            return
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            body.seek(0)
             try:
                 self._client.put_object(
                     Bucket=self.bucket,
                     Key=key,
                     Body=body,
                     ContentLength=size,
-                    ChecksumSHA256=checksum,
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
                     IfNoneMatch="*",
                 )
             except ClientError as error:
@@ -95,8 +107,6 @@ class ObjectStore:
                     raise ObjectExistsError(f"object {key} exists already") from error
                 if _code(error) != "ConditionalRequestConflict" or attempt == CONFLICT_ATTEMPTS:
                     raise _translate(error, "write", key) from error
-                if not isinstance(body, bytes):
-                    body.seek(0)
             except BotoCoreError as error:
                 raise _translate(error, "write", key) from error
             else:
@@ -181,10 +191,19 @@ class ObjectStore:
             raise _translate(error, "mark", key) from error
 
     def delete_version(self, key: str, version: str) -> None:
-        """Delete one version, or one delete marker, for good."""
+        """Delete one version, or one delete marker, for good.
+
+        Raises
+        ------
+        DeleteRefusedError
+            If a lock or a policy forbids it.
+        StoreUnavailableError
+        """
         try:
             self._client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
         except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and _code(error) == "AccessDenied":
+                raise DeleteRefusedError(f"the store refused to delete version {version} of {key}") from error
             raise _translate(error, "delete", key) from error
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:

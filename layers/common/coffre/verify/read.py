@@ -8,7 +8,7 @@ from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
 from coffre.vault.chunks import open_chunk
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk, decode_record
-from coffre.vault.reader import fetch
+from coffre.vault.reader import locate
 from coffre.vault.rows import digest_text
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message
@@ -19,9 +19,14 @@ class ReadTask:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._hidden: dict[str, str] = {}
 
     def run(self, item: Message) -> Message:
-        """Read the item's chunks; the answer holds rows, bytes, digest, and what was damaged."""
+        """Read the item's chunks; the answer holds rows, bytes, digest, and what was damaged.
+
+        ``hidden`` names the versions of chunks that lie behind a delete marker or another version.
+        """
+        self._hidden = {}
         digest, length, damaged = Digest(), 0, []
         for line in item["chunks"]:
             chunk = decode_record(line.encode())
@@ -31,7 +36,13 @@ class ReadTask:
                 length += self._read(chunk, digest)
             except (ObjectCorruptError, ObjectMissingError) as error:
                 damaged.append({"key": chunk.key, **describe(error)})
-        return {"rows": digest.rows, "bytes": length, "digest": digest.hex(), "damaged": damaged}
+        return {
+            "rows": digest.rows,
+            "bytes": length,
+            "digest": digest.hex(),
+            "damaged": damaged,
+            "hidden": self._hidden,
+        }
 
     def finish(self) -> Message:
         """Nothing is left to do."""
@@ -39,7 +50,10 @@ class ReadTask:
 
     def _read(self, chunk: Chunk, digest: Digest) -> int:
         found = Digest()
-        with closing(fetch(self._store, chunk.key, size=chunk.stored, sha256=chunk.sha256)) as body:
+        version, body = locate(self._store, chunk.key, size=chunk.stored, sha256=chunk.sha256)
+        if version is not None:
+            self._hidden[chunk.key] = version
+        with closing(body):
             length = digest_text(open_chunk(chunk, body), found)
         if found.rows != chunk.rows:
             raise ObjectCorruptError(f"chunk {chunk.key} holds {found.rows} rows, expected {chunk.rows}")

@@ -33,7 +33,7 @@ from coffre.vault.evidence import newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest, StoredFile
 from coffre.vault.parts import Chunk, encode_record
-from coffre.vault.reader import fetch, list_backups, load_manifest, right_version
+from coffre.vault.reader import list_backups, load_manifest, locate
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 from coffre.vault.ticket import Ticket, issue_ticket
@@ -143,6 +143,7 @@ class _Verification:
         self._digest = digest
         self._spool = folder / "sections"
         self._ends = ends
+        self._hidden: dict[str, str] = {}
 
     def run(self) -> ProofReport:
         """Everything, up to the report."""
@@ -156,11 +157,15 @@ class _Verification:
         return self._prove()
 
     def _files(self) -> list[Finding]:
-        """Read back schema, globals and large objects."""
+        """Read back schema, globals, large objects and parts."""
         findings = []
-        for file in self._manifest.files:
+        files: list[StoredFile] = [*self._manifest.files, *self._manifest.parts]
+        for file in files:
             try:
-                fetch(self._store, file.key, size=file.size, sha256=file.sha256).close()
+                version, body = locate(self._store, file.key, size=file.size, sha256=file.sha256)
+                body.close()
+                if version is not None:
+                    self._hidden[file.key] = version
             except (ObjectCorruptError, ObjectMissingError) as error:
                 findings.append(_refusal(error, file.key))
         return findings
@@ -175,6 +180,7 @@ class _Verification:
             for item, answer in pool.map(self._items()):
                 rows[item["id"]] += answer["rows"]
                 digests[item["id"]] = (digests[item["id"]] + int(answer["digest"], 16)) % MODULUS
+                self._hidden |= answer["hidden"]
                 damage += [_damage(entry, item["label"]) for entry in answer["damaged"]]
             pool.finish()
         if damage:
@@ -266,15 +272,11 @@ class _Verification:
         """What a proof reads.  Objects behind a delete marker are named with the version that was read."""
         yield self._ticket().manifest, None
         files: list[StoredFile] = [*self._manifest.files, *self._manifest.parts]
-        for file in files:
-            yield file.key, self._version(file.key, file.size, file.sha256)
+        for key in (file.key for file in files):
+            yield key, self._hidden.get(key)
         for section in read_sections(self._spool):
             for chunk in section.chunks:
-                yield chunk.key, None
-
-    def _version(self, key: str, size: int, sha256: str) -> str | None:
-        seen = self._store.head(key)
-        return None if seen is not None else right_version(self._store, key, size=size, sha256=sha256)
+                yield chunk.key, self._hidden.get(chunk.key)
 
     def _check_time(self) -> None:
         if time.monotonic() > self._ends - ENDING_SECONDS:

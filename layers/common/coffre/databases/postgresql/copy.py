@@ -2,10 +2,10 @@ r"""The COPY pump: rows out of and into a server at the speed of its socket.
 
 Out: in COPY's text format a server sends one CopyData message a row, and the row's text ends in its only
 newline and holds no NUL byte.  So ``\nd\0`` can only be the end of a row and the header of the next, and one
-call of `re.split` takes a quarter of a megabyte apart.  What doesn't fit that picture (a notice in mid-stream,
-an error, a message of another kind) leaves a NUL byte in what should be text, and the block is parsed again
-message by message.  Rows above `LARGE_ROW` are handed on in pieces, never held.  At the end the server's own
-count of rows decides.
+call of `re.split` takes a quarter of a megabyte apart.  What doesn't fit that picture (a notice in
+mid-stream, an error, a message of another kind) leaves a NUL byte in what should be text, and the block is
+parsed again message by message.  Rows above `LARGE_ROW` are handed on in pieces, never held.  At the end the
+server's own count of rows decides.
 
 In: a CopyData message may hold any number of bytes, so blocks are sent as they are.
 
@@ -30,7 +30,7 @@ BLOCK = 1 << 18
 LARGE_ROW = 1 << 20
 """Rows with more bytes than this are streamed in pieces."""
 
-_SPLIT = re.compile(rb"\nd\x00[\s\S]{3}").split
+_SPLIT = re.compile(rb"\nd\x00...", re.DOTALL).split
 _END = re.compile(rb"c\x00\x00\x00\x04C\x00\x00\x00[\s\S]COPY (\d+)\x00Z\x00\x00\x00\x05[TIE]\Z")
 _READY = b"Z\x00\x00\x00\x05"
 _HEADER = struct.Struct(">cI")
@@ -95,7 +95,8 @@ class _CopyOut:
             raise self._fault
         if self._announced != self._counted:
             raise RowCountMismatchError(
-                f"{self._where}: {self._counted} rows arrived, the server counted {self._announced} ({statement})"
+                f"{self._where}: {self._counted} rows arrived, the server counted {self._announced}"
+                f" ({statement})"
             )
         return self._counted
 
@@ -114,14 +115,21 @@ class _CopyOut:
             data = data[rest:]
 
     def _receive(self) -> None:
-        """Gather a block, or less at the end of the stream, which a ReadyForQuery marks."""
+        """Gather a block, or less at the end of the stream, which a ReadyForQuery marks.
+
+        The mark may have begun in what was received before.  A server that closes the session may have said
+        why: that is taken in first.
+        """
+        before = self._data[-5:]
         filled = 0
         while filled < BLOCK:
             got = self._socket.recv_into(self._view[filled:])
-            if got == 0:
-                raise ConnectionLostError(f"{self._where} closed the session in the middle of a COPY")
+            if got == 0 and filled == 0:
+                raise self._fault or ConnectionLostError(
+                    f"{self._where} closed the session in the middle of a COPY"
+                )
             filled += got
-            if self._buffer[filled - 6 : filled - 1] == _READY:
+            if got == 0 or (before + self._buffer[max(0, filled - 6) : filled])[-6:-1] == _READY:
                 break
         self._data += self._view[:filled]
 
@@ -142,7 +150,7 @@ class _CopyOut:
         return self._large_row() if cut == 0 else self._exact()
 
     def _split(self, data: bytes, cut: int) -> bool:
-        """The fast path for ``data[:cut]``; False if it holds anything but rows, and nothing was handed on."""
+        """The fast path for ``data[:cut]``; False if it holds anything but rows: nothing was handed on."""
         if cut == 0:
             return True
         rows = _SPLIT(data[:cut])
@@ -150,7 +158,8 @@ class _CopyOut:
             return False
         del rows[0]
         text = b"\n".join(rows)
-        if b"\x00" in text:
+        # The last row holds a newline if ``cut`` lies in the header of a row of 16 MiB or more.
+        if b"\x00" in text or b"\n" in rows[-1]:
             return False
         self._counted += len(rows)
         self._sink.rows(rows, text + b"\n")
@@ -198,7 +207,7 @@ class _CopyOut:
         data = (self._data if data is None else data)[1:]
         rows: list[bytes] = []
         ended, rest = False, 0
-        for kind, payload, rest in _messages(data):
+        for kind, payload, rest in _messages(data):  # noqa: B007 - where the last one ended
             if kind == b"d":
                 rows.append(self._row(payload))
             else:
@@ -299,7 +308,7 @@ def _incoming(session: Session) -> Iterator[tuple[bytes, bytes]]:
     while True:
         data += session.buffered()
         rest = 0
-        for kind, payload, rest in _messages(data):
+        for kind, payload, rest in _messages(data):  # noqa: B007 - where the last one ended
             yield kind, payload
         data = data[rest:]
 

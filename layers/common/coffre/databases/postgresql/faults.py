@@ -68,15 +68,17 @@ def server_error(fields: dict[str, str], where: str) -> CoffreError:
 
 def statement_failed(error: Exception, where: str) -> CoffreError:
     """The error for a statement that failed in the driver."""
-    if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
-        return server_error(error.args[0], where)
+    said = _server_said(error)
+    if said is not None:
+        return server_error(said, where)
     return ConnectionLostError(f"the session with {where} broke: {type(error).__name__}")
 
 
-def connecting_failed(error: Exception, where: str) -> CoffreError:
+def connecting_failed(error: BaseException, where: str) -> CoffreError:
     """The error for a connection that could not be made."""
-    if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
-        return server_error(error.args[0], where)
+    said = _server_said(error)
+    if said is not None:
+        return server_error(said, where)
     cause = error.__cause__ if isinstance(error, InterfaceError) and error.__cause__ else error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return TlsError(f"the certificate of {where} doesn't verify: {cause.verify_message}")
@@ -88,3 +90,16 @@ def connecting_failed(error: Exception, where: str) -> CoffreError:
             f"the server of {where} refuses TLS", "Enable ssl there, or set sslmode=disable knowingly."
         )
     return SourceUnreachableError(f"{where} can't be reached: {cause}")
+
+
+def _server_said(error: BaseException | None) -> dict[str, str] | None:
+    """The fields of the server's last words; None if it said nothing.
+
+    A server that refuses a connection closes it at once; the driver's own farewell may then break, and that
+    error hides the one that matters in its context.
+    """
+    while error is not None:
+        if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
+            return error.args[0]
+        error = error.__cause__ or error.__context__
+    return None

@@ -32,14 +32,14 @@ def parse_url(url: str) -> Target:
     InvalidUrlError
         If it isn't such a URL or has a parameter that isn't supported.  The message never shows the URL.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
+    if url.partition("://")[0] not in _SCHEMES:
         raise InvalidUrlError("the URL doesn't start with postgresql://")
     try:
+        parts = urlsplit(url)
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        port = parts.port
+        port = 5432 if parts.port is None else _port(str(parts.port))
     except ValueError as error:
-        raise InvalidUrlError("the URL's port or parameters are malformed") from error
+        raise InvalidUrlError("the URL's host, port or parameters are malformed") from error
     query = dict(pairs)
     unknown = sorted(set(query) - _PARAMETERS)
     if unknown or len(query) != len(pairs):
@@ -51,7 +51,7 @@ def parse_url(url: str) -> Target:
         raise InvalidUrlError(f"the URL names no {'user' if host else 'host'}")
     return Target(
         host=host,
-        port=_port(query["port"]) if query.get("port") else port or 5432,
+        port=_port(query["port"]) if query.get("port") else port,
         user=user,
         database=query.get("dbname") or unquote(parts.path.removeprefix("/")) or user,
         password=query.get("password") or (unquote(parts.password) if parts.password else None),

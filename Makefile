@@ -1,0 +1,44 @@
+# Everything a newcomer needs; `make help` explains.  No Docker, no cloud account.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := layers functions cli localcloud demo bench tests
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types build bench clean
+
+help:  ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed  ## Make a virtual environment with everything in it (the other targets do it, too)
+
+$(VENV)/.installed: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Coffre needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
+	$(BIN)/python -m demo
+
+test: install  ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: install  ## Look for faults in code and template
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/sam validate --lint
+
+types: install  ## Check the types
+	$(BIN)/mypy layers/common/coffre functions cli/coffre_cli localcloud demo
+
+build: install  ## Build what `sam deploy` deploys
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
+
+bench: install  ## Measure against pg_dump and others, side by side
+	$(BIN)/python -m bench
+
+clean:  ## Remove what was made here, but not the virtual environment
+	rm -rf .aws-sam .coffre .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,108 @@
+"""A lean S3 endpoint on loopback, so that a measurement shows the product and not a test server.
+
+It keeps objects in a folder (on tmpfs), demands that lengths are right, honours ``If-None-Match: *`` and gives
+back checksums as S3 does.  It doesn't check signatures: what that costs a client is still paid by the client.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+STAMP = "2026-01-01T00:00:00.000Z"
+
+
+class Endpoint:
+    """One connection."""
+
+    def __init__(self, connection: socket.socket, folder: Path) -> None:
+        self._connection = connection
+        self._folder = folder
+
+    def serve(self) -> None:
+        """Answer requests until the client hangs up."""
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        rest = b""
+        while True:
+            while (end := rest.find(b"\r\n\r\n")) < 0:
+                block = self._connection.recv(1 << 16)
+                if not block:
+                    return
+                rest += block
+            first, *lines = rest[:end].decode("latin-1").split("\r\n")
+            headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+            if headers.get("expect") == "100-continue":
+                self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            length = int(headers.get("content-length", 0))
+            body = bytearray(rest[end + 4 : end + 4 + length])
+            rest = rest[end + 4 + length :]
+            if len(body) < length:
+                filled = len(body)
+                body.extend(bytes(length - filled))
+                view = memoryview(body)
+                while filled < length:
+                    filled += self._connection.recv_into(view[filled:])
+            method, target, _ = first.split(" ", 2)
+            self._handle(method, target, headers, body)
+
+    def _handle(self, method: str, target: str, headers: dict[str, str], body: bytearray) -> None:
+        parts = urlsplit(target)
+        key = unquote(parts.path).split("/", 2)[2] if parts.path.count("/") > 1 else ""
+        query = parse_qs(parts.query, keep_blank_values=True)
+        path = self._folder / quote(key, safe="")
+        if method == "PUT":
+            self._put(path, headers, body)
+        elif "versioning" in query:
+            self._answer(200, b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+        elif "lifecycle" in query:
+            self._answer(404, b"<Error><Code>NoSuchLifecycleConfiguration</Code></Error>")
+        elif not key:
+            self._list(query)
+        elif path.exists():
+            content = path.read_bytes()
+            checksum = base64.b64encode(hashlib.sha256(content).digest()).decode() if method == "HEAD" else ""
+            extra = {"x-amz-checksum-sha256": checksum} if checksum else {}
+            self._answer(200, content, extra, send=method != "HEAD")
+        else:
+            self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>", send=method != "HEAD")
+
+    def _put(self, path: Path, headers: dict[str, str], body: bytearray) -> None:
+        if headers.get("if-none-match") == "*" and path.exists():
+            self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return
+        path.write_bytes(body)
+        self._answer(200, b"", {"ETag": '"0"'})
+
+    def _list(self, query: dict[str, list[str]]) -> None:
+        prefix = query.get("prefix", [""])[0]
+        keys = sorted(unquote(path.name) for path in self._folder.iterdir())
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{(self._folder / quote(key, safe='')).stat().st_size}</Size>"
+            f"<LastModified>{STAMP}</LastModified></Contents>"
+            for key in keys
+            if key.startswith(prefix)
+        )
+        self._answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode())
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, send: bool = True) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self._connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + (body if send else b""))
+
+
+def serve(folder: Path, port: int) -> None:
+    """Serve until the process is ended."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=Endpoint(connection, folder).serve, daemon=True).start()
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

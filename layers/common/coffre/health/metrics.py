@@ -1,0 +1,55 @@
+"""Metrics: CloudWatch's embedded metric format, a line of JSON on standard output for each set of dimensions.
+
+Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``: once with the
+dimensions ``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst
+of all databases and which the template's alarms watch.
+Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from coffre.health.score import PROOF_OFF
+from coffre.results import HealthReport
+
+NAMESPACE = "Coffre"
+NEVER_SECONDS = 10 * 365 * 86_400
+"""The age that stands for "there is none": ten years, which is over every threshold."""
+
+
+def emit_database(report: HealthReport, stack: str) -> None:
+    """Print one database's metrics."""
+    _emit({"Stack": stack, "Database": report.database}, _ages(report), report.score)
+
+
+def emit_worst(reports: Sequence[HealthReport], stack: str) -> None:
+    """Print the worst of all databases.
+
+    Without any nothing is printed: the alarms on ages take silence for a breach.
+    """
+    if reports:
+        worst: dict[str, float] = {}
+        for report in reports:
+            for name, age in _ages(report).items():
+                worst[name] = max(age, worst.get(name, 0.0))
+        _emit({"Stack": stack}, worst, min(report.score for report in reports))
+
+
+def _ages(report: HealthReport) -> dict[str, float]:
+    """The ages by metric; where proofs are switched off, theirs would only drown those of other databases."""
+    ages = {"BackupAgeSeconds": report.backup_age_seconds}
+    if all(reason.code != PROOF_OFF for reason in report.reasons):
+        ages["ProofAgeSeconds"] = report.proof_age_seconds
+    return {name: NEVER_SECONDS if age is None else age for name, age in ages.items()}
+
+
+def _emit(dimensions: Mapping[str, str], ages: Mapping[str, float], score: int) -> None:
+    # Ephemeral: the other class of Powertools keeps its metrics in the class, across invocations.
+    metrics = EphemeralMetrics(namespace=NAMESPACE, dimension_set=dict(dimensions))
+    for name, age in ages.items():
+        metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=age)
+    metrics.add_metric(name="HealthScore", unit=MetricUnit.NoUnit, value=score)
+    metrics.flush_metrics()

@@ -1,0 +1,238 @@
+"""How healthy a database is: a pure function of what was found out about it.
+
+A database starts with 100 points.  What takes points away:
+
+===========================  ======  =====================================================================
+code                         points  when
+===========================  ======  =====================================================================
+backup-missing               60      there is no completed backup
+backup-overdue               60      the newest one is older than the RPO
+proof-missing                20      no backup was proven (nothing, where proofs are switched off)
+proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
+(the cause's own code)       70      the database can't be reached
+critical-table-missing       45      a critical table doesn't exist
+critical-table-unreadable    45      a critical table exists, and the role can't read all of it
+transaction-ids-low          15, 45  half, three quarters of the 2^31 transaction ids are used up
+connections-high             5, 15   80 %, 95 % of ``max_connections`` are taken
+slot-idle                    10      an unused replication slot keeps 1 GiB of WAL or more
+question-unanswered          10      the server didn't answer everything
+transaction-long             5       a transaction has been open for more than an hour
+===========================  ======  =====================================================================
+
+What the server says takes 70 at most: a server that answers is never worse than one that doesn't.  A missing
+backup, a missing critical table or a server that can't be reached leaves less than 60 points, which is where
+the template's alarm begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from coffre.results import Finding
+
+SERVER_POINTS = 70
+BACKUP_POINTS = 60
+PROOF_POINTS = 20
+PROOF_OFF = "proof-off"
+"""The finding of a database that nobody wants proven."""
+TRANSACTION_IDS = 2**31
+"""After so many transactions without a freeze, PostgreSQL stops writing.
+
+Source: https://www.postgresql.org/docs/current/routine-vacuuming.html#VACUUM-FOR-WRAPAROUND
+"""
+
+_GIB = 2**30
+_HOUR = 3600.0
+_NAMED = 20
+
+Lost = tuple[int, Finding]
+"""Points that a finding takes away."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An unused replication slot and the bytes of WAL that the server keeps for it."""
+
+    name: str
+    retained_bytes: int
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a server said.  None: it didn't answer that question; ``unanswered`` says which and why.
+
+    Attributes
+    ----------
+    longest_transaction:
+        Seconds since the oldest open or prepared transaction of this database began; 0 without any.
+    sees_others:
+        Whether the role may see other roles' transactions.
+    oldest_database, transaction_age:
+        The database of this server that has waited longest for a freeze, and its age in transaction ids (or
+        multixact ids, whichever is more).
+    """
+
+    version: str
+    size_bytes: int | None = None
+    tables: int | None = None
+    missing_tables: tuple[str, ...] = ()
+    unreadable_tables: tuple[str, ...] = ()
+    connections: int | None = None
+    max_connections: int | None = None
+    idle_slots: tuple[Slot, ...] = ()
+    longest_transaction: float | None = None
+    sees_others: bool = True
+    oldest_database: str = ""
+    transaction_age: int | None = None
+    unanswered: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the score depends on.
+
+    Attributes
+    ----------
+    server:
+        What the server said, or why it can't be asked.
+    backup_age, proof_age:
+        Seconds since the newest completed and the newest proven backup began; None: there is none.
+    rpo_hours:
+        How old the newest backup may be.
+    prove:
+        How often backups are proven.
+    """
+
+    database: str
+    server: ServerFacts | Finding
+    backup_age: float | None
+    proof_age: float | None
+    rpo_hours: float
+    prove: Literal["every", "daily", "never"] = "every"
+
+
+def score(facts: Facts) -> tuple[int, list[Finding]]:
+    """The score, 0 to 100, and what took points away or should be known, gravest first.
+
+    A worse fact never raises the score.
+    """
+    kept = [*_backup(facts), *_proof(facts)]
+    said = [(SERVER_POINTS, facts.server)] if isinstance(facts.server, Finding) else _server(facts.server)
+    lost = sum(points for points, _ in kept) + min(SERVER_POINTS, sum(points for points, _ in said))
+    ordered = sorted([*kept, *said], key=lambda entry: -entry[0])
+    return max(0, 100 - lost), [finding for _, finding in ordered]
+
+
+def _backup(facts: Facts) -> Iterator[Lost]:
+    if facts.backup_age is None:
+        message = "there is no completed backup"
+        advice = "Start one with `coffre backup NAME`, and look at what its run reports."
+        yield BACKUP_POINTS, _finding("refuse", "backup-missing", facts.database, message, advice)
+    elif facts.backup_age > facts.rpo_hours * _HOUR:
+        message = f"the newest backup is {_hours(facts.backup_age)} old; the RPO is {facts.rpo_hours:g} h"
+        advice = "`coffre list NAME` shows what became of the runs since."
+        yield BACKUP_POINTS, _finding("refuse", "backup-overdue", facts.database, message, advice)
+
+
+def _proof(facts: Facts) -> Iterator[Lost]:
+    limit = facts.rpo_hours + (24 if facts.prove == "daily" else 0)
+    if facts.prove == "never":
+        message = "backups are not proven, as the registration asks"
+        yield 0, _finding("info", PROOF_OFF, facts.database, message)
+    elif facts.proof_age is None:
+        advice = "`coffre verify NAME latest` proves the newest backup, or says why it can't."
+        yield PROOF_POINTS, _finding("warn", "proof-missing", facts.database, "no backup is proven", advice)
+    elif facts.proof_age > limit * _HOUR:
+        message = (
+            f"the newest proven backup is {_hours(facts.proof_age)} old; it should be {limit:g} h at most"
+        )
+        advice = "`coffre list NAME` shows the verdicts since, `coffre show NAME ID` their reasons."
+        yield PROOF_POINTS, _finding("warn", "proof-overdue", facts.database, message, advice)
+
+
+def _server(server: ServerFacts) -> list[Lost]:
+    return [
+        *_tables(server),
+        *_transaction_ids(server),
+        *_connections(server),
+        *_slots(server),
+        *_transactions(server),
+        *_unanswered(server),
+    ]
+
+
+def _tables(server: ServerFacts) -> Iterator[Lost]:
+    if server.missing_tables:
+        names = _names(server.missing_tables)
+        advice = "If they were dropped by accident, restore the newest backup beside and look."
+        yield 45, _finding("refuse", "critical-table-missing", names, f"{names}: not there", advice)
+    if server.unreadable_tables:
+        names = _names(server.unreadable_tables)
+        message = f"{names}: the role can't read all of it"
+        advice = "Grant SELECT, and BYPASSRLS where row-level security is on."
+        yield 45, _finding("refuse", "critical-table-unreadable", names, message, advice)
+
+
+def _transaction_ids(server: ServerFacts) -> Iterator[Lost]:
+    used = (server.transaction_age or 0) / TRANSACTION_IDS
+    if used >= 0.5:
+        grave = used >= 0.75
+        message = f"{used:.0%} of the transaction ids are used since {server.oldest_database} was last frozen"
+        advice = "Find what holds VACUUM back (old transactions, slots, prepared ones), then VACUUM FREEZE."
+        level: Literal["refuse", "warn"] = "refuse" if grave else "warn"
+        finding = _finding(level, "transaction-ids-low", server.oldest_database, message, advice)
+        yield 45 if grave else 15, finding
+
+
+def _connections(server: ServerFacts) -> Iterator[Lost]:
+    if server.connections is None or not server.max_connections:
+        return
+    taken = server.connections / server.max_connections
+    if taken >= 0.8:
+        message = f"{server.connections} of {server.max_connections} connections are taken"
+        advice = "A backup needs four; raise max_connections or use a pooler for the application."
+        finding = _finding("warn", "connections-high", "server", message, advice)
+        yield 15 if taken >= 0.95 else 5, finding
+
+
+def _slots(server: ServerFacts) -> Iterator[Lost]:
+    heavy = [slot for slot in server.idle_slots if slot.retained_bytes >= _GIB]
+    if heavy:
+        names = _names(tuple(slot.name for slot in heavy))
+        size = sum(slot.retained_bytes for slot in heavy) / _GIB
+        message = f"nobody reads from {names}, for which up to {size:.1f} GiB of WAL are kept"
+        advice = "Start the reader again, or drop the slot before the server's disk is full."
+        yield 10, _finding("warn", "slot-idle", names, message, advice)
+
+
+def _transactions(server: ServerFacts) -> Iterator[Lost]:
+    if server.longest_transaction is not None and server.longest_transaction > _HOUR:
+        message = f"a transaction has been open for {_hours(server.longest_transaction)}"
+        advice = "It holds VACUUM back; pg_stat_activity and pg_prepared_xacts tell whose it is."
+        yield 5, _finding("warn", "transaction-long", "server", message, advice)
+    if not server.sees_others:
+        message = "the role sees its own transactions only, so a long one of another role stays unseen"
+        advice = "GRANT pg_read_all_stats to the role, if you want them watched."
+        yield 0, _finding("info", "transactions-unseen", "server", message, advice)
+
+
+def _unanswered(server: ServerFacts) -> Iterator[Lost]:
+    for number, finding in enumerate(server.unanswered):
+        yield 0 if number else 10, finding
+
+
+def _finding(
+    level: Literal["refuse", "warn", "info"], code: str, what: str, message: str, advice: str = ""
+) -> Finding:
+    return Finding(level=level, code=code, object=what, message=message, advice=advice)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + rest
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / _HOUR:.1f} h"

@@ -1,0 +1,74 @@
+"""Databases to test with: made from SQL, asked by SQL, and compared by PostgreSQL's own pg_dump."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from coffre.databases.postgresql.connection import Target, identifier, open_session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.tools import Tools
+
+DUMP_MAJOR = 18
+
+
+def target(server: EphemeralServer, database: str, user: str = "") -> Target:
+    """A database of an ephemeral server, as its superuser or as ``user``."""
+    host = str(server.socket_dir)
+    return Target(host, server.port, user or server.superuser, database, sslmode="disable")
+
+
+def sql(where: Target, *statements: str) -> list[list[Any]]:
+    """Run statements (each may hold several) with ``public`` in the search path; the last one's rows."""
+    rows: list[list[Any]] = []
+    with open_session(where, seconds=60, application="tests") as session:
+        session.run("SET search_path = public")
+        for statement in statements:
+            rows = session.run(statement)
+    return rows
+
+
+def create(server: EphemeralServer, database: str, *statements: str) -> Target:
+    """A new database with the content that the statements make."""
+    sql(target(server, "postgres"), f"CREATE DATABASE {identifier(database)}")
+    made = target(server, database)
+    sql(made, *statements)
+    return made
+
+
+def databases(server: EphemeralServer) -> set[str]:
+    """The names of all databases of a server."""
+    return {row[0] for row in sql(target(server, "postgres"), "SELECT datname FROM pg_database")}
+
+
+def dumped(tools_root: Path, where: Target) -> list[str]:
+    """A database as pg_dump shows it: schema, rows, sequences, large objects and grants, as sorted lines.
+
+    Another program than ours says whether two databases are equal.  Sorted, because rows have no order;
+    without comments and without the random tokens of ``\\restrict``.
+    """
+    text = Tools(tools_root).run(
+        "pg_dump", DUMP_MAJOR, ["--large-objects"], where, deadline=time.monotonic() + 60
+    )
+    lines = text.decode("utf-8", "replace").splitlines()
+    return sorted(line for line in lines if line and not line.startswith(("--", "\\restrict", "\\unrestrict")))
+
+
+def coffre_sessions(server: EphemeralServer) -> list[list[Any]]:
+    """The sessions of Coffre that are open on a server: (database, application, state, query)."""
+    return sql(
+        target(server, "postgres"),
+        "SELECT datname, application_name, state, left(query, 80) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'coffre%' OR application_name LIKE 'pg_%'",
+    )
+
+
+def no_sessions_left(server: EphemeralServer, seconds: float = 10) -> bool:
+    """Whether all of Coffre's sessions end; a backend notices the end of its client a moment later."""
+    end = time.monotonic() + seconds
+    while coffre_sessions(server):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

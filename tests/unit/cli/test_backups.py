@@ -1,0 +1,148 @@
+"""`coffre backup`, `list`, `show` and `verify`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coffre.events import BackupRequest, parse
+from coffre.ids import backup_id, utc_now
+from coffre.results import VerifyResult
+from tests.unit.cli.conftest import BACKUP, World
+
+VERIFIED: dict[str, Any] = {
+    "database": "shop",
+    "backup_id": BACKUP,
+    "verdict": "proven",
+    "reasons": [],
+    "root_hash": "ab" * 32,
+    "completed": "2026-11-20T03:00:09.000000Z",
+    "tables": 2,
+    "rows": 1234567,
+    "bytes": 5_000_000,
+    "compared": {"tables": 2, "materialized_views": 1},
+    "evidence": f"shop/proofs/{BACKUP}/20261120T030100.000000Z.json",
+    "seconds": 12.5,
+}
+
+
+def completed(event: dict[str, Any]) -> dict[str, Any]:
+    """A backup function that works."""
+    request = parse(BackupRequest, event)
+    identifier = backup_id(str(request.database), request.type, request.scheduled_time)
+    numbers = {"rows": 10, "bytes": 2000, "stored_bytes": 900, "new_bytes": 300, "seconds": 1.5}
+    return {"database": request.database, "backup_id": identifier, "status": "completed", **numbers}
+
+
+def test_a_backup_that_is_waited_for_tells_what_it_stored(world: World) -> None:
+    world.functions.answers["backup"] = completed
+    document = world.run("backup", "shop", "--wait", "--json").document
+    assert {"backup_id", "status", "rows", "bytes", "stored_bytes", "new_bytes", "seconds"} <= set(document)
+    shown = world.run("backup", "shop", "--type", "safety", "--reason", "migration", "--wait")
+    assert shown.code == 0
+    assert "verification starts by itself" in shown.out
+    assert "2.0 kB" in shown.out
+    assert world.functions.calls[-1][1]["reason"] == "migration"
+
+
+def test_a_backup_that_is_not_waited_for_has_the_id_that_the_function_will_give_it(world: World) -> None:
+    world.register()
+    document = world.run("backup", "shop", "--json").document
+    verb, event, waited = world.functions.calls[-1]
+    assert (verb, waited) == ("backup", False)
+    assert document == {"database": "shop", "backup_id": completed(event)["backup_id"], "status": "started"}
+
+
+def test_a_failure_that_nobody_would_see_is_found_before(world: World) -> None:
+    outcome = world.run("backup", "shop", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "unknown-database")
+    world.register()
+    outcome = world.run("verify", "shop", BACKUP, "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "unknown-backup")
+    assert world.functions.calls == []
+
+
+def test_list_filters_and_leaves_deleted_ones_out(world: World) -> None:
+    world.store_backup()
+    older = "20261119T030000Z-daily-aaaaaa"
+    world.store_backup(identifier=older)
+    world.catalogue.delete("shop", older)
+    world.catalogue.fail("shop", "20261118T030000Z-manual-bbbbbb", "disk-full", "the scratch space is full")
+
+    def ids(*options: str) -> list[str]:
+        return [
+            entry["backup_id"] for entry in world.run("list", "shop", *options, "--json").document["backups"]
+        ]
+
+    assert ids() == [BACKUP, "20261118T030000Z-manual-bbbbbb"]
+    assert ids("--status", "deleted") == [older]
+    assert ids("--type", "manual") == ["20261118T030000Z-manual-bbbbbb"]
+    shown = world.run("list", "shop").out
+    assert "1,234,567" in shown
+    assert "disk-full" in shown
+
+
+def test_list_of_an_unknown_database_is_an_error_and_of_a_new_one_is_not(world: World) -> None:
+    assert world.run("list", "shop").code == 2
+    world.register()
+    assert world.run("list", "shop", "--json").document == {"database": "shop", "backups": []}
+
+
+@pytest.mark.parametrize("reference", [BACKUP, "latest"])
+def test_show_puts_catalogue_and_manifest_together(world: World, reference: str) -> None:
+    root = world.store_backup()
+    world.catalogue.verdict(VerifyResult.model_validate({**VERIFIED, "root_hash": root}))
+    outcome = world.run("show", "shop", reference, "--json")
+    assert outcome.code == 0
+    assert outcome.document["verdict"] == "proven"
+    assert outcome.document["root_hash"] == root
+    assert outcome.document["manifest"]["totals"]["rows"] == 1234567
+    shown = world.run("show", "shop", reference).out
+    for text in (root, "proven", "16.14", "public.elsewhere", "its rows are elsewhere"):
+        assert text in shown
+
+
+def test_show_tells_why_a_backup_failed(world: World) -> None:
+    world.catalogue.begin("shop", BACKUP, "daily", utc_now())
+    world.catalogue.fail("shop", BACKUP, "lock-not-granted", "orders is locked")
+    outcome = world.run("show", "shop", BACKUP)
+    assert outcome.code == 0
+    assert "[lock-not-granted] orders is locked" in outcome.out
+
+
+def test_show_of_an_unknown_backup_is_an_error(world: World) -> None:
+    world.register()
+    for reference in (BACKUP, "latest"):
+        outcome = world.run("show", "shop", reference, "--json")
+        assert (outcome.code, outcome.document["error"]["code"]) == (2, "unknown-backup")
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("proven", 0), ("failed", 1), ("inconclusive", 3)])
+def test_a_verdict_is_the_exit_code(world: World, verdict: str, code: int) -> None:
+    reason = {
+        "level": "warn",
+        "code": "needs",
+        "object": "postgis",
+        "message": "an extension is missing",
+        "advice": "Name a scratch server.",
+    }
+    reasons = [] if verdict == "proven" else [reason]
+    world.functions.answers["verify"] = lambda _: {**VERIFIED, "verdict": verdict, "reasons": reasons}
+    outcome = world.run("verify", "shop", "latest", "--wait", "--json")
+    assert (outcome.code, outcome.document["verdict"], outcome.document["reasons"]) == (
+        code,
+        verdict,
+        reasons,
+    )
+    shown = world.run("verify", "shop", "latest", "--wait").out
+    for text in (verdict, "ab" * 32, "5.0 MB", "2026-11-20 03:00:09 UTC", "materialized views"):
+        assert text in shown
+    assert ("Name a scratch server." in shown) == bool(reasons)
+
+
+def test_a_verification_that_is_not_waited_for_names_the_backup(world: World) -> None:
+    world.store_backup()
+    document = world.run("verify", "shop", "latest", "--json").document
+    assert document == {"database": "shop", "backup_id": BACKUP, "status": "started"}
+    assert world.functions.calls[-1] == ("verify", {"database": "shop", "backup_id": BACKUP}, False)

@@ -1,0 +1,148 @@
+"""`coffre databases`: nothing is written before it is checked, and no password is shown."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.unit.cli.conftest import STACK, World
+
+URL = "postgresql://reader:hidden@db.example:5432/shop"
+PARAMETER = f"/coffre/{STACK}/databases/shop"
+SECRET = f"coffre/{STACK}/databases/shop"
+
+
+def test_add_writes_credentials_and_decisions_apart(world: World, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
+    options = ["--ca", str(ca), "--type", "daily", "--retention", "daily=9", "--retention", "keep-last=4"]
+    options += [
+        "--rpo-hours",
+        "30",
+        "--critical-table",
+        "public.orders",
+        "--prove",
+        "daily",
+        "--waiters",
+        "0",
+    ]
+    outcome = world.run("databases", "add", "shop", "--url", URL, *options, "--json")
+    assert (outcome.code, outcome.document["name"]) == (0, "shop")
+    assert "hidden" not in outcome.out + outcome.err
+    secret = world.secrets()[SECRET]
+    assert "hidden" in secret["url"]
+    assert secret["ca"] == ca.read_text()
+    assert world.parameters()[PARAMETER] == {
+        "secret": SECRET,
+        "types": ["daily"],
+        "waiters": None,
+        "prove": "daily",
+        "retention": {"daily": 9, "keep_last": 4},
+        "rpo_hours": 30,
+        "critical_tables": ["public.orders"],
+    }
+
+
+def test_what_was_added_is_what_a_backup_will_connect_to(world: World) -> None:
+    outcome = world.run(
+        "databases", "add", "shop", "--url", "postgresql:///shop?host=/run/pg&port=5433&user=u"
+    )
+    assert outcome.code == 0
+    from coffre.databases.registry import Registry
+
+    registry = Registry(boto3.client("ssm"), boto3.client("secretsmanager"), f"/coffre/{STACK}/databases")
+    target = registry.target(registry.get("shop"))
+    assert (target.host, target.port, target.user, target.database) == ("/run/pg", 5433, "u", "shop")
+
+
+def test_a_url_on_standard_input_is_in_no_process_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(URL + "\n"))
+    assert world.run("databases", "add", "shop", "--url", "-").code == 0
+    assert "hidden" in world.secrets()[SECRET]["url"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--url", "mysql://reader:hidden@h/x"], "invalid-url"),
+        (["--url", "postgresql://reader:hidden@h/x?sslmode=prefer"], "invalid-url"),
+        (["--url", "postgresql://reader:hidden@[h/x"], "invalid-url"),
+        (["--url", URL, "--retention", "daily"], "bad-usage"),
+        (["--url", URL, "--retention", "decade=1"], "invalid-registration"),
+        (["--url", URL, "--retention", "keep_last=0"], "invalid-registration"),
+        (["--url", URL, "--type", "yearly"], "invalid-registration"),
+        (["--url", URL, "--ca", "/does/not/exist"], "bad-usage"),
+        (["--url", URL, "--secret", "arn:aws:x"], "bad-usage"),
+        (["--url", URL, *(f"--critical-table=public.t{n:0100}" for n in range(50))], "invalid-registration"),
+        ([], "bad-usage"),
+    ],
+)
+def test_bad_input_changes_nothing(world: World, options: list[str], code: str) -> None:
+    outcome = world.run("databases", "add", "shop", *options, "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, code)
+    assert (world.secrets(), world.parameters()) == ({}, {})
+    assert "hidden" not in outcome.out + outcome.err
+
+
+def test_a_name_that_is_taken_keeps_its_credentials(world: World) -> None:
+    world.register()
+    before = world.secrets()
+    outcome = world.run("databases", "add", "shop", "--url", URL.replace("hidden", "other"), "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "database-exists")
+    assert world.secrets() == before
+
+
+def test_a_secret_of_an_interrupted_add_is_taken_over(world: World) -> None:
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString='{"url": "left over"}')
+    world.register()
+    assert "hidden" in world.secrets()[SECRET]["url"]
+
+
+def test_a_named_secret_is_used_and_never_deleted(world: World) -> None:
+    boto3.client("secretsmanager").create_secret(Name="rds", SecretString='{"username": "u"}')
+    assert world.run("databases", "add", "shop", "--secret", "rds", "--database", "sales").code == 0
+    assert world.parameters()[PARAMETER] == {"secret": "rds", "database": "sales"}
+    assert world.run("databases", "remove", "shop").code == 0
+    assert set(world.secrets()) == {"rds"}
+
+
+def test_list_shows_what_was_decided_and_no_password(world: World) -> None:
+    assert "no database is registered" in world.run("databases", "list").out
+    world.register()
+    outcome = world.run("databases", "list", "--json")
+    assert [entry["name"] for entry in outcome.document["databases"]] == ["shop"]
+    assert outcome.document["databases"][0]["retention"]["daily"] == 7
+    shown = world.run("databases", "list").out
+    assert "daily 7" in shown
+    assert "hidden" not in shown + outcome.out
+
+
+def test_remove_takes_parameter_and_secret_and_tells_of_the_backups(world: World) -> None:
+    world.register()
+    outcome = world.run("databases", "remove", "shop")
+    assert outcome.code == 0
+    assert "backups stay" in outcome.err
+    assert (world.secrets(), world.parameters()) == ({}, {})
+    assert world.run("databases", "remove", "shop").code == 2
+
+
+def test_check_fails_when_a_finding_refuses(world: World) -> None:
+    finding = {
+        "level": "warn",
+        "code": "standby",
+        "object": "server",
+        "message": "it waits",
+        "advice": "Wait.",
+    }
+    answer = {"database": "shop", "backup_id": "", "status": "checked", "findings": [finding]}
+    world.functions.answers["backup"] = lambda _: answer
+    outcome = world.run("databases", "check", "shop", "--json")
+    assert (outcome.code, outcome.document["ready"]) == (0, True)
+    assert world.functions.calls[0][1]["preflight_only"] is True
+    finding["level"] = "refuse"
+    outcome = world.run("databases", "check", "shop")
+    assert outcome.code == 1
+    assert "Wait." in outcome.out

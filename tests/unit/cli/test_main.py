@@ -1,0 +1,161 @@
+"""What every command promises: exit codes, one JSON document, no traceback for what can be expected."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coffre.errors import BadInputError, CoffreError, error_classes
+from coffre_cli import backups
+from coffre_cli.errors import from_function, translate
+from coffre_cli.reference import reference
+from tests.unit.cli.conftest import FunctionError, Outcome, World
+
+Run = Callable[..., Outcome]
+
+
+def test_without_a_stack_the_error_says_how_to_get_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COFFRE_STACK", raising=False)
+    monkeypatch.setenv("COFFRE_HOME", str(tmp_path))
+    outcome = run("list", "shop")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "[no-stack]" in outcome.err
+    assert "coffre local up --detach" in outcome.err
+    document = run("list", "shop", "--json").document
+    assert document["error"]["code"] == "no-stack"
+    assert set(document["error"]) == {"code", "message", "advice", "type"}
+
+
+def test_a_region_without_a_stack_is_refused_rather_than_ignored(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COFFRE_STACK", raising=False)
+    assert run("list", "shop", "--region", "eu-west-1").code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["databases"],
+        ["list"],
+        ["list", "Shop"],
+        ["show", "shop", "yesterday"],
+        ["backup", "shop", "--type", "yearly"],
+        ["backup", "shop", "--unknown"],
+    ],
+)
+def test_bad_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
+    outcome = run(*arguments, "--json")
+    assert outcome.code == 2
+    assert outcome.document["error"]["code"] == "bad-usage"
+    assert "Traceback" not in outcome.err
+
+
+def test_a_stack_that_does_not_exist_and_one_that_is_not_ours_are_told(world: World) -> None:
+    for stack in ("nowhere", "other"):
+        outcome = world.run("list", "shop", "--stack", stack, "--json")
+        assert (outcome.code, outcome.document["error"]["code"]) == (2, "unknown-stack")
+
+
+def test_missing_credentials_are_told_without_a_traceback(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    outcome = run("list", "shop", "--stack", "prod", "--region", "eu-west-1", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "no-credentials")
+    assert "Traceback" not in outcome.err
+
+
+def test_ctrl_c_exits_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backups, "find_stack", interrupted)
+    assert run("list", "shop").code == 130
+
+
+def test_ctrl_c_while_waiting_tells_that_the_function_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    world.functions.answers["rotate"] = lambda _: {"reports": []}
+    monkeypatch.setattr("threading.Thread.join", interrupted)
+    monkeypatch.setattr("threading.Thread.is_alive", lambda _: True)
+    outcome = world.run("rotate")
+    assert (outcome.code, outcome.out) == (130, "")
+    assert "goes on" in outcome.err
+
+
+def test_a_defect_shows_its_traceback_and_still_prints_json(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr(backups, "find_stack", broken)
+    outcome = run("list", "shop", "--json")
+    assert outcome.code == 1
+    assert outcome.document["error"]["code"] == "internal"
+    assert "Traceback" in outcome.err
+
+
+@pytest.mark.parametrize("cls", error_classes().values(), ids=lambda cls: cls.__name__)
+def test_each_error_of_a_function_comes_back_as_it_was(cls: type[CoffreError]) -> None:
+    for error in (cls("it happened to shop"), cls("it happened to shop", "Do something else.")):
+        back = from_function("f", {"errorType": cls.__name__, "errorMessage": str(error)})
+        assert type(back) is cls
+        assert (back.message, back.hint) == (error.message, error.hint)
+        assert back.exit_code == (2 if issubclass(cls, BadInputError) else 1)
+
+
+def test_an_error_that_is_not_ours_names_the_function() -> None:
+    error = from_function("prod-backup", {"errorType": "Sandbox.Timedout", "errorMessage": "900 s"})
+    assert error.code == "function-failed"
+    assert "prod-backup" in error.message
+    assert "Sandbox.Timedout" in error.message
+
+
+def test_a_function_s_error_decides_the_exit_code(world: World) -> None:
+    def lease(_: object) -> None:
+        raise FunctionError("LeaseHeldError", "[lease-held] run 1 works on shop. Wait for it to end.")
+
+    def unknown(_: object) -> None:
+        raise FunctionError("UnknownDatabaseError", "[unknown-database] shop isn't registered. Look.")
+
+    world.functions.answers["backup"] = lease
+    outcome = world.run("backup", "shop", "--wait", "--json")
+    assert (outcome.code, outcome.document["error"]["type"]) == (1, "LeaseHeldError")
+    world.functions.answers["backup"] = unknown
+    assert world.run("backup", "shop", "--wait").code == 2
+
+
+def test_errors_of_others_are_not_translated() -> None:
+    assert translate(ValueError("oh")) is None
+
+
+def test_help_imports_nothing_that_it_does_not_need() -> None:
+    heavy = {"boto3", "botocore", "rich", "pydantic", "moto", "localcloud", "pg8000"}
+    code = (
+        "import sys; from coffre_cli.main import main; main(['--help']); "
+        f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_the_reference_says_what_the_help_says() -> None:
+    committed = Path(__file__).parents[3] / "docs" / "commands.md"
+    assert committed.read_text() == reference(), "python -m coffre_cli.reference > docs/commands.md"

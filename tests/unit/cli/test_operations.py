@@ -1,0 +1,74 @@
+"""`coffre rotate`, `health` and `catalogue rebuild`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+
+from tests.unit.cli.conftest import BACKUP, World
+
+REPORT: dict[str, Any] = {
+    "database": "shop",
+    "dry_run": True,
+    "decisions": [
+        {"backup_id": BACKUP, "action": "delete", "reasons": ["in no tier"], "frees_bytes": 1_500_000},
+        {"backup_id": "20261121T030000Z-daily-2f09ab", "action": "keep", "reasons": ["daily", "last proven"]},
+    ],
+    "marked_chunks": 3,
+    "marked_bytes": 1_500_000,
+}
+HEALTHY: dict[str, Any] = {
+    "database": "shop",
+    "score": 100,
+    "reasons": [],
+    "reachable": True,
+    "rpo_hours": 26,
+}
+
+
+def test_rotate_tells_each_decision_its_reason_and_what_it_frees(world: World) -> None:
+    world.functions.answers["rotate"] = lambda _: {"reports": [REPORT], "failed": {}}
+    outcome = world.run("rotate", "shop", "--dry-run", "--json")
+    assert outcome.code == 0
+    assert outcome.document["reports"][0]["decisions"] == REPORT["decisions"]
+    assert world.functions.calls == [("rotate", {"database": "shop", "dry_run": True}, True)]
+    shown = world.run("rotate", "--dry-run").out
+    for text in ("in no tier", "1.5 MB", "daily, last proven", "dry run"):
+        assert text in shown
+    assert world.functions.calls[-1][1] == {"dry_run": True}
+
+
+def test_rotate_fails_if_a_database_failed(world: World) -> None:
+    world.functions.answers["rotate"] = lambda _: {
+        "reports": [],
+        "failed": {"shop": "[store-unavailable] no"},
+    }
+    outcome = world.run("rotate")
+    assert outcome.code == 1
+    assert "[store-unavailable] no" in outcome.out
+
+
+def test_health_s_exit_code_tells_of_danger(world: World) -> None:
+    report = {**HEALTHY, "backup_age_seconds": 60.0}
+    world.functions.answers["health"] = lambda _: {"databases": [report]}
+    assert world.run("health").code == 0
+    report["reasons"] = [{"level": "warn", "code": "slow", "object": "shop", "message": "it is slow"}]
+    outcome = world.run("health", "shop")
+    assert outcome.code == 0
+    assert "it is slow" in outcome.out
+    report["reachable"] = False
+    assert world.run("health", "--json").code == 1
+
+
+def test_rebuild_makes_the_catalogue_again_from_the_bucket(world: World) -> None:
+    root = world.store_backup()
+    boto3.client("dynamodb").delete_item(
+        TableName="catalogue", Key={"pk": {"S": "DB#shop"}, "sk": {"S": f"BACKUP#{BACKUP}"}}
+    )
+    assert world.catalogue.backup("shop", BACKUP) is None
+    document = world.run("catalogue", "rebuild", "--json").document
+    assert (document["databases"], document["completed"]) == (1, 1)
+    entry = world.catalogue.backup("shop", BACKUP)
+    assert entry is not None
+    assert entry.root_hash == root

@@ -1,0 +1,139 @@
+"""`coffre restore`: nothing runs unconfirmed, and the target's secret doesn't stay."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from coffre_cli import secret
+from tests.unit.cli.conftest import BACKUP, STACK, FunctionError, World
+
+URL = "postgresql://owner:hidden@db.example/copy"
+TARGETS = f"coffre/{STACK}/targets/"
+
+PLAN: dict[str, Any] = {
+    "action": "plan",
+    "token": "c0a1f1d46b1e3c52",
+    "database": "shop",
+    "backup_id": BACKUP,
+    "target": "database 'copy' at db.example:5432",
+    "target_database": "copy",
+    "creates_database": True,
+    "roles_to_create": ["sales"],
+    "tables": 2,
+    "rows": 10,
+    "bytes": 2000,
+    "findings": [
+        {"level": "warn", "code": "superuser", "object": "owner", "message": "it is one", "advice": "Beware."}
+    ],
+}
+RESULT: dict[str, Any] = {
+    "action": "run",
+    "status": "completed",
+    "database": "shop",
+    "backup_id": BACKUP,
+    "target_database": "copy",
+    "tables": 2,
+    "rows": 10,
+    "bytes": 2000,
+    "seconds": 3.5,
+    "digests_equal": True,
+    "phases": {"rows": 2.0},
+    "findings": [],
+}
+
+
+class Terminal(io.StringIO):
+    """Somebody at a keyboard."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+@pytest.fixture
+def restoring(world: World) -> World:
+    """A world whose restore function works, if the secret that it is given holds the target."""
+
+    def answer(event: dict[str, Any]) -> dict[str, Any]:
+        assert "hidden" in world.secrets()[event["target_secret"]]["url"]
+        if event["action"] == "plan":
+            return PLAN
+        assert (event["token"], event["backup"]) == (PLAN["token"], BACKUP)
+        return RESULT
+
+    world.functions.answers["restore"] = answer
+    return world
+
+
+def actions(world: World) -> list[str]:
+    """What the function was asked to do."""
+    return [event["action"] for _, event, _ in world.functions.calls]
+
+
+def test_a_restore_shows_its_plan_runs_it_and_leaves_no_secret(restoring: World) -> None:
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait", "--json")
+    assert outcome.code == 0
+    assert {"status", "tables", "rows", "seconds", "digests_equal"} <= set(outcome.document)
+    assert "sales" in outcome.err
+    assert "Beware." in outcome.err
+    assert actions(restoring) == ["plan", "run"]
+    assert restoring.secrets() == {}
+    assert "hidden" not in outcome.out + outcome.err
+
+
+def test_where_nobody_can_be_asked_nothing_happens(restoring: World) -> None:
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--wait", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "not-confirmed")
+    assert "--yes" in outcome.document["error"]["advice"]
+    assert (restoring.functions.calls, restoring.secrets()) == ([], {})
+
+
+@pytest.mark.parametrize(("word", "asked"), [("y\n", ["plan", "run"]), ("n\n", ["plan"])])
+def test_only_a_yes_runs_the_plan(
+    restoring: World, monkeypatch: pytest.MonkeyPatch, word: str, asked: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(word))
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--wait")
+    assert actions(restoring) == asked
+    assert outcome.code == (0 if "run" in asked else 2)
+    assert restoring.secrets() == {}
+
+
+def test_a_restore_that_fails_leaves_no_secret(restoring: World) -> None:
+    def fails(_: dict[str, Any]) -> None:
+        raise FunctionError(
+            "TargetNotEmptyError", "[target-not-empty] copy holds 3 tables. Name another one."
+        )
+
+    restoring.functions.answers["restore"] = fails
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "target-not-empty")
+    assert restoring.secrets() == {}
+
+
+def test_a_restore_that_is_not_waited_for_keeps_its_secret_for_a_day(
+    restoring: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--json")
+    assert outcome.document["status"] == "started"
+    assert restoring.functions.calls[-1][2] is False
+    kept = set(restoring.secrets())
+    assert kept == {outcome.document["target_secret"]}
+    boto3.client("secretsmanager").create_secret(Name=f"coffre/{STACK}-b/targets/1", SecretString="{}")
+
+    restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait")
+    assert kept < set(restoring.secrets())
+    monkeypatch.setattr(secret, "TARGET_KEPT", timedelta(0))
+    restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait")
+    assert set(restoring.secrets()) == {f"coffre/{STACK}-b/targets/1"}
+
+
+def test_a_bad_url_changes_nothing(restoring: World) -> None:
+    outcome = restoring.run("restore", "shop", "latest", "--to", "postgres@db", "--yes", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "invalid-url")
+    assert restoring.functions.calls == []

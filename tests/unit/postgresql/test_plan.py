@@ -1,0 +1,74 @@
+"""A plan reads every page of every relation once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coffre.backup.plan import ALIGN_PAGES, PIECE_BYTES, SPLIT_BYTES, WorkItem, plan
+from coffre.databases.postgresql.inventory import Found
+from coffre.vault.parts import Relation, RelationKind
+
+GIB = 1 << 30
+kinds: st.SearchStrategy[RelationKind] = st.sampled_from(["table", "leaf", "extension_config"])
+shapes = st.lists(st.tuples(kinds, st.integers(0, 1 << 45), st.integers(0, 1 << 32)), max_size=12)
+
+
+def found(number: int, kind: RelationKind, size: int, pages: int) -> Found:
+    return Found(Relation(number, kind, "public", f"t{number}", "me"), size, pages)
+
+
+def items_of(relation: Found) -> list[WorkItem]:
+    return sorted(plan([relation]), key=lambda item: item.relation.piece)
+
+
+@given(shapes=shapes)
+def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, int, int]]) -> None:
+    relations = [found(number, *shape) for number, shape in enumerate(shapes)]
+    items = plan(relations)
+    assert {item.relation.id for item in items} == set(range(len(shapes)))
+    assert [item.size for item in items] == sorted((item.size for item in items), reverse=True)
+    for relation in relations:
+        own = sorted(
+            (item for item in items if item.relation.id == relation.relation.id),
+            key=lambda i: i.relation.piece,
+        )
+        assert [item.relation.piece for item in own] == list(range(len(own)))
+        assert {item.relation.pieces for item in own} == {len(own)}
+        if len(own) == 1:
+            assert own[0].pages is None
+            continue
+        ranges = [item.pages for item in own if item.pages is not None]
+        assert len(ranges) == len(own)
+        assert ranges[0][0] == 0
+        assert ranges[-1][1] is None  # the table may have grown since its size was estimated
+        assert all(one[1] == two[0] for one, two in pairwise(ranges))
+        assert all(start % ALIGN_PAGES == 0 for start, _ in ranges)
+
+
+def test_a_relation_that_one_worker_can_finish_is_read_by_a_plain_copy() -> None:
+    assert [item.pages for item in items_of(found(1, "table", SPLIT_BYTES, 1 << 17))] == [None]
+
+
+def test_a_large_relation_is_read_in_pieces_of_about_the_same_size() -> None:
+    items = items_of(found(1, "table", 64 * GIB, 64 * GIB >> 13))
+    assert len(items) == 64 * GIB // PIECE_BYTES
+    assert {item.size for item in items} == {PIECE_BYTES}
+
+
+def test_extension_configuration_is_never_split_because_its_condition_selects_rows() -> None:
+    assert len(items_of(found(1, "extension_config", 100 * GIB, 1 << 24))) == 1
+
+
+def test_a_large_value_in_a_short_table_does_not_split_it() -> None:
+    assert len(items_of(found(1, "table", 100 * GIB, 1))) == 1
+
+
+def test_a_growing_table_keeps_its_edges() -> None:
+    def edges(pages: int) -> set[int]:
+        return {item.pages[0] for item in items_of(found(1, "table", pages << 13, pages)) if item.pages}
+
+    pages = 8 * GIB >> 13
+    assert edges(pages) <= edges(pages + 1000) | {0}
