@@ -31,7 +31,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what needs moto only when it is asked for: it takes seconds."""
     if name in ("LocalCloud", "up"):
-        from localcloud import cloud  # noqa: PLC0415
+        from localcloud import cloud
 
         return getattr(cloud, name)
     raise AttributeError(name)

@@ -57,6 +57,16 @@ def start_detached(
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
+    try:
+        return _when_ready(process, state, timeout)
+    except BaseException:
+        # Whoever is interrupted here would leave a process behind that nobody knows of.
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _when_ready(process: subprocess.Popen[bytes], state: Path, timeout: float) -> dict[str, Any]:
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if process.poll() is not None:
@@ -64,7 +74,6 @@ def start_detached(
         if info := _read_info(state):
             return info
         time.sleep(0.05)
-    process.terminate()
     raise LocalCloudError(f"the local cloud was not ready after {timeout:.0f} s; see {state / _LOG_FILE}")
 
 

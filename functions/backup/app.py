@@ -19,7 +19,7 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     registration = registry.get(request.database)
     target, services = registry.target(registration), wiring.backup_services()
     if request.preflight_only:
-        findings = run.check(registration, target, services, database=request.database)
+        findings = run.check(target, services, database=request.database)
         return BackupResult(
             database=request.database, backup_id="", status="checked", findings=findings
         ).answer()

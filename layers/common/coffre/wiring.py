@@ -1,7 +1,7 @@
 """Makes the parts and puts them together: the only module that reads the environment or makes a client.
 
-Each function imports from here what it needs, inside the function that needs it, so that a cold start pays for
-its own path only.
+Each function imports from here what it needs, inside the function that needs it, so that a cold start pays
+for its own path only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coffre.settings import Settings
 from coffre.workers import Message, Task, WorkerPool
 
 if TYPE_CHECKING:
-    from coffre.backup.run import Services as BackupServices
+    from coffre.backup.job import Services as BackupServices
     from coffre.catalogue.index import Catalogue
     from coffre.databases.registry import Registry
     from coffre.health.run import Services as HealthServices
@@ -102,7 +102,7 @@ def registry() -> Registry:
 
 def backup_services() -> BackupServices:
     """What a backup works with."""
-    from coffre.backup.run import Services
+    from coffre.backup.job import Services
     from coffre.databases.postgresql.tools import Tools
 
     here = settings()

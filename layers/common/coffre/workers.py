@@ -2,8 +2,8 @@
 
 A worker is a plain child process that speaks lines of JSON over its standard streams.  Multiprocessing's
 own pools need ``/dev/shm``, which Lambda has not; and a child that starts afresh inherits no connection, no
-thread and no lock.  What a worker must know, credentials included, is its first line of input: nothing secret stands
-in an argument list or an environment.
+thread and no lock.  What a worker must know, credentials included, is its first line of input: nothing secret
+stands in an argument list or an environment.
 """
 
 from __future__ import annotations

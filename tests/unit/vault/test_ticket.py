@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import urllib3
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError, StoreUnavailableError
+from coffre.vault import ticket as tickets
 from coffre.vault.layout import TICKETS
 from coffre.vault.ticket import Ticket, TicketReader, issue_ticket, open_ticket
 from tests.fakes.store import MemoryStore
@@ -53,12 +55,12 @@ def store() -> Iterator[PresignedStore]:
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if key == "broken" else body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        def log_message(self, *_: Any) -> None:
             return
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         store.address = f"127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield store
         server.shutdown()
@@ -81,7 +83,7 @@ def test_a_ticket_opens_the_objects_it_names_and_no_others(store: PresignedStore
 
 def test_a_ticket_lies_where_objects_expire(store: PresignedStore) -> None:
     issue_ticket(store, TICKET, [], seconds=60)
-    assert all(key.startswith(f"{TICKETS}shop/") for key in store.keys())
+    assert all(key.startswith(f"{TICKETS}shop/") for key in store.keys())  # noqa: SIM118 - not a mapping
 
 
 def test_a_ticket_can_name_a_version_behind_a_marker(store: PresignedStore, tmp_path: Path) -> None:
@@ -115,7 +117,10 @@ def test_an_object_that_can_not_be_read_is_named_and_its_url_is_not(
         seen = None if seen.__suppress_context__ else seen.__context__
 
 
-def test_a_server_that_is_gone_is_the_stores_fault(store: PresignedStore, tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_the_stores_fault(
+    store: PresignedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tickets, "_RETRIES", urllib3.Retry(total=0))
     url = issue_ticket(store, TICKET, [], seconds=60).replace(store.address, "127.0.0.1:9")
     with pytest.raises(StoreUnavailableError):
         open_ticket(url, tmp_path / "urls")

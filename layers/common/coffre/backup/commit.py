@@ -6,11 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from coffre.backup.job import Job
 from coffre.backup.plan import WorkItem
+from coffre.databases.postgresql.description import Description
 from coffre.errors import BackupIncompleteError
-from coffre.vault.manifest import Manifest, PartFile, StoredFile, encode, root_hash
+from coffre.ids import stamp, utc_now
+from coffre.vault.layout import FORMAT
+from coffre.vault.manifest import ArchiveFile, Manifest, PartFile, StoredFile, Totals, encode, root_hash
 from coffre.vault.parts import Chunk, End, Record, Relation
 from coffre.vault.reader import read_part
+from coffre.vault.refs import write_refs
 from coffre.vault.store import ObjectStore
 
 
@@ -92,6 +97,54 @@ def check_complete(tally: Tally, items: Sequence[WorkItem], ends: Sequence[End])
     stored = sorted((end.relation, end.rows, end.bytes, end.digest) for end in tally.sections.values())
     if counted != stored:
         raise BackupIncompleteError("the parts' rows aren't those that the server counted")
+
+
+def build_manifest(
+    job: Job,
+    store: ObjectStore,
+    source: Description,
+    tally: Tally,
+    *,
+    files: list[ArchiveFile],
+    parts: list[PartFile],
+    new_chunks: int,
+    new_bytes: int,
+) -> Manifest:
+    """Write the references, and put together the manifest of what was captured."""
+    inventory = source.inventory
+    return Manifest(
+        format=FORMAT,
+        requires=["postgresql", "copy-text", "zstd", *(["large-objects"] if inventory.large_objects else [])],
+        id=job.id,
+        attempt=job.attempt,
+        database=job.database,
+        type=job.request.type,
+        reason=job.request.reason,
+        engine=source.engine,
+        snapshot=source.snapshot,
+        started=stamp(job.started),
+        completed=stamp(utc_now()),
+        locale=source.locale,
+        settings=source.settings,
+        extensions=source.extensions,
+        files=files,
+        parts=parts,
+        refs=write_refs(store, job.prefix, sorted(tally.chunk_ids)),
+        totals=Totals(
+            relations=len(tally.relations),
+            sequences=tally.sequences,
+            rows=tally.rows,
+            bytes=tally.plain,
+            chunks=len(tally.chunk_ids),
+            stored_bytes=tally.stored,
+            new_chunks=new_chunks,
+            new_bytes=new_bytes,
+            large_objects=inventory.large_objects,
+        ),
+        objects=source.objects,
+        needs=source.needs,
+        left_out=list(inventory.left_out),
+    )
 
 
 def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:

@@ -110,16 +110,13 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
         ``failed`` if the backup can't be restored or differs, ``inconclusive`` if this box can't tell.
     """
     deadline = time.monotonic() + request.seconds
-    folder = scratch_folder(services.scratch, "proof")
-    folder.chmod(0o755)
     try:
-        return _prove(request, services, folder, deadline)
+        with scratch_folder(services.scratch, "proof") as folder:
+            return _prove(request, services, folder, deadline)
     except _NOT_THE_BACKUPS_FAULT as error:
         return _report("inconclusive", [_finding(error, "warn")])
     except CoffreError as error:
         return _report("failed", [_finding(error, "refuse")])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prove(request: ProveRequest, services: Services, folder: Path, deadline: float) -> ProofReport:

@@ -185,7 +185,7 @@ def _roles(
 ) -> tuple[list[Role], list[str], list[str]]:
     """What has to be done about roles: (create, join, lacking)."""
     rows = session.run("SELECT rolname, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
-    member = dict((row[0], row[1]) for row in rows)
+    member = {row[0]: row[1] for row in rows}
     may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
     create = [role for role in used if role.name not in member]
     if superuser:
@@ -218,8 +218,8 @@ def _warnings(
     findings = []
     if superuser:
         message = (
-            f"{target.user} is a superuser: functions in the backup (CHECK constraints, index expressions) run with "
-            "its rights while rows are loaded"
+            f"{target.user} is a superuser: functions in the backup (CHECK constraints, index expressions) "
+            "run with its rights while rows are loaded"
         )
         advice = (
             "Restore as an ordinary role if you don't trust whoever could create functions at the source."

@@ -162,13 +162,10 @@ def _opened(
 ) -> Iterator[_Restore]:
     deadline = time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup)
-    folder = scratch_folder(services.scratch, "restore")
-    try:
+    with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = _fetch(services, manifest, "schema", folder)
         yield _Restore(services, request, target, folder, deadline, manifest, digest, contents, schema)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plan(restore: _Restore) -> tuple[RestorePlan, Situation]:
@@ -248,7 +245,9 @@ def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Findi
     objects = _fetch(restore.services, restore.manifest, "large_objects", restore.folder)
     if objects.exists():
         with restore.phase("large_objects"):
-            restore_large_objects(restore.services.tools, major, objects, target, deadline=restore.deadline)
+            restore_large_objects(
+                restore.services.tools, major, objects, target, deadline=restore.deadline, options=options
+            )
     with restore.phase("indexes"):
         archive.after_rows(WORKERS)
     with restore.phase("analyze"), open_session(target, seconds=restore.seconds_left) as session:

@@ -45,7 +45,7 @@ class ChunkSizes:
 
     @classmethod
     def for_relation(cls, size: int) -> ChunkSizes:
-        """The sizes for a relation of ``size`` bytes on disk: small chunks deduplicate, large ones are cheap."""
+        """The sizes for ``size`` bytes on disk: small chunks deduplicate, large ones are cheap."""
         target = MIB if size <= 1 << 30 else 4 * MIB if size <= 1 << 36 else 16 * MIB
         return cls(target // 4, target, target * 4)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +115,7 @@ def _check_totals(contents: Contents, manifest: Manifest) -> None:
     expected = (totals.relations, totals.sequences, totals.rows, totals.bytes)
     if found != expected or set(contents.ends) != set(contents.relations):
         raise ManifestInvalidError(
-            f"the parts of {manifest.id} hold {found} relations, sequences, rows and bytes, expected {expected}"
+            f"the parts of {manifest.id} hold {found} relations, sequences, rows, bytes, expected {expected}"
         )
 
 
@@ -137,12 +139,11 @@ def largest_first(spool: Path) -> list[Section]:
     return sorted(read_sections(spool), key=lambda section: -section.end.bytes)
 
 
-def scratch_folder(scratch: Path, purpose: str) -> Path:
-    """A new folder of this run's own in scratch space; whoever asked for it removes it."""
-    return Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=scratch))
-
-
-def all_chunks(sections: Iterable[Section]) -> Iterator[Chunk]:
-    """The chunks of all sections."""
-    for section in sections:
-        yield from section.chunks
+@contextmanager
+def scratch_folder(scratch: Path, purpose: str) -> Iterator[Path]:
+    """A new folder of this run's own in scratch space, removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=scratch))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
 """What an earlier backup recorded of the vault's chunks: a sorted file that is searched in place.
 
 A chunk that is there already may be used again only if the store still reports the size and the checksum that
-were recorded when it was last checked.  The record lies in scratch space as fixed-length entries and is mapped,
-not loaded, so its size doesn't show in a process's memory.
+were recorded when it was last checked.  The record lies in scratch space as fixed-length entries and is
+mapped, not loaded, so its size doesn't show in a process's memory.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -95,12 +94,10 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     run_id = f"{manifest.id}-{new_attempt()}"
     services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
     services.catalogue.complete(manifest, digest)
-    folder = scratch_folder(services.scratch, "verify")
     try:
-        verification = _Verification(services, manifest, digest, folder, ends)
-        report = verification.run()
+        with scratch_folder(services.scratch, "verify") as folder:
+            report = _Verification(services, manifest, digest, folder, ends).run()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         services.catalogue.end_run(request.database, run_id)
     return _record(services, manifest, digest, report, (utc_now() - started).total_seconds())
 
@@ -190,7 +187,7 @@ class _Verification:
                 level="refuse",
                 code="content-differs",
                 object=contents.relations[number].label,
-                message=f"the chunks of {contents.relations[number].label} don't add up to its rows and digest",
+                message=f"the chunks of {contents.relations[number].label} don't add up to its digest",
             )
             for number, end in contents.ends.items()
             if (rows[number], digests[number]) != (end.rows, int(end.digest, 16))

@@ -115,7 +115,8 @@ def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding 
             f"{label}: the text of type {', '.join(changed)} differs between versions {source} and {here}"
         )
         return Finding(level="warn", code="text-changed", object=label, message=message)
-    message = f"{label}: {answer['rows']} rows with digest {answer['digest']}, expected {item['rows']} with {item['digest']}"
+    found, expected = (f"{side['rows']} rows with digest {side['digest']}" for side in (answer, item))
+    message = f"{label}: {found}, expected {expected}"
     return Finding(level="refuse", code="content-differs", object=label, message=message)
 
 

@@ -1,7 +1,7 @@
 """The files that PostgreSQL's own tools make of a database: its schema, and its large objects.
 
-Rows aren't among them: the COPY pump reads those.  ``pg_dump --section=pre-data --section=post-data`` holds the
-schema and the refreshes of materialized views and no data, and so the run fails if an archive holds any.
+Rows aren't among them: the COPY pump reads those.  ``pg_dump --section=pre-data --section=post-data`` holds
+the schema and the refreshes of materialized views and no data, and so the run fails if an archive holds any.
 """
 
 from __future__ import annotations

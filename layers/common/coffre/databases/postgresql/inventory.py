@@ -1,6 +1,6 @@
 """What there is to back up, seen under the snapshot.
 
-Sources: pg_dump's own rules (``getTables``, ``dumpTableData`` and ``forcePartitionRootLoad`` in pg_dump.c) and
+Sources: pg_dump's own rules (``getTables``, ``dumpTableData``, ``forcePartitionRootLoad`` in pg_dump.c) and
 https://www.postgresql.org/docs/current/catalogs.html
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import Session, qualified
-from coffre.vault.manifest import Engine, Extension, LeftOut, Locale, Snapshot
+from coffre.vault.manifest import LeftOut
 from coffre.vault.parts import Column, Relation
 
 SEQUENCE_BATCH = 200
@@ -177,55 +177,3 @@ def read_sequences(session: Session, named: Sequence[tuple[str, str]]) -> list[t
         rows = session.run(f"{' UNION ALL '.join(selects)} ORDER BY n")
         values += [(row[1], row[2]) for row in rows]
     return values
-
-
-def describe_engine(session: Session, tools_version: str) -> Engine:
-    """The server and the database's identity.  A role that may not ask for the system's id leaves it empty."""
-    may_ask = session.value("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')")
-    system = session.value("SELECT system_identifier FROM pg_control_system()") if may_ask else None
-    name, oid = session.run(
-        "SELECT datname, oid::bigint FROM pg_database WHERE datname = current_database()"
-    )[0]
-    return Engine(
-        name="postgresql",
-        server_version=str(session.value("SHOW server_version")),
-        server_version_num=session.version,
-        tools_version=tools_version,
-        system_identifier=f"{system:x}" if system is not None else "",
-        database=name,
-        database_oid=oid,
-    )
-
-
-def describe_snapshot(session: Session) -> Snapshot:
-    """The instant: time, position in the write-ahead log, and the transactions that it sees."""
-    taken, lsn, transactions = session.run(
-        """SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
-           pg_current_snapshot()::text"""
-    )[0]
-    return Snapshot(taken=taken, lsn=lsn, transactions=transactions)
-
-
-def describe_locale(session: Session) -> Locale:
-    """Encoding and collation of the database."""
-    by_version = {
-        14: ("'c'", "NULL"),
-        15: ("datlocprovider::text", "daticulocale"),
-        16: ("datlocprovider::text", "daticulocale"),
-    }
-    provider, locale = by_version.get(session.major, ("datlocprovider::text", "datlocale"))
-    row = session.run(
-        f"""SELECT pg_encoding_to_char(encoding), {provider}, datcollate, datctype, {locale}::text
-            FROM pg_database WHERE datname = current_database()"""
-    )[0]
-    return Locale(encoding=row[0], provider=row[1], collate=row[2], ctype=row[3], locale=row[4])
-
-
-def list_extensions(session: Session) -> list[Extension]:
-    """The installed extensions."""
-    rows = session.run(
-        """SELECT e.extname, e.extversion, n.nspname FROM pg_extension e
-           JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname"""
-    )
-    return [Extension.model_validate({"name": row[0], "version": row[1], "schema": row[2]}) for row in rows]

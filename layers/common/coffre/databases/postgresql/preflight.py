@@ -47,7 +47,9 @@ SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND (
 ORDER BY 1
 """
 
-_HIDDEN = f"SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND row_security_active(c.oid) ORDER BY 1"
+_HIDDEN = f"""
+SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND row_security_active(c.oid) ORDER BY 1
+"""
 
 _UNREADABLE_OBJECTS = """
 SELECT m.oid::text FROM pg_largeobject_metadata m

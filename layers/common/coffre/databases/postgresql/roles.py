@@ -22,9 +22,11 @@ SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.ro
        EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
                AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
        OR EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE c.relowner = r.oid AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema')
+                  WHERE c.relowner = r.oid AND left(n.nspname, 3) <> 'pg_'
+                  AND n.nspname <> 'information_schema')
        OR EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                  WHERE p.proowner = r.oid AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema')
+                  WHERE p.proowner = r.oid AND left(n.nspname, 3) <> 'pg_'
+                  AND n.nspname <> 'information_schema')
        OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid AND left(n.nspname, 3) <> 'pg_'
                   AND n.nspname NOT IN ('information_schema', 'public'))
 FROM pg_roles r

@@ -1,8 +1,8 @@
 """Restoring what isn't rows: the schema before the rows, the schema after them, sequences, large objects.
 
 The order is pg_restore's own, in steps: tables first; then the rows; then indexes, constraints and triggers;
-grants after that, because a table's owner may lack rights that loading needs; last the refresh of materialized
-views, and at the very end event triggers, which would run with every statement that comes after them.
+grants after that, because a table's owner may lack rights that loading needs; last the refresh of
+materialized views, and at the very end event triggers, which would run with every statement that comes after.
 Source: ``RestoreArchive`` and ``_tocEntryRestorePass`` in pg_backup_archiver.c
 """
 
@@ -79,15 +79,26 @@ class SchemaArchive:
 
 
 def restore_large_objects(
-    tools: Tools, major: int, archive: Path, target: Target, *, deadline: float
+    tools: Tools,
+    major: int,
+    archive: Path,
+    target: Target,
+    *,
+    deadline: float,
+    options: tuple[str, ...] = (),
 ) -> None:
     """Restore all large objects with their owners, grants and comments.
+
+    Parameters
+    ----------
+    options:
+        Further options of pg_restore, for example ``--no-owner``.
 
     Raises
     ------
     ToolFailedError
     """
-    tools.run("pg_restore", major, ["--exit-on-error", str(archive)], target, deadline=deadline)
+    tools.run("pg_restore", major, ["--exit-on-error", *options, str(archive)], target, deadline=deadline)
 
 
 def set_sequences(session: Session, sequences: Sequence[Relation]) -> None:

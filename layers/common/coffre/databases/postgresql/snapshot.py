@@ -128,9 +128,9 @@ class HeldSnapshot:
                 return
             longest = max((row[1] for row in waiting), default=0.0)
             if waiters is not None and longest > waiters:
-                pids = ", ".join(str(row[0]) for row in waiting)
+                pids, where = ", ".join(str(row[0]) for row in waiting), self.session.target.label
                 self._fault = WaitersPresentError(
-                    f"sessions {pids} waited {longest:.0f} s for locks behind the backup of {self.session.target.label}"
+                    f"sessions {pids} waited {longest:.0f} s for locks behind the backup of {where}"
                 )
                 self.session.close()
                 return

@@ -225,7 +225,7 @@ def _password_line(target: Target) -> str:
 
 
 def _public_authorities() -> str:
-    import certifi  # noqa: PLC0415 - only TCP with verification needs it
+    import certifi  # only TCP with verification needs it
 
     return certifi.where()
 

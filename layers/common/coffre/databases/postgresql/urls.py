@@ -24,8 +24,8 @@ _SSLMODES = ("disable", "require", "verify-ca", "verify-full")
 def parse_url(url: str) -> Target:
     """Where a URL points.
 
-    ``sslmode`` is ``verify-full`` unless the URL says otherwise; ``allow`` and ``prefer`` are refused, because
-    they would fall back to plain text in silence.
+    ``sslmode`` is ``verify-full`` unless the URL says otherwise; ``allow`` and ``prefer`` are refused,
+    because they would fall back to plain text in silence.
 
     Raises
     ------
@@ -84,10 +84,7 @@ def parse_secret(text: str, *, database: str | None = None) -> Target:
     ------
     InvalidUrlError
     """
-    if not text.lstrip().startswith("{"):
-        target = parse_url(text.strip())
-    else:
-        target = _from_json(text)
+    target = _from_json(text) if text.lstrip().startswith("{") else parse_url(text.strip())
     return replace(target, database=database) if database else target
 
 

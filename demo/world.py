@@ -1,0 +1,76 @@
+"""What the demo stands on: an embedded PostgreSQL and a place for a local cloud, gone without a trace at the end."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import localcloud
+from coffre.databases.postgresql.server import EphemeralServer
+from demo.errors import DemoError
+
+ROOT = Path(__file__).parents[1]
+MAJOR = 16
+
+
+class World:
+    """A folder of its own with everything that the demo makes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self._folder = folder
+        self._server: EphemeralServer | None = None
+
+    @property
+    def server(self) -> EphemeralServer:
+        """The customer's PostgreSQL."""
+        if self._server is None:
+            raise DemoError("PostgreSQL isn't started yet")
+        return self._server
+
+    def assemble(self) -> None:
+        """Put PostgreSQL together where the local cloud's functions look for it, too.
+
+        Raises
+        ------
+        DemoError
+        """
+        script = ROOT / "layers" / "postgres" / "assemble.py"
+        command = [sys.executable, str(script), str(self.state / "opt")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            raise DemoError(f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}")
+
+    def start_server(self) -> EphemeralServer:
+        """Start the customer's PostgreSQL; it stops with this world."""
+        self._server = EphemeralServer.start(self.state / "opt" / "postgres", MAJOR, self._folder)
+        return self._server
+
+    def close(self) -> None:
+        """Stop everything that runs and remove everything that was written."""
+        with suppress(localcloud.LocalCloudError):
+            localcloud.down(self.state)
+        if self._server is not None:
+            self._server.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def make_world() -> Iterator[World]:
+    """A world that is taken down whatever happens; once that has begun, Ctrl-C doesn't disturb it."""
+    folder = Path(tempfile.mkdtemp(prefix="coffre-demo-"))
+    folder.chmod(0o755)  # as root, PostgreSQL runs as somebody else
+    world = World(folder)
+    try:
+        yield world
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        world.close()

@@ -1,0 +1,59 @@
+"""The files of a backup that aren't chunks: schema, large objects, globals, and the part with the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coffre.backup.job import Job, Services
+from coffre.databases.postgresql.description import Description
+from coffre.databases.postgresql.dump import dump_large_objects, dump_schema
+from coffre.databases.postgresql.roles import globals_sql
+from coffre.vault.files import put_file
+from coffre.vault.manifest import ArchiveFile, PartFile, StoredFile
+from coffre.vault.parts import PartWriter, Record
+
+
+def write_files(
+    job: Job, services: Services, source: Description, snapshot: str, folder: Path
+) -> list[ArchiveFile]:
+    """Write schema and globals, and the large objects if there are any.
+
+    Parameters
+    ----------
+    snapshot:
+        The snapshot under which the tools read.
+    folder:
+        Scratch space of this run.
+    """
+    schema, objects, roles = folder / "schema.pgdump", folder / "lobs.pgdump", folder / "globals.sql"
+    tools, major, end = services.tools, source.tools_major, job.ends
+    dump_schema(tools, major, job.target, snapshot, schema, deadline=end)
+    roles.write_text(
+        globals_sql(source.roles, source.database, source.engine.database), "utf-8", "surrogateescape"
+    )
+    files = [
+        _archive("schema", put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump")),
+        _archive("globals", put_file(services.store, roles, f"{job.prefix}globals-{{sha256}}.sql")),
+    ]
+    if source.inventory.large_objects:
+        dump_large_objects(tools, major, job.target, snapshot, objects, deadline=end)
+        stored = put_file(services.store, objects, f"{job.prefix}lobs-{{sha256}}.pgdump")
+        files.append(_archive("large_objects", stored))
+    return files
+
+
+def write_catalog_part(job: Job, services: Services, source: Description, folder: Path) -> PartFile:
+    """Write the part that holds what has no chunks: roles, the database's own properties, sequences."""
+    path = folder / "catalog.ndjson.zst"
+    with path.open("wb") as file:
+        part = PartWriter(file)
+        records: list[Record] = [*source.roles, source.database, *source.inventory.sequences]
+        for record in records:
+            part.write(record)
+        part.close()
+    stored = put_file(services.store, path, f"{job.prefix}parts/0-{{sha256}}.ndjson.zst")
+    return PartFile(**stored.model_dump(), bytes=part.bytes, relations=part.relations, chunks=part.chunks)
+
+
+def _archive(role: str, stored: StoredFile) -> ArchiveFile:
+    return ArchiveFile.model_validate({**stored.model_dump(), "role": role})

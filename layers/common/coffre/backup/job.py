@@ -1,0 +1,70 @@
+"""One attempt at one backup, and what it works with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from coffre.catalogue.index import Catalogue
+from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.tools import Tools
+from coffre.databases.registration import Registration
+from coffre.events import BackupRequest
+from coffre.notify.publisher import Publisher
+from coffre.vault.layout import Layout
+from coffre.vault.store import ObjectStore
+from coffre.workers import Message, WorkerPool
+
+COMMIT_SECONDS = 20.0
+"""Seconds before the function's end after which nothing is committed any more."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a backup works with.
+
+    Attributes
+    ----------
+    start_workers:
+        Starts worker processes: (one setup message for each, what to call every second) -> a pool.
+    """
+
+    store: ObjectStore
+    catalogue: Catalogue
+    publisher: Publisher
+    tools: Tools
+    scratch: Path
+    max_run_seconds: int
+    start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one backup.  ``ends`` is on `time.monotonic`'s clock."""
+
+    request: BackupRequest
+    database: str
+    registration: Registration
+    target: Target
+    id: str
+    attempt: str
+    started: datetime
+    ends: float
+
+    @property
+    def layout(self) -> Layout:
+        """The keys of the database's vault."""
+        return Layout(self.database)
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of what this attempt writes."""
+        return self.layout.attempt(self.id, self.attempt)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until nothing may be committed any more."""
+        return self.ends - COMMIT_SECONDS - time.monotonic()

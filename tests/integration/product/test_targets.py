@@ -1,0 +1,156 @@
+"""A restore finds out before it starts whether the target can take the backup, and never harms one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from coffre.databases.postgresql.server import EphemeralServer
+from tests.support.postgres import create, databases, dumped, sql, target
+from tests.support.stack import FunctionError, Stack
+
+CONTENT = """
+CREATE ROLE seller; CREATE ROLE auditor;
+CREATE SCHEMA store AUTHORIZATION seller;
+CREATE TABLE store.items (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text CHECK (name <> ''));
+ALTER TABLE store.items OWNER TO seller;
+INSERT INTO store.items (name) SELECT 'item ' || n FROM generate_series(1, 200) n;
+CREATE VIEW store.names AS SELECT name FROM store.items;
+CREATE FUNCTION store.twice(int) RETURNS int LANGUAGE sql AS 'SELECT $1 * 2';
+ALTER VIEW store.names OWNER TO seller; ALTER FUNCTION store.twice OWNER TO seller;
+GRANT USAGE ON SCHEMA store TO auditor; GRANT SELECT ON store.items TO auditor;
+SELECT lo_from_bytea(7001, 'contract');
+ALTER LARGE OBJECT 7001 OWNER TO seller;
+"""
+
+
+@pytest.fixture(scope="module")
+def backed_up(stack: Stack, server16: EphemeralServer) -> Iterator[str]:
+    """A database with roles of its own, backed up from PostgreSQL 16."""
+    create(server16, "store", CONTENT)
+    stack.register("store", server16.url("store"), prove="never")
+    stack.backup("store")
+    stack.drain()
+    yield "store"
+
+
+def url_as(server: EphemeralServer, user: str, database: str) -> str:
+    """A URL of a database for another user than the superuser."""
+    return f"postgresql:///{database}?{urlencode({'host': server.socket_dir, 'port': server.port, 'user': user})}"
+
+
+def plan(stack: Stack, database: str, url: str, **event: str) -> dict[str, object]:
+    return stack.call("restore", action="plan", database=database, target_secret=stack.target(url), **event)
+
+
+def test_a_role_that_may_create_databases_and_roles_needs_no_superuser(
+    stack: Stack, backed_up: str, server18: EphemeralServer
+) -> None:
+    sql(target(server18, "postgres"), "CREATE ROLE builder LOGIN CREATEDB CREATEROLE")
+    asked = plan(stack, backed_up, url_as(server18, "builder", "built"))
+    assert asked["roles_to_create"] == ["auditor", "seller"]
+    result = stack.restore(backed_up, url_as(server18, "builder", "built"))
+    assert (result["rows"], result["digests_equal"]) == (200, True)
+    made = target(server18, "built")
+    owners = sql(
+        made,
+        "SELECT relname, relowner::regrole::text FROM pg_class WHERE relnamespace = 'store'::regnamespace "
+        "AND relkind IN ('r', 'S') ORDER BY 1",
+    )
+    assert owners == [["items", "seller"], ["items_id_seq", "seller"]]
+    assert sql(made, "SELECT has_table_privilege('auditor', 'store.items', 'SELECT')") == [[True]]
+    assert sql(made, "SELECT lomowner::regrole::text FROM pg_largeobject_metadata") == [["seller"]]
+
+
+def test_a_role_without_those_rights_is_told_what_it_lacks(
+    stack: Stack, backed_up: str, server16: EphemeralServer
+) -> None:
+    sql(target(server16, "postgres"), "CREATE ROLE weak LOGIN")
+    before = databases(server16)
+    with pytest.raises(FunctionError) as refused:
+        plan(stack, backed_up, url_as(server16, "weak", "never_made"))
+    assert refused.value.code == "target-lacks"
+    for lacking in ("CREATEDB", "membership in auditor", "membership in seller"):
+        assert lacking in str(refused.value)
+    assert databases(server16) == before
+
+
+def test_with_roles_mine_everything_belongs_to_the_target_role(
+    stack: Stack, backed_up: str, server16: EphemeralServer
+) -> None:
+    sql(target(server16, "postgres"), "CREATE ROLE owner_of_databases LOGIN CREATEDB")
+    result = stack.restore(backed_up, url_as(server16, "owner_of_databases", "mine"), roles="mine")
+    assert result["rows"] == 200
+    owners = sql(
+        target(server16, "mine"),
+        "SELECT relowner::regrole::text FROM pg_class WHERE relnamespace = 'store'::regnamespace "
+        "UNION SELECT lomowner::regrole::text FROM pg_largeobject_metadata",
+    )
+    assert owners == [["owner_of_databases"]]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "CREATE TABLE old (id int); INSERT INTO old VALUES (1)",
+        "CREATE VIEW old AS SELECT 1 AS one",
+        "CREATE SCHEMA old",
+        "CREATE FUNCTION old() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "SELECT lo_create(0)",
+    ],
+)
+def test_a_target_that_holds_anything_is_refused_and_untouched(
+    stack: Stack, backed_up: str, server16: EphemeralServer, postgres_root: Path, held: str
+) -> None:
+    name = f"occupied {held[:20]}"
+    occupied = create(server16, name, held)
+    before = dumped(postgres_root, occupied)
+    for action in ({"action": "plan"}, {"action": "run", "token": "0" * 64}):
+        with pytest.raises(FunctionError) as refused:
+            secret = stack.target(server16.url(name))
+            stack.call("restore", database=backed_up, target_secret=secret, **action)
+        assert refused.value.code == "target-not-empty"
+    assert dumped(postgres_root, occupied) == before
+
+
+def test_an_empty_target_is_filled_where_it_is(
+    stack: Stack, backed_up: str, server16: EphemeralServer
+) -> None:
+    made = create(server16, "empty")
+    assert plan(stack, backed_up, server16.url("empty"))["creates_database"] is False
+    assert stack.restore(backed_up, server16.url("empty"))["rows"] == 200
+    assert sql(made, "SELECT count(*) FROM store.items") == [[200]]
+
+
+def test_a_token_confirms_one_plan_only(stack: Stack, backed_up: str, server16: EphemeralServer) -> None:
+    token = plan(stack, backed_up, server16.url("one"))["token"]
+    before = databases(server16)
+    others = [
+        {"target_secret": stack.target(server16.url("two"))},
+        {"target_secret": stack.target(server16.url("one")), "roles": "mine"},
+    ]
+    for other in others:
+        with pytest.raises(FunctionError) as refused:
+            stack.call("restore", action="run", database=backed_up, token=token, **other)
+        assert refused.value.code == "plan-changed"
+    stack.backup(backed_up)  # "latest" means another backup now
+    with pytest.raises(FunctionError) as refused:
+        secret = stack.target(server16.url("one"))
+        stack.call("restore", action="run", database=backed_up, token=token, target_secret=secret)
+    assert refused.value.code == "plan-changed"
+    assert databases(server16) == before
+
+
+def test_a_target_older_than_the_source_is_refused(
+    stack: Stack, server16: EphemeralServer, server18: EphemeralServer
+) -> None:
+    create(server18, "newer", "CREATE TABLE items (id int); INSERT INTO items VALUES (1)")
+    stack.register("newer", server18.url("newer"), prove="never")
+    stack.backup("newer")
+    before = databases(server16)
+    with pytest.raises(FunctionError) as refused:
+        plan(stack, "newer", server16.url("older"))
+    assert refused.value.code == "target-too-old"
+    assert databases(server16) == before
