@@ -1,4 +1,4 @@
-"""What a database holds, as SQL of the server's own tells it: no code of Coffre has a part in this comparison."""
+"""What a database holds, as the server itself tells by SQL; no code of Coffre takes part in comparing."""
 
 from __future__ import annotations
 
@@ -64,10 +64,13 @@ _DEFINITIONS = {
     "enum": f"""
         SELECT enumtypid::regtype::text, string_agg(enumlabel, ',' ORDER BY enumsortorder)
         FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typnamespace IN {_USER_SCHEMAS} GROUP BY 1""",
+    # A list of privileges that is missing stands for the default one.
     "grants on": f"""
         SELECT c.oid::regclass::text, concat_ws(' ', relowner::regrole, (
-                   SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(relacl) AS acl))
-        FROM pg_class c WHERE relkind <> 'i' AND relnamespace IN {_USER_SCHEMAS}""",
+                   SELECT string_agg(acl::text, ',' ORDER BY acl::text)
+                   FROM unnest(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
+                                                           relowner))) AS acl))
+        FROM pg_class c WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN {_USER_SCHEMAS}""",
     "comment on": """
         SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description
         WHERE objoid >= 16384""",

@@ -1,4 +1,4 @@
-"""What a person sees: numbered steps, the commands that they stand for, their results, bars where it takes time."""
+"""What a person sees: numbered steps, commands, their results, and bars where something takes time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from coffre_cli.output import clean, console
 from coffre_cli.show import facts
 
-INDENT = (0, 0, 0, 4)
+INDENT = 4
 
 
 class Show:
@@ -47,7 +47,8 @@ class Show:
 
     def command(self, program: str, arguments: Sequence[str]) -> None:
         """The command that runs next, as a person would type it."""
-        self._print(Text(f"$ {shlex.join([program, *arguments])}", style="cyan"))
+        text = Text(f"{' ' * INDENT}$ {shlex.join([program, *arguments])}", style="cyan")
+        self.console.print(text, soft_wrap=True)
 
     def result(self, *renderables: RenderableType) -> None:
         """What a command answered."""
@@ -74,18 +75,20 @@ class Show:
             TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
         )
-        live = self.console.is_terminal
-        with Progress(*columns, console=self.console, transient=True, disable=not live) as progress:
+        if not self.console.is_terminal:
+            yield Bars(None)
+            return
+        with Progress(*columns, console=self.console, transient=True) as progress:
             yield Bars(progress)
 
     def _print(self, renderable: RenderableType) -> None:
-        self.console.print(Padding(renderable, INDENT, expand=False))
+        self.console.print(Padding(renderable, (0, 0, 0, INDENT), expand=False))
 
 
 class Bars:
-    """A few bars, each known by its label."""
+    """A few bars, each known by its label; none at all where nothing can move."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
@@ -99,6 +102,8 @@ class Bars:
         note:
             What stands beside the bar.
         """
+        if self._progress is None:
+            return
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, total=None, note="")
         shown = min(done, total) if total else done

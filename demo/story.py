@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coffre.catalogue.entries import BackupEntry
+from coffre.catalogue.entries import BackupEntry, from_item
 from coffre.results import (
     BackupResult,
     HealthReport,
@@ -156,8 +156,8 @@ def rotate(show: Show, coffre: Coffre, older: str, newer: str) -> RotateReport:
     show.step("Rotate: keep what the retention says, and say why")
     dry = rotated(coffre, "--dry-run")
     show.result(tables.rotation(RotateResult(reports=[dry])))
-    kept = len(coffre("list", NAME)["backups"])
-    check(kept == 2, f"after a dry run {kept} backups are left, not 2")
+    left = listed(show, coffre)
+    check(left == [newer, older], f"after a dry run there are {left}")
     real = rotated(coffre)
     show.result(tables.rotation(RotateResult(reports=[real])))
     actions = {decision.backup_id: decision.action for decision in real.decisions}
@@ -167,10 +167,10 @@ def rotate(show: Show, coffre: Coffre, older: str, newer: str) -> RotateReport:
         == [(d.backup_id, d.action, d.frees_bytes) for d in real.decisions],
         "the rotation did something else than its dry run said",
     )
-    left = [entry["backup_id"] for entry in coffre("list", NAME)["backups"]]
+    left = listed(show, coffre)
     check(left == [newer], f"after the rotation there are {left}")
     show.done("the first backup is gone, the second stands alone: no chain, no base that it needs")
-    show.say("Chunks that no backup names wait until no run can need them any more (6 h here), then they go.")
+    show.say("Its own chunks stay until no run can need them any more (MaxRunSeconds); then they go, too.")
     return real
 
 
@@ -179,6 +179,13 @@ def rotated(coffre: Coffre, *options: str) -> RotateReport:
     result = RotateResult.model_validate(coffre("rotate", NAME, *options))
     check(len(result.reports) == 1, f"the rotation reports on {len(result.reports)} databases, not 1")
     return result.reports[0]
+
+
+def listed(show: Show, coffre: Coffre) -> list[str]:
+    """The ids of the backups there are, newest first."""
+    entries = [from_item(BackupEntry, NAME, entry) for entry in coffre("list", NAME)["backups"]]
+    show.result(tables.backups(entries))
+    return [entry.backup_id for entry in entries]
 
 
 def accident(world: World, show: Show, coffre: Coffre) -> int:
@@ -199,7 +206,7 @@ def restore(world: World, show: Show, coffre: Coffre, expected: str) -> RestoreR
     target = world.server.url(RESTORED)
     answer = coffre("restore", NAME, "latest", "--to", target, "--yes", "--wait")
     result = RestoreResult.model_validate(answer)
-    show.result(tables.restored(result))
+    show.result(tables.restored(result, result.findings))
     check(result.digests_equal, "the restored digests aren't the backup's")
     check(result.backup_id == expected, f"{result.backup_id} was restored, not {expected}")
     return result
@@ -214,8 +221,8 @@ def compare(world: World, show: Show, expected: Content) -> None:
     wrong = differences(expected, found)
     check(not wrong, f"{len(wrong)} differences: " + "; ".join(wrong[:5]))
     show.done(
-        f"equal: {count(found.table_rows)} rows in {count(found.tables)} tables, and {count(len(found.objects))} "
-        "definitions, sequences, large objects, grants and comments"
+        f"equal: {count(found.table_rows)} rows in {count(found.tables)} tables, and "
+        f"{count(len(found.objects))} definitions, sequences, large objects, grants and comments"
     )
 
 

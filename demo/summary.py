@@ -41,13 +41,14 @@ def summary(facts: Facts, seconds: float) -> dict[str, str]:
     """The summary's lines by their names."""
     first, second, restore = facts.first, facts.second, facts.restore
     deleted = sum(decision.action == "delete" for decision in facts.rotation.decisions)
+    known = 1 - second.new_bytes / second.stored_bytes
     proofs = " and ".join(duration(proof.seconds) for proof in facts.proofs)
     return {
         "database": f"{count(facts.content.table_rows)} rows in {count(facts.content.tables)} tables",
         "first backup": f"{size(first.bytes)} in {_took(first)}, stored as {size(first.stored_bytes)} "
         f"({first.bytes / first.stored_bytes:.1f} times smaller)",
-        "second backup": f"{size(second.bytes)} in {duration(second.seconds)}, {size(second.new_bytes)} of them new: "
-        f"{1 - second.new_bytes / second.stored_bytes:.0%} was stored already",
+        "second backup": f"{size(second.bytes)} in {duration(second.seconds)}, stored as "
+        f"{size(second.stored_bytes)}, of which {known:.0%} was there already",
         "verdicts": f"{' and '.join(proof.verdict for proof in facts.proofs)}, by real restores in {proofs}",
         "rotation": f"{deleted} of {len(facts.rotation.decisions)} backups deleted, as the dry run had said",
         "accident": f"health fell to {facts.score_without} of 100 and is {facts.score} again",

@@ -1,4 +1,4 @@
-"""What the demo stands on: an embedded PostgreSQL and a place for a local cloud, gone without a trace at the end."""
+"""What the demo stands on, gone without a trace at the end: a PostgreSQL, and room for a local cloud."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def verify(
     """
     from coffre.results import VerifyResult
     from coffre_cli import invoke, show
-    from coffre_cli.progress import spinner
+    from coffre_cli.progress import bar, run_reader
 
     found = find_stack(stack, region)
     event = {"database": name, "backup_id": reference}
@@ -136,8 +136,9 @@ def verify(
         told = f"the verification is started; `coffre show {name} {event['backup_id']}` tells its verdict"
         emit({**event, "status": "started"}, as_json, told)
         return
-    with spinner(f"verification of {name} {reference}"):
-        answer = invoke.call(found, "verify", event)
+    read = run_reader(found, name, "verify", reference)
+    with bar(f"verification of {name}", read) as tick:
+        answer = invoke.call(found, "verify", event, tick)
     result = VerifyResult.model_validate(answer)
     emit(answer, as_json, show.verification(result))
     raise typer.Exit(VERDICT_EXITS[result.verdict])

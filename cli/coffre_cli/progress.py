@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from coffre.errors import CatalogueUnavailableError
 from coffre_cli.output import console, count
+
+if TYPE_CHECKING:
+    from coffre_cli.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,19 @@ def bar(label: str, read: Callable[[], Reading | None]) -> Iterator[Callable[[],
                 progress.update(task, completed=reading.done, total=total, rows=count(reading.rows))
 
         yield tick
+
+
+def run_reader(stack: Stack, database: str, kind: str, backup_id: str) -> Callable[[], Reading | None]:
+    """Looks how far the verification or the restore of a backup is, by its record in the catalogue."""
+    catalogue, start = stack.catalogue(), "" if backup_id == "latest" else backup_id
+
+    def read() -> Reading | None:
+        for run in catalogue.live_runs(database):
+            if run.kind == kind and run.run_id.startswith(start):
+                return Reading(run.done, run.total, run.rows)
+        return None
+
+    return read
 
 
 @contextmanager

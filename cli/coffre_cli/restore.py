@@ -96,11 +96,11 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
 def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) -> None:
     from coffre.results import RestoreResult
     from coffre_cli import invoke, show
-    from coffre_cli.output import count, size
-    from coffre_cli.progress import spinner
+    from coffre_cli.progress import bar, run_reader
 
-    with spinner(f"restoring {count(plan.rows)} rows ({size(plan.bytes)}) into {plan.target_database}"):
-        answer = invoke.call(stack, "restore", event)
+    read = run_reader(stack, plan.database, "restore", plan.backup_id)
+    with bar(f"restore into {plan.target_database}", read) as tick:
+        answer = invoke.call(stack, "restore", event, tick)
     emit(answer, as_json, show.restored(RestoreResult.model_validate(answer), plan.findings))
 
 

@@ -52,7 +52,9 @@ def dumped(tools_root: Path, where: Target) -> list[str]:
         "pg_dump", DUMP_MAJOR, ["--large-objects"], where, deadline=time.monotonic() + 60
     )
     lines = text.decode("utf-8", "replace").splitlines()
-    return sorted(line for line in lines if line and not line.startswith(("--", "\\restrict", "\\unrestrict")))
+    return sorted(
+        line for line in lines if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
+    )
 
 
 def coffre_sessions(server: EphemeralServer) -> list[list[Any]]:

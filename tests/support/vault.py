@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from coffre.backup import run as backup
+from coffre.backup.job import Services as BackupServices
 from coffre.backup.task import CaptureTask
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.compare import CompareTask
@@ -20,7 +21,7 @@ from coffre.databases.postgresql.load import LoadTask
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
-from coffre.errors import ObjectMissingError
+from coffre.errors import ObjectMissingError, UnknownDatabaseError
 from coffre.events import BackupRequest, ProveRequest, RestoreRequest, VerifyRequest
 from coffre.ids import BackupType
 from coffre.notify.publisher import Publisher
@@ -66,7 +67,7 @@ class ServedStore(MemoryStore):
         """Where the server listens: ``host:port``."""
         return f"127.0.0.1:{self._server.server_address[1]}"
 
-    def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
+    def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:  # noqa: ARG002
         """A URL that works while the server runs."""
         return f"http://{self.address}/{quote(key)}?version={version or ''}&signature={self.signature}"
 
@@ -82,7 +83,7 @@ class ServedStore(MemoryStore):
         store = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - http.server's name
+            def do_GET(self) -> None:
                 parts = urlsplit(self.path)
                 query = parse_qs(parts.query)
                 status, body, length = 403, b"", 0
@@ -133,15 +134,11 @@ class _Silent:
         return lambda *_, **__: None
 
 
-class _OneDatabase:
-    """A registry that knows one database."""
+class _NoRegistrations:
+    """A registry without any database: each backup is then proven."""
 
-    def registration(self, _: str) -> Registration:
-        """Its registration; the secret is never read."""
-        return Registration(secret="none")
-
-    def __getattr__(self, name: str) -> Callable[..., Registration]:
-        return self.registration
+    def get(self, name: str) -> Registration:
+        raise UnknownDatabaseError(f"{name} is not registered")
 
 
 class Verbs:
@@ -164,7 +161,7 @@ class Verbs:
         self, target: Target, *, kind: BackupType = "manual", time: datetime = START, database: str = DATABASE
     ) -> BackupResult:
         """Take the backup that is due at ``time``."""
-        services = backup.Services(
+        services = BackupServices(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
@@ -182,7 +179,7 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _OneDatabase()),
+            registry=cast("Registry", _NoRegistrations()),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
@@ -191,7 +188,9 @@ class Verbs:
         request = VerifyRequest(database=database, backup_id=backup_id)
         return verify.run(request, services, seconds=SECONDS)
 
-    def restore(self, target: Target, *, backup_id: str = "latest", database: str = DATABASE) -> RestoreResult:
+    def restore(
+        self, target: Target, *, backup_id: str = "latest", database: str = DATABASE
+    ) -> RestoreResult:
         """Make a plan and run it."""
         services = restore.Services(
             store=self.store,

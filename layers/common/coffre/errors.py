@@ -6,6 +6,9 @@ never changes once it is released: alerts, scripts and the documentation refer t
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -431,6 +434,17 @@ def error_classes() -> dict[str, type[CoffreError]]:
         found[cls.__name__] = cls
         pending.extend(cls.__subclasses__())
     return found
+
+
+@contextmanager
+def disk_full_named() -> Iterator[None]:
+    """Turn the system's "no space left on device" into a `DiskFullError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError("no space is left in the scratch space") from error
 
 
 def describe(error: BaseException) -> dict[str, str]:

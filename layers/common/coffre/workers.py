@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from coffre.errors import CoffreError, WorkerFailedError, describe, revive
+from coffre.errors import CoffreError, WorkerFailedError, describe, disk_full_named, revive
 
 Message = dict[str, Any]
 
@@ -182,14 +182,15 @@ def serve(make_task: Callable[[Message], Task], source: TextIO, answers: TextIO)
     """
     lines = _Lines(source)
     try:
-        task = make_task(lines.take())
-        while True:
-            item = lines.take()
-            last = "finish" in item
-            answer = task.finish() if last else task.run(item)
-            print(json.dumps(answer), file=answers, flush=True)
-            if last:
-                return 0
+        with disk_full_named():
+            task = make_task(lines.take())
+            while True:
+                item = lines.take()
+                last = "finish" in item
+                answer = task.finish() if last else task.run(item)
+                print(json.dumps(answer), file=answers, flush=True)
+                if last:
+                    return 0
     except Exception as error:
         if not isinstance(error, CoffreError):
             sys.excepthook(*sys.exc_info())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import urllib3
@@ -16,58 +13,28 @@ from coffre.errors import ObjectCorruptError, ObjectMissingError, StoreUnavailab
 from coffre.vault import ticket as tickets
 from coffre.vault.layout import TICKETS
 from coffre.vault.ticket import Ticket, TicketReader, issue_ticket, open_ticket
-from tests.fakes.store import MemoryStore
+from tests.support.vault import ServedStore
 
 TICKET = Ticket("shop", "20261120T030000Z-daily-1f09ab", "ab" * 32, "shop/backups/x/manifest.json")
-SECRET = "signature-of-the-url"
 
 
-class PresignedStore(MemoryStore):
-    """A store whose presigned URLs lead to a small server on this machine."""
+class Store(ServedStore):
+    """Forbids one key, and breaks off in the middle of another."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.address = ""
-
-    def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
-        return f"http://{self.address}/{key}?version={version or ''}&seconds={seconds}&signature={SECRET}"
+    def answer(self, key: str, version: str | None) -> tuple[int, bytes, int]:
+        status, body, length = super().answer(key, version)
+        if key == "broken":
+            return status, body[:100], length
+        return (403, b"", 0) if key == "forbidden" else (status, body, length)
 
 
 @pytest.fixture
-def store() -> Iterator[PresignedStore]:
-    store = PresignedStore()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            key, query = parts.path.removeprefix("/"), parse_qs(parts.query)
-            assert query["signature"] == [SECRET]
-            if key == "forbidden":
-                self.send_error(403)
-                return
-            try:
-                body = store.get(key, query.get("version", [None])[0]).read()
-            except ObjectMissingError:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if key == "broken" else body)
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        store.address = f"127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+def store() -> Iterator[Store]:
+    with Store() as store:
         yield store
-        server.shutdown()
-        thread.join()
 
 
-def test_a_ticket_opens_the_objects_it_names_and_no_others(store: PresignedStore, tmp_path: Path) -> None:
+def test_a_ticket_opens_the_objects_it_names_and_no_others(store: Store, tmp_path: Path) -> None:
     for number in range(300):
         store.put(f"shop/chunks/{number}", b"%d" % number)
     store.put("shop/secret", b"not for the proof")
@@ -81,12 +48,12 @@ def test_a_ticket_opens_the_objects_it_names_and_no_others(store: PresignedStore
         reader.get("shop/secret")
 
 
-def test_a_ticket_lies_where_objects_expire(store: PresignedStore) -> None:
+def test_a_ticket_lies_where_objects_expire(store: Store) -> None:
     issue_ticket(store, TICKET, [], seconds=60)
     assert all(key.startswith(f"{TICKETS}shop/") for key in store.keys())  # noqa: SIM118 - not a mapping
 
 
-def test_a_ticket_can_name_a_version_behind_a_marker(store: PresignedStore, tmp_path: Path) -> None:
+def test_a_ticket_can_name_a_version_behind_a_marker(store: Store, tmp_path: Path) -> None:
     store.put("chunk", b"hidden")
     version = next(store.versions("chunk")).version
     store.mark_deleted("chunk")
@@ -104,7 +71,7 @@ def test_a_ticket_can_name_a_version_behind_a_marker(store: PresignedStore, tmp_
     ],
 )
 def test_an_object_that_can_not_be_read_is_named_and_its_url_is_not(
-    store: PresignedStore, tmp_path: Path, key: str, error: type[Exception]
+    store: Store, tmp_path: Path, key: str, error: type[Exception]
 ) -> None:
     store.put("broken", b"x" * 100_000)
     open_ticket(issue_ticket(store, TICKET, [(key, None)], seconds=60), tmp_path / "urls")
@@ -113,12 +80,12 @@ def test_an_object_that_can_not_be_read_is_named_and_its_url_is_not(
             pass
     seen: BaseException | None = caught.value
     while seen is not None:
-        assert SECRET not in str(seen)
+        assert ServedStore.signature not in str(seen)
         seen = None if seen.__suppress_context__ else seen.__context__
 
 
 def test_a_server_that_is_gone_is_the_stores_fault(
-    store: PresignedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tickets, "_RETRIES", urllib3.Retry(total=0))
     url = issue_ticket(store, TICKET, [], seconds=60).replace(store.address, "127.0.0.1:9")
@@ -127,7 +94,7 @@ def test_a_server_that_is_gone_is_the_stores_fault(
 
 
 @pytest.mark.parametrize("change", [lambda body: body[:-4], lambda _: b"", lambda _: b"no ticket"])
-def test_a_ticket_that_was_changed_opens_nothing(store: PresignedStore, tmp_path: Path, change: Any) -> None:
+def test_a_ticket_that_was_changed_opens_nothing(store: Store, tmp_path: Path, change: Any) -> None:
     url = issue_ticket(store, TICKET, [("a", None)], seconds=60)
     store.tamper(store.keys(TICKETS)[0], change)
     with pytest.raises(ObjectCorruptError):

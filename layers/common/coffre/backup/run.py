@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from coffre.backup.artefacts import write_catalog_part, write_files
 from coffre.backup.commit import build_manifest, check_complete, commit, tally_parts
 from coffre.backup.job import Job, Services
 from coffre.backup.plan import WorkItem, plan
+from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.connection import Target, open_session
 from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.databases.registration import Registration
-from coffre.errors import DeadlineExceededError, ObjectExistsError, UnknownBackupError, describe
+from coffre.errors import (
+    DeadlineExceededError,
+    FormatUnsupportedError,
+    ManifestInvalidError,
+    ObjectCorruptError,
+    ObjectExistsError,
+    ObjectMissingError,
+    UnknownBackupError,
+    describe,
+)
 from coffre.events import BackupRequest
 from coffre.ids import backup_id, new_attempt, utc_now
+from coffre.observability import log
 from coffre.results import BackupResult, Finding
 from coffre.vault.contents import scratch_folder
 from coffre.vault.known import write_known
@@ -33,7 +45,6 @@ from coffre.vault.safeguards import check_safeguards
 from coffre.workers import Message
 
 WORKERS = 2
-PROGRESS_SECONDS = 2.0
 PREFLIGHT_SECONDS = 60.0
 
 
@@ -140,15 +151,15 @@ def _capture(job: Job, services: Services, folder: Path) -> Captured:
         items = plan(source.inventory.relations)
         known = _known_chunks(job, services, folder)
         setup = [_setup(job, services, snapshot.id, n, known, folder) for n in range(1, WORKERS + 1)]
-        progress = _Progress(job, services, snapshot, sum(item.size for item in items))
-        with services.start_workers(setup, progress.tick) as pool:
+        meter = Meter(partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items))
+        with services.start_workers(setup, _watcher(job, snapshot)) as pool:
             files = write_files(job, services, source, snapshot.id, folder)
             ends = []
             for item, answer in pool.map(_message(item) for item in items):
                 ends.append(End(**answer["end"]))
-                progress.add(ends[-1], int(item["size"]))
+                meter.add(rows=ends[-1].rows, done=int(item["size"]))
             answers = pool.finish()
-        snapshot.check()
+        snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
     parts += [PartFile.model_validate(answer["part"]) for answer in answers]
     new_chunks, new_bytes = (sum(answer[name] for answer in answers) for name in ("new_chunks", "new_bytes"))
@@ -186,14 +197,20 @@ def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Fin
 
 
 def _known_chunks(job: Job, services: Services, folder: Path) -> Path | None:
-    """What the newest backup recorded of its chunks, in a file for the workers; None without a backup."""
+    """What the newest backup recorded of its chunks, in a file for the workers.
+
+    None if there is no backup, or the newest one is damaged: chunks are then read before they are reused.
+    """
+    path = folder / "known"
     try:
         manifest, _ = load_manifest(services.store, job.database, "latest")
+        records = (record for part in manifest.parts for record in read_part(services.store, part))
+        write_known((record for record in records if isinstance(record, Chunk)), path)
     except UnknownBackupError:
         return None
-    records = (record for part in manifest.parts for record in read_part(services.store, part))
-    path = folder / "known"
-    write_known((record for record in records if isinstance(record, Chunk)), path)
+    except (FormatUnsupportedError, ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
+        log("the newest backup can't be read", database=job.database, code=error.code, reason=error.message)
+        return None
     return path
 
 
@@ -223,30 +240,12 @@ def _application(job: Job) -> str:
     return f"coffre/{job.attempt}"
 
 
-class _Progress:
-    """Looks after the snapshot and the deadline, and tells the catalogue how far the backup is."""
+def _watcher(job: Job, snapshot: HeldSnapshot) -> Callable[[], None]:
+    """What is looked after every second while rows are read: the snapshot, and the time."""
 
-    def __init__(self, job: Job, services: Services, snapshot: HeldSnapshot, total: int) -> None:
-        self._job = job
-        self._services = services
-        self._snapshot = snapshot
-        self._total = total
-        self._rows = self._bytes = self._done = 0
-        self._told = time.monotonic()
+    def look() -> None:
+        snapshot.check()
+        if job.seconds_left < 0:
+            raise DeadlineExceededError(f"the backup {job.id} of {job.database} ran out of time")
 
-    def add(self, end: End, size: int) -> None:
-        """One item is done."""
-        self._rows += end.rows
-        self._bytes += end.bytes
-        self._done += size
-
-    def tick(self) -> None:
-        """Called every second."""
-        self._snapshot.check()
-        if self._job.seconds_left < 0:
-            raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")
-        if time.monotonic() - self._told >= PROGRESS_SECONDS:
-            self._told = time.monotonic()
-            self._services.catalogue.progress(
-                self._job.database, self._job.id, rows=self._rows, done=self._done, total=self._total
-            )
+    return look

@@ -56,7 +56,13 @@ class BackupEntry:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run: rotation doesn't purge what a run that goes on may have used."""
+    """One run: rotation doesn't purge what a run that goes on may have used.
+
+    Attributes
+    ----------
+    done, total, rows:
+        How far a verification or a restore is, in bytes of rows.
+    """
 
     database: str
     run_id: str
@@ -65,6 +71,9 @@ class RunRecord:
     deadline: str
     ended: str | None = None
     expires_at: int = 0
+    done: int = 0
+    total: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,11 @@ class Catalogue:
         self._table.put(database, f"RUN#{run_id}", {**values, "expires_at": record.expires_at})
         return record
 
+    def run_progress(self, database: str, run_id: str, *, rows: int, done: int, total: int) -> bool:
+        """How far a run is; see `RunRecord`."""
+        values = {"rows": rows, "done": done, "total": total}
+        return self._table.update(database, f"RUN#{run_id}", values, condition="attribute_exists(#run_id)")
+
     def end_run(self, database: str, run_id: str) -> bool:
         """The run ended, well or not.  False if no such run is recorded."""
         values = {"ended": stamp(self._now())}

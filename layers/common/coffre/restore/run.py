@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
+from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.connection import Session, Target, identifier, literal, open_session
 from coffre.databases.postgresql.dump import list_entries
@@ -77,6 +79,7 @@ class _Restore:
     root_hash: str
     contents: Contents
     schema: Path
+    meter: Meter
     phases: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -127,7 +130,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         shown, situation = _plan(restore)
         if shown.token != request.token:
             raise PlanChangedError(f"the plan for {target.label} isn't the one that was confirmed")
-        run_id = f"{restore.manifest.id}-{new_attempt()}"
+        run_id = _run_id(request, restore.manifest)
         services.catalogue.start_run(
             request.database, "restore", run_id, started + timedelta(seconds=seconds)
         )
@@ -165,7 +168,14 @@ def _opened(
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = _fetch(services, manifest, "schema", folder)
-        yield _Restore(services, request, target, folder, deadline, manifest, digest, contents, schema)
+        tell = partial(services.catalogue.run_progress, request.database, _run_id(request, manifest))
+        meter = Meter(tell, manifest.totals.bytes)
+        yield _Restore(services, request, target, folder, deadline, manifest, digest, contents, schema, meter)
+
+
+def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
+    """The run's name in the catalogue; a plan is confirmed by its token, which names the run as well."""
+    return f"{manifest.id}-{(request.token or 'plan')[:12]}"
 
 
 def _plan(restore: _Restore) -> tuple[RestorePlan, Situation]:
@@ -283,8 +293,8 @@ def _load(restore: _Restore, target: Target) -> None:
     setup = {**_setup(restore, target, "load"), "as_owner": False, "bucket": restore.services.store.bucket}
     sections = ((section.relation, section.chunks) for section in largest_first(restore.folder / "sections"))
     with restore.services.start_workers([setup] * WORKERS, restore.check_time) as pool:
-        for _ in pool.map(load_items(sections)):
-            pass
+        for _, answer in pool.map(load_items(sections)):
+            restore.meter.add(rows=answer["rows"], done=answer["bytes"])
         pool.finish()
     with open_session(target, seconds=restore.seconds_left) as session:
         set_sequences(session, restore.contents.sequences)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coffre.errors import ManifestInvalidError
+from coffre.errors import ManifestInvalidError, disk_full_named
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import (
     Chunk,
@@ -141,9 +141,16 @@ def largest_first(spool: Path) -> list[Section]:
 
 @contextmanager
 def scratch_folder(scratch: Path, purpose: str) -> Iterator[Path]:
-    """A new folder of this run's own in scratch space, removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=scratch))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    """A new folder of this run's own in scratch space, removed at the end.
+
+    Raises
+    ------
+    DiskFullError
+        For what runs inside, too.
+    """
+    with disk_full_named():
+        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=scratch))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

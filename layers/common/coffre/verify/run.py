@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
+from coffre.catalogue.meter import Meter
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import (
@@ -96,7 +98,9 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     services.catalogue.complete(manifest, digest)
     try:
         with scratch_folder(services.scratch, "verify") as folder:
-            report = _Verification(services, manifest, digest, folder, ends).run()
+            tell = partial(services.catalogue.run_progress, request.database, run_id)
+            meter = Meter(tell, manifest.totals.bytes)
+            report = _Verification(services, manifest, digest, folder, ends, meter).run()
     finally:
         services.catalogue.end_run(request.database, run_id)
     return _record(services, manifest, digest, report, (utc_now() - started).total_seconds())
@@ -132,7 +136,7 @@ class _Verification:
     """One verification under way."""
 
     def __init__(
-        self, services: Services, manifest: Manifest, digest: str, folder: Path, ends: float
+        self, services: Services, manifest: Manifest, digest: str, folder: Path, ends: float, meter: Meter
     ) -> None:
         self._services = services
         self._store = services.store
@@ -140,6 +144,7 @@ class _Verification:
         self._digest = digest
         self._spool = folder / "sections"
         self._ends = ends
+        self._meter = meter
         self._hidden: dict[str, str] = {}
 
     def run(self) -> ProofReport:
@@ -175,6 +180,7 @@ class _Verification:
         setup = {"task": "read", "bucket": self._store.bucket}
         with self._services.start_workers([setup] * WORKERS, self._check_time) as pool:
             for item, answer in pool.map(self._items()):
+                self._meter.add(rows=answer["rows"], done=answer["bytes"])
                 rows[item["id"]] += answer["rows"]
                 digests[item["id"]] = (digests[item["id"]] + int(answer["digest"], 16)) % MODULUS
                 self._hidden |= answer["hidden"]

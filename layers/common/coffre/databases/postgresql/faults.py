@@ -17,6 +17,7 @@ from coffre.errors import (
     ConnectionLostError,
     DatabaseMissingError,
     DeadlineExceededError,
+    DiskFullError,
     LockNotGrantedError,
     PrivilegesMissingError,
     QueryFailedError,
@@ -42,6 +43,7 @@ _BY_STATE: dict[str, type[CoffreError]] = {
     "25P02": ConnectionLostError,
     "25P03": ConnectionLostError,
     "25P04": DeadlineExceededError,
+    "53100": DiskFullError,
     "53300": SourceUnreachableError,
 }
 

@@ -112,12 +112,28 @@ class HeldSnapshot:
         if self._fault is not None:
             raise self._fault
 
+    def confirm(self) -> None:
+        """Stop watching, and make sure that the locks were held up to this moment.
+
+        A holder that ended between two heartbeats let go of its locks: a TRUNCATE may have come before a read.
+
+        Raises
+        ------
+        WaitersPresentError, ConnectionLostError
+        """
+        self._stop_watching()
+        self.check()
+        self.session.run("SELECT 1")
+
     def close(self) -> None:
         """Let go of snapshot and locks."""
+        self._stop_watching()
+        self.session.close()
+
+    def _stop_watching(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self.session.close()
 
     def _beat(self, waiters: float | None) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

@@ -1,0 +1,38 @@
+"""What a database holds, asked in SQL: independent of the format and of the code that reads it."""
+
+from __future__ import annotations
+
+from coffre.databases.postgresql.connection import Target, open_session, qualified
+
+Content = dict[str, list[str]]
+
+_TABLES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+  AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
+"""
+_SEQUENCES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S'
+"""
+
+
+def content(target: Target) -> Content:
+    """All rows as text, all sequences, all large objects, sorted, by name.
+
+    Partitions show in their root: hashes of an enum's values differ from one database to the next.
+    """
+    found: Content = {}
+    with open_session(target, seconds=60) as session:
+        for schema, name in session.run(_TABLES):
+            rows = session.run(f"SELECT x::text FROM {qualified(schema, name)} AS x")
+            found[f"table {schema}.{name}"] = sorted(row[0] for row in rows)
+        for schema, name in session.run(_SEQUENCES):
+            value = session.run(f"SELECT last_value, is_called FROM {qualified(schema, name)}")
+            found[f"sequence {schema}.{name}"] = [str(part) for part in value[0]]
+        for number, owner in session.run(
+            "SELECT oid::bigint, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata"
+        ):
+            body = session.value(f"SELECT encode(lo_get({number}), 'hex')")
+            found[f"large object {number}"] = [owner, body]
+    return found
