@@ -1,0 +1,175 @@
+"""Whatever ends a backup in the middle: a code, no manifest, nothing held, and the next run works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.tools import Tools
+from coffre.errors import (
+    CatalogChangedError,
+    CoffreError,
+    ConnectionLostError,
+    DeadlineExceededError,
+    DiskFullError,
+    ToolFailedError,
+    WorkerFailedError,
+)
+from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
+from tests.support.postgres import create, no_sessions_left, sql, target
+
+AN_HOUR = 3600
+
+
+def interrupted(happening: Callable[[], object]) -> Callable[..., InterruptedPool]:
+    """What starts workers in the midst of whose work something happens."""
+
+    def start(setup: Any, tick: Any) -> InterruptedPool:
+        return InterruptedPool([sys.executable, "-m", "coffre.worker"], list(setup), tick, happening)
+
+    return start
+
+
+def tools_with(folder: Path, postgres_root: Path, script: str) -> Tools:
+    """The programs of the layer, with a shell script in the place of pg_dump 16."""
+    programs = folder / "16" / "bin"
+    programs.mkdir(parents=True)
+    real = postgres_root / "16" / "bin"
+    (programs / "pg_restore").symlink_to(real / "pg_restore")
+    (programs / "pg_dump").write_text(f"#!/bin/sh\n{script.format(real=real / 'pg_dump')}\n")
+    (programs / "pg_dump").chmod(0o755)
+    return Tools(folder)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 1",
+        '"{real}" "$@" | head -c 3000; exit 1',
+        '"{real}" "$@" | head -c 3000; kill -9 $$',
+        '"{real}" "$@" | head -c 3000; exit 0',
+        "exit 0",
+    ],
+    ids=["fails at once", "fails midway", "is killed midway", "is cut and says all is well", "says nothing"],
+)
+def test_a_pg_dump_that_dies_or_lies_makes_no_backup(
+    desk: Desk, postgres_root: Path, tmp_path: Path, script: str
+) -> None:
+    with pytest.raises(ToolFailedError):
+        desk.backup(tools=tools_with(tmp_path / "tools", postgres_root, script))
+    desk.assert_failed_cleanly("tool-failed")
+    desk.assert_next_run_succeeds()
+
+
+def test_a_worker_that_is_killed_makes_no_backup(desk: Desk) -> None:
+    def kill() -> None:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        workers = [pid for pid in children if b"coffre.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(int(workers[0]), signal.SIGKILL)
+
+    with pytest.raises(WorkerFailedError):
+        desk.backup(start_workers=interrupted(kill))
+    desk.assert_failed_cleanly("worker-failed")
+    desk.assert_next_run_succeeds()
+
+
+def sessions(desk: Desk, order: str) -> str:
+    """SQL that selects the process ids of the sessions on the source, in the order in which they came."""
+    return (
+        f"FROM (SELECT pid FROM pg_stat_activity WHERE datname = '{desk.name}' "
+        f"AND application_name LIKE 'coffre/%' ORDER BY backend_start {order} LIMIT 1) AS s"
+    )
+
+
+def test_a_worker_whose_session_is_ended_makes_no_backup(desk: Desk) -> None:
+    def terminate() -> None:
+        sql(target(desk.server, "postgres"), f"SELECT pg_terminate_backend(pid) {sessions(desk, 'DESC')}")
+
+    with pytest.raises(ConnectionLostError):
+        desk.backup(start_workers=interrupted(terminate))
+    desk.assert_failed_cleanly("connection-lost")
+    desk.assert_next_run_succeeds()
+
+
+def test_a_holder_whose_session_is_ended_makes_no_backup_even_if_the_rest_ends_well(desk: Desk) -> None:
+    """Its locks went with it, so what was read afterwards may have been truncated before (A01, A03)."""
+
+    def terminate_and_truncate() -> None:
+        there = target(desk.server, "postgres")
+        sql(there, f"SELECT pg_terminate_backend(pid, 5000) {sessions(desk, 'ASC')}")
+        sql(desk.source, f"SET lock_timeout = '100ms'; TRUNCATE t{TABLES - 1}")
+
+    with pytest.raises((ConnectionLostError, CatalogChangedError)):
+        desk.backup(start_workers=interrupted(terminate_and_truncate))
+    assert desk.stack.manifests(desk.name) == []
+    assert no_sessions_left(desk.server)
+
+
+def test_a_database_dropped_in_the_middle_makes_no_backup(desk: Desk) -> None:
+    def drop() -> None:
+        sql(target(desk.server, "postgres"), f'DROP DATABASE "{desk.name}" WITH (FORCE)')
+
+    with pytest.raises(CoffreError) as error:
+        desk.backup(start_workers=interrupted(drop))
+    assert error.value.code in ("connection-lost", "database-missing")
+    desk.assert_failed_cleanly(error.value.code)
+    create(desk.server, desk.name, *(CONTENT.format(n=n) for n in range(TABLES)))
+    desk.assert_next_run_succeeds()
+
+
+def test_a_server_stopped_in_the_middle_makes_no_backup(
+    desk: Desk, postgres_root: Path, scratch_root: Path
+) -> None:
+    with EphemeralServer.start(postgres_root, 16, scratch_root) as short_lived:
+        source = create(short_lived, desk.name, *(CONTENT.format(n=n) for n in range(TABLES)))
+        with pytest.raises(CoffreError) as error:
+            desk.backup(target=source, start_workers=interrupted(short_lived.stop))
+    assert error.value.code in ("connection-lost", "source-unreachable")
+    desk.assert_failed_cleanly(error.value.code)
+    desk.assert_next_run_succeeds()
+
+
+def test_a_run_that_comes_to_its_deadline_makes_no_backup(desk: Desk) -> None:
+    with pytest.raises(DeadlineExceededError):
+        desk.backup(seconds=21, start_workers=interrupted(lambda: time.sleep(1.5)))
+    desk.assert_failed_cleanly("deadline-exceeded")
+    desk.assert_next_run_succeeds()
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """Scratch space of 256 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_makes_no_backup(desk: Desk, tiny_disk: Path) -> None:
+    (tiny_disk / "filler").write_bytes(b"x" * (248 << 10))
+    with pytest.raises(CoffreError) as error:
+        desk.backup(scratch=tiny_disk)
+    assert error.value.code in ("disk-full", "tool-failed")
+    assert isinstance(error.value, DiskFullError) or "No space left" in error.value.message
+    desk.assert_failed_cleanly(error.value.code)
+    assert [path.name for path in tiny_disk.iterdir()] == ["filler"]
+    desk.assert_next_run_succeeds()
+
+
+def test_a_worker_that_meets_a_full_disk_says_so(desk: Desk, tiny_disk: Path) -> None:
+    sql(desk.source, "CREATE TABLE wide AS SELECT repeat(md5(i::text), 40000) FROM generate_series(1, 40) i")
+    with pytest.raises(DiskFullError):
+        desk.backup(scratch=tiny_disk)
+    desk.assert_failed_cleanly("disk-full")
