@@ -48,7 +48,7 @@ class Coffre:
         DemoError
             If it has another one.
         """
-        self._show.command("coffre", arguments)
+        self._show.command(arguments)
         code, output = self._run([*PROGRAM, *arguments, "--json"])
         told = f"`coffre {' '.join(arguments[:2])}`"
         try:

@@ -66,11 +66,11 @@ _DEFINITIONS = {
         FROM pg_enum JOIN pg_type t ON t.oid = enumtypid WHERE typnamespace IN {_USER_SCHEMAS} GROUP BY 1""",
     # A list of privileges that is missing stands for the default one.
     "grants on": f"""
-        SELECT c.oid::regclass::text, concat_ws(' ', relowner::regrole, (
+        SELECT c.oid::regclass::text, format('%s: %s', relowner::regrole, (
                    SELECT string_agg(acl::text, ',' ORDER BY acl::text)
-                   FROM unnest(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
-                                                           relowner))) AS acl))
-        FROM pg_class c WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN {_USER_SCHEMAS}""",
+                   FROM unnest(coalesce(relacl, acldefault(kind, relowner))) AS acl))
+        FROM pg_class c, LATERAL (SELECT CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char") AS k (kind)
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relnamespace IN {_USER_SCHEMAS}""",
     "comment on": """
         SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description
         WHERE objoid >= 16384""",

@@ -45,9 +45,14 @@ class Show:
         """Something that came out as it should."""
         self._print(Text.assemble(("✓ ", "green"), clean(text)))
 
-    def command(self, program: str, arguments: Sequence[str]) -> None:
-        """The command that runs next, as a person would type it."""
-        text = Text(f"{' ' * INDENT}$ {shlex.join([program, *arguments])}", style="cyan")
+    def command(self, arguments: Sequence[str]) -> None:
+        """The `coffre` command that runs next, as a person would type it."""
+        text = Text(f"{' ' * INDENT}$ {shlex.join(['coffre', *arguments])}", style="cyan")
+        self.console.print(text, soft_wrap=True)
+
+    def sql(self, database: str, statement: str) -> None:
+        """SQL that runs next, as psql would show it."""
+        text = Text(f"{' ' * INDENT}{database}=# {statement};", style="magenta")
         self.console.print(text, soft_wrap=True)
 
     def result(self, *renderables: RenderableType) -> None:

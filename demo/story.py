@@ -191,7 +191,7 @@ def listed(show: Show, coffre: Coffre) -> list[str]:
 def accident(world: World, show: Show, coffre: Coffre) -> int:
     """Lose a table, and see that health notices; its score."""
     show.step("An accident")
-    show.command("psql", [NAME, "-c", f"DROP TABLE {LOST} CASCADE"])
+    show.sql(NAME, f"DROP TABLE {LOST} CASCADE")
     sql.run_file(world.server, NAME, "accident.sql")
     report = examined(coffre, expect=1)
     show.result(tables.health(HealthResult(databases=[report])))
@@ -231,7 +231,7 @@ def swap_and_examine(world: World, show: Show, coffre: Coffre) -> int:
     show.step("Swap the names, and look at the health")
     for old, new in ((NAME, f"{NAME}_damaged"), (RESTORED, NAME)):
         statement = f"ALTER DATABASE {old} RENAME TO {new}"
-        show.command("psql", ["postgres", "-c", statement])
+        show.sql("postgres", statement)
         sql.execute(world.server, "postgres", statement)
     report = examined(coffre)
     show.result(tables.health(HealthResult(databases=[report])))

@@ -81,7 +81,11 @@ class Desk:
 
 @pytest.fixture
 def desk(
-    stack: Stack, server: EphemeralServer, postgres_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
+    server: EphemeralServer,
+    postgres_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Desk:
     """A database of some tables, registered so that its backups aren't proven by themselves."""
     for name, value in stack.environment.items():
@@ -105,7 +109,11 @@ class InterruptedPool(WorkerPool):
     """Workers that go on while something happens, once, after the first of them has answered."""
 
     def __init__(
-        self, command: list[str], setup: list[Message], tick: Callable[[], None], happening: Callable[[], object]
+        self,
+        command: list[str],
+        setup: list[Message],
+        tick: Callable[[], None],
+        happening: Callable[[], object],
     ) -> None:
         super().__init__(command, setup, tick)
         self._happening = happening

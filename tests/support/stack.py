@@ -208,6 +208,7 @@ class Stack:
 
     def events(self, database: str) -> list[Event]:
         """Everything that was published about a database so far, in the order of arrival."""
+        self.drain()
         sqs = self.client("sqs")
         while found := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in found:

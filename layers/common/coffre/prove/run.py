@@ -188,21 +188,15 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
 
 def _prepare(proof: _Proof) -> list[Finding]:
     """Make the database and the roles; what this box lacks for them."""
+    if any(role.name == proof.server.superuser for role in proof.contents.roles):
+        # Its possessions would belong to the superuser here, and its code would run as one.
+        return [_lacking(f"role:{proof.server.superuser}")]
     boot = replace(proof.target, database="postgres")
     with open_session(boot, seconds=proof.seconds_left) as session:
         needs = proof.manifest.needs
         missing = missing_needs(session, needs, [extension.name for extension in proof.manifest.extensions])
         if missing:
-            return [
-                Finding(
-                    level="warn",
-                    code="needs",
-                    object=need,
-                    message=f"the proof server lacks {need.replace(':', ' ')}",
-                    advice="Name a scratch server that has it to prove this backup.",
-                )
-                for need in missing
-            ]
+            return [_lacking(need) for need in missing]
         encoding = literal(proof.manifest.locale.encoding)
         session.run(
             f"CREATE DATABASE proof TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'"
@@ -211,9 +205,26 @@ def _prepare(proof: _Proof) -> list[Finding]:
     return []
 
 
+def _lacking(need: str) -> Finding:
+    """A need, as ``kind:name``, that this box can't fulfil."""
+    return Finding(
+        level="warn",
+        code="needs",
+        object=need,
+        message=f"the proof server has no {need.replace(':', ' ')} to offer",
+        advice="The backup was read back whole; restore it to a server that has it to be sure.",
+    )
+
+
 def _create_roles(session: Session, proof: _Proof) -> None:
-    """The source's roles, all of them ordinary ones that can log in: nothing of theirs may reach further."""
-    roles = [role for role in proof.contents.roles if role.name != proof.server.superuser]
+    """The source's roles, all of them ordinary ones that can log in: nothing of theirs may reach further.
+
+    Memberships in PostgreSQL's own roles are left out: some of them run programs and read files.
+    """
+    roles = [
+        replace(role, member_of=tuple(name for name in role.member_of if not name.startswith("pg_")))
+        for role in proof.contents.roles
+    ]
     for role in roles:
         session.run(
             f"CREATE ROLE {identifier(role.name)} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION"

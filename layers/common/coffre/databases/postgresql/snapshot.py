@@ -14,7 +14,13 @@ from types import TracebackType
 from typing import Self
 
 from coffre.databases.postgresql.connection import Session, Target, literal, open_session, qualified
-from coffre.errors import CatalogChangedError, CoffreError, ConnectionLostError, WaitersPresentError
+from coffre.errors import (
+    CatalogChangedError,
+    CoffreError,
+    ConnectionLostError,
+    QueryFailedError,
+    WaitersPresentError,
+)
 
 HEARTBEAT_SECONDS = 5.0
 IDLE_LIMIT = "30s"
@@ -23,6 +29,8 @@ IDLE_LIMIT = "30s"
 LOCK_TIMEOUT = "5s"
 LOCK_BATCH = 500
 ATTEMPTS = 3
+_NO_SUCH_SNAPSHOT = ("22023", "42704")
+"""Invalid parameter value up to version 16, undefined object from 17 on (``ImportSnapshot`` in snapmgr.c)."""
 
 _LOCKABLE = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, coalesce(pg_relation_filenode(c.oid), 0)::bigint,
@@ -115,7 +123,8 @@ class HeldSnapshot:
     def confirm(self) -> None:
         """Stop watching, and make sure that the locks were held up to this moment.
 
-        A holder that ended between two heartbeats let go of its locks: a TRUNCATE may have come before a read.
+        A holder that ended between two heartbeats let go of its locks: what was read afterwards may have been
+        truncated before.
 
         Raises
         ------
@@ -157,11 +166,16 @@ def import_snapshot(session: Session, snapshot: str) -> None:
 
     Raises
     ------
-    CoffreError
+    ConnectionLostError
         If the holder is gone; the rows must then come from a new snapshot, never from two.
     """
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    session.run(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+    try:
+        session.run(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}")
+    except QueryFailedError as error:
+        if error.sqlstate not in _NO_SUCH_SNAPSHOT:
+            raise
+        raise ConnectionLostError(f"the snapshot's holder is gone: {error.message}") from error
 
 
 def _lock(session: Session, listed: Sequence[Sequence[object]]) -> None:
