@@ -1,7 +1,8 @@
 """A lean S3 endpoint on loopback, so that a measurement shows the product and not a test server.
 
-It keeps objects in a folder (on tmpfs), demands that lengths are right, honours ``If-None-Match: *`` and gives
-back checksums as S3 does.  It doesn't check signatures: what that costs a client is still paid by the client.
+It keeps objects in a folder (on tmpfs), demands that lengths are right, honours ``If-None-Match: *`` and
+gives back the checksums that it was given.  It checks neither them nor signatures: what both cost a client is
+still paid by the client.  Run as a program it prints its port.
 """
 
 from __future__ import annotations
@@ -16,14 +17,22 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 STAMP = "2026-01-01T00:00:00.000Z"
+CHECKSUM = "x-amz-checksum-sha256"
 
 
 class Endpoint:
-    """One connection."""
+    """One connection.
 
-    def __init__(self, connection: socket.socket, folder: Path) -> None:
+    Parameters
+    ----------
+    checksums:
+        By the object's path; shared by all connections.
+    """
+
+    def __init__(self, connection: socket.socket, folder: Path, checksums: dict[Path, str]) -> None:
         self._connection = connection
         self._folder = folder
+        self._checksums = checksums
 
     def serve(self) -> None:
         """Answer requests until the client hangs up."""
@@ -42,14 +51,22 @@ class Endpoint:
             length = int(headers.get("content-length", 0))
             body = bytearray(rest[end + 4 : end + 4 + length])
             rest = rest[end + 4 + length :]
-            if len(body) < length:
-                filled = len(body)
-                body.extend(bytes(length - filled))
-                view = memoryview(body)
-                while filled < length:
-                    filled += self._connection.recv_into(view[filled:])
+            if len(body) < length and not self._fill(body, length):
+                return
             method, target, _ = first.split(" ", 2)
             self._handle(method, target, headers, body)
+
+    def _fill(self, body: bytearray, length: int) -> bool:
+        """Read the rest of a body; False if the client hung up."""
+        filled = len(body)
+        body.extend(bytes(length - filled))
+        view = memoryview(body)
+        while filled < length:
+            got = self._connection.recv_into(view[filled:])
+            if not got:
+                return False
+            filled += got
+        return True
 
     def _handle(self, method: str, target: str, headers: dict[str, str], body: bytearray) -> None:
         parts = urlsplit(target)
@@ -64,45 +81,70 @@ class Endpoint:
             self._answer(404, b"<Error><Code>NoSuchLifecycleConfiguration</Code></Error>")
         elif not key:
             self._list(query)
-        elif path.exists():
-            content = path.read_bytes()
-            checksum = base64.b64encode(hashlib.sha256(content).digest()).decode() if method == "HEAD" else ""
-            extra = {"x-amz-checksum-sha256": checksum} if checksum else {}
-            self._answer(200, content, extra, send=method != "HEAD")
-        else:
+        elif not path.exists():
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>", send=method != "HEAD")
+        elif method == "HEAD":
+            self._head(path)
+        else:
+            self._send(path)
 
     def _put(self, path: Path, headers: dict[str, str], body: bytearray) -> None:
         if headers.get("if-none-match") == "*" and path.exists():
             self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             return
         path.write_bytes(body)
+        self._checksums[path] = (
+            headers.get(CHECKSUM) or base64.b64encode(hashlib.sha256(body).digest()).decode()
+        )
         self._answer(200, b"", {"ETag": '"0"'})
+
+    def _head(self, path: Path) -> None:
+        self._start(200, path.stat().st_size, {CHECKSUM: self._checksums[path]})
+
+    def _send(self, path: Path) -> None:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            self._start(200, size, {})
+            if size:
+                self._connection.sendfile(file)
 
     def _list(self, query: dict[str, list[str]]) -> None:
         prefix = query.get("prefix", [""])[0]
         keys = sorted(unquote(path.name) for path in self._folder.iterdir())
-        found = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{(self._folder / quote(key, safe='')).stat().st_size}</Size>"
-            f"<LastModified>{STAMP}</LastModified></Contents>"
-            for key in keys
-            if key.startswith(prefix)
+        found = "".join(self._entry(key) for key in keys if key.startswith(prefix))
+        self._answer(
+            200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
         )
-        self._answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode())
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, send: bool = True) -> None:
-        lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT"]
-        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-        self._connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + (body if send else b""))
+    def _entry(self, key: str) -> str:
+        size = (self._folder / quote(key, safe="")).stat().st_size
+        content = f"<Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{STAMP}</LastModified>"
+        return f"<Contents>{content}</Contents>"
+
+    def _answer(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, *, send: bool = True
+    ) -> None:
+        self._start(status, len(body), headers or {}, body if send else b"")
+
+    def _start(self, status: int, length: int, headers: dict[str, str], body: bytes = b"") -> None:
+        lines = [
+            f"HTTP/1.1 {status} X",
+            f"Content-Length: {length}",
+            "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT",
+        ]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self._connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-def serve(folder: Path, port: int) -> None:
-    """Serve until the process is ended."""
-    with socket.create_server(("127.0.0.1", port)) as listener:
+def serve(folder: Path) -> None:
+    """Serve on a free port, which is printed, until the process is ended."""
+    checksums: dict[Path, str] = {}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=Endpoint(connection, folder).serve, daemon=True).start()
+            threading.Thread(target=Endpoint(connection, folder, checksums).serve, daemon=True).start()
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    serve(Path(sys.argv[1]))

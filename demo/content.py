@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coffre.databases.postgresql.server import EphemeralServer
-from demo.sql import session
+from demo.sql import Place, session
 
 # A child by inheritance is read by itself; a partitioned table for all its partitions.
 _RELATIONS = """
@@ -99,12 +98,12 @@ class Content:
     objects: Mapping[str, str]
 
 
-def content_of(server: EphemeralServer, database: str) -> Content:
+def content_of(place: Place, database: str) -> Content:
     """Read a database's content."""
     rows: dict[str, tuple[int, str]] = {}
     objects: dict[str, str] = {}
     tables = table_rows = 0
-    with session(server, database) as connection:
+    with session(place, database) as connection:
         connection.run("SET search_path = ''; SET timezone = 'UTC'; SET row_security = off")
         for relation, only, is_table in connection.run(_RELATIONS):
             count, hashes = connection.run(_ROWS.format(only=only, relation=relation))[0]

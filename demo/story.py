@@ -76,12 +76,12 @@ def load(world: World, show: Show) -> None:
     with show.bars() as bars:
         bars.update("PostgreSQL", note="put together from its wheel")
         world.assemble()
-        server = world.start_server()
+        world.start_server()
         bars.update("PostgreSQL", 1, 1, "started")
         sql.load_sample(
-            server, NAME, lambda loaded: bars.update("sample", loaded, sql.SAMPLE_BYTES, size(loaded))
+            world.place, NAME, lambda loaded: bars.update("sample", loaded, sql.SAMPLE_BYTES, size(loaded))
         )
-    [[on_disk]] = sql.execute(server, NAME, "SELECT pg_database_size(current_database())")
+    [[on_disk]] = sql.execute(world.place, NAME, "SELECT pg_database_size(current_database())")
     show.done(f"PostgreSQL {MAJOR} runs; the sample is loaded: {size(on_disk)} on its disk")
 
 
@@ -96,7 +96,7 @@ def start_cloud(world: World, show: Show, coffre: Coffre) -> Follower:
 def register(world: World, show: Show, coffre: Coffre) -> None:
     """Register the database as a user would."""
     show.step("Register the database")
-    url = world.server.url(NAME)
+    url = world.place.url(NAME)
     retention = ("--retention", "keep_last=1", "--retention", "cap=1")
     coffre("databases", "add", NAME, "--url", url, "--critical-table", LOST, *retention)
     ready = coffre("databases", "check", NAME)["ready"]
@@ -124,9 +124,9 @@ def second_backup(world: World, show: Show, coffre: Coffre) -> tuple[BackupResul
     show.step("A day of business, and a second backup")
     with show.bars() as bars:
         bars.update("business", note="bookings, payments, messages, new prices")
-        sql.run_file(world.server, NAME, "changes.sql")
+        sql.run_file(world.place, NAME, "changes.sql")
         bars.update("fingerprint", note="of every row and definition, by SQL alone, for later")
-        expected = content_of(world.server, NAME)
+        expected = content_of(world.place, NAME)
     show.done("new bookings, payments and messages, other prices, a few deletions")
     backup = BackupResult.model_validate(coffre("backup", NAME, "--wait"))
     show.result(tables.backup(backup))
@@ -192,7 +192,7 @@ def accident(world: World, show: Show, coffre: Coffre) -> int:
     """Lose a table, and see that health notices; its score."""
     show.step("An accident")
     show.sql(NAME, f"DROP TABLE {LOST} CASCADE")
-    sql.run_file(world.server, NAME, "accident.sql")
+    sql.run_file(world.place, NAME, "accident.sql")
     report = examined(coffre, expect=1)
     show.result(tables.health(HealthResult(databases=[report])))
     codes = [reason.code for reason in report.reasons]
@@ -203,7 +203,7 @@ def accident(world: World, show: Show, coffre: Coffre) -> int:
 def restore(world: World, show: Show, coffre: Coffre, expected: str) -> RestoreResult:
     """Restore the newest backup beside the damaged database."""
     show.step("Restore into a new database; the damaged one stays as it is")
-    target = world.server.url(RESTORED)
+    target = world.place.url(RESTORED)
     answer = coffre("restore", NAME, "latest", "--to", target, "--yes", "--wait")
     result = RestoreResult.model_validate(answer)
     show.result(tables.restored(result, result.findings))
@@ -217,7 +217,7 @@ def compare(world: World, show: Show, expected: Content) -> None:
     show.step("Is it the same? Asked by SQL, not by Coffre")
     with show.bars() as bars:
         bars.update("fingerprint", note="of every row and definition")
-        found = content_of(world.server, RESTORED)
+        found = content_of(world.place, RESTORED)
     wrong = differences(expected, found)
     check(not wrong, f"{len(wrong)} differences: " + "; ".join(wrong[:5]))
     show.done(
@@ -232,7 +232,7 @@ def swap_and_examine(world: World, show: Show, coffre: Coffre) -> int:
     for old, new in ((NAME, f"{NAME}_damaged"), (RESTORED, NAME)):
         statement = f"ALTER DATABASE {old} RENAME TO {new}"
         show.sql("postgres", statement)
-        sql.execute(world.server, "postgres", statement)
+        sql.execute(world.place, "postgres", statement)
     report = examined(coffre)
     show.result(tables.health(HealthResult(databases=[report])))
     check(report.score >= HEALTHY, f"the health is {report.score} of 100")

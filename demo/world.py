@@ -9,14 +9,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import localcloud
 from coffre.databases.postgresql.server import EphemeralServer
 from demo.errors import DemoError
+from demo.sql import Place, execute
 
 ROOT = Path(__file__).parents[1]
 MAJOR = 16
+SUPERUSER = "postgres"
 
 
 class World:
@@ -28,11 +31,17 @@ class World:
         self._server: EphemeralServer | None = None
 
     @property
-    def server(self) -> EphemeralServer:
-        """The customer's PostgreSQL."""
+    def place(self) -> Place:
+        """Where the customer's PostgreSQL is.
+
+        Raises
+        ------
+        DemoError
+            If it isn't started yet.
+        """
         if self._server is None:
             raise DemoError("PostgreSQL isn't started yet")
-        return self._server
+        return Place(self._server.socket_dir, self._server.port, SUPERUSER)
 
     def assemble(self) -> None:
         """Put PostgreSQL together where the local cloud's functions look for it, too.
@@ -48,10 +57,12 @@ class World:
             lines = done.stderr.strip().splitlines()
             raise DemoError(f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}")
 
-    def start_server(self) -> EphemeralServer:
+    def start_server(self) -> None:
         """Start the customer's PostgreSQL; it stops with this world."""
-        self._server = EphemeralServer.start(self.state / "opt" / "postgres", MAJOR, self._folder)
-        return self._server
+        server = EphemeralServer.start(self.state / "opt" / "postgres", MAJOR, self._folder)
+        self._server = server
+        # A customer's superuser isn't called like that of the server that proves backups.
+        _rename_superuser(Place(server.socket_dir, server.port, server.superuser))
 
     def close(self) -> None:
         """Stop everything that runs and remove everything that was written."""
@@ -60,6 +71,14 @@ class World:
         if self._server is not None:
             self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _rename_superuser(place: Place) -> None:
+    """Rename the bootstrap superuser, which takes another superuser for a moment."""
+    helper = replace(place, user="renamer")
+    execute(place, "postgres", f"CREATE ROLE {helper.user} SUPERUSER LOGIN")
+    execute(helper, "postgres", f"ALTER ROLE {place.user} RENAME TO {SUPERUSER}")
+    execute(replace(place, user=SUPERUSER), "postgres", f"DROP ROLE {helper.user}")
 
 
 @contextmanager

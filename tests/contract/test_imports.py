@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "layers" / "common" / "coffre"
 
-BASE = {"errors", "settings", "events", "results", "ids", "observability", "workers"}
+BASE = {"errors", "settings", "events", "results", "ids", "observability", "timing", "workers"}
 SHARED = {"databases", "vault", "catalogue", "notify"}
 VERBS = {"backup", "verify", "prove", "rotate", "restore", "health"}
 # Processes start here, as they do in a handler.

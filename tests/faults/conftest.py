@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from coffre.backup import run as backups
 from coffre.backup.job import Services
 from coffre.databases.postgresql.connection import Target
@@ -18,7 +19,7 @@ from coffre.databases.registration import Registration
 from coffre.events import BackupRequest, parse
 from coffre.results import BackupResult
 from coffre.workers import Message, WorkerPool
-from tests.support.postgres import create, no_sessions_left, target
+from tests.support.postgres import create, customer_server, no_sessions_left, url
 from tests.support.stack import Stack, start_workers
 
 TABLES = 8
@@ -32,7 +33,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """The customers' server."""
-    with EphemeralServer.start(postgres_root, 16, scratch_root) as started:
+    with customer_server(postgres_root, 16, scratch_root) as started:
         yield started
 
 
@@ -92,7 +93,7 @@ def desk(
         monkeypatch.setenv(name, value)
     name = f"fault-{next(_numbers)}"
     source = create(server, name, *(CONTENT.format(n=n) for n in range(TABLES)))
-    stack.register(name, server.url(name), prove="never")
+    stack.register(name, url(server, name), prove="never")
     services = Services(
         store=stack.store,
         catalogue=stack.catalogue,

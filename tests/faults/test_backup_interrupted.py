@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import (
     CoffreError,
@@ -24,7 +23,7 @@ from coffre.errors import (
     WorkerFailedError,
 )
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
-from tests.support.postgres import create, sql, target
+from tests.support.postgres import create, customer_server, sql, target
 
 MINE = "application_name LIKE 'coffre/%'"
 
@@ -131,7 +130,7 @@ def test_a_database_dropped_in_the_middle_makes_no_backup(desk: Desk) -> None:
 def test_a_server_stopped_in_the_middle_makes_no_backup(
     desk: Desk, postgres_root: Path, scratch_root: Path
 ) -> None:
-    with EphemeralServer.start(postgres_root, 16, scratch_root) as short_lived:
+    with customer_server(postgres_root, 16, scratch_root) as short_lived:
         source = create(short_lived, desk.name, *(CONTENT.format(n=n) for n in range(TABLES)))
         with pytest.raises(CoffreError) as error:
             desk.backup(target=source, start_workers=interrupted(short_lived.stop))

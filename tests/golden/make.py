@@ -1,7 +1,8 @@
 """Writes the golden archives of the format that this version writes.
 
 Usage: ``python -m tests.golden.make POSTGRES`` with the folder of the PostgreSQL layer.  Archives of a
-format are written once and then kept: every later version must restore them.
+format are written once and then kept: every later version must restore them.  ``example`` is the backup that
+``docs/format.md`` shows.
 """
 
 from __future__ import annotations
@@ -12,33 +13,39 @@ import sys
 import tempfile
 from pathlib import Path
 
-from coffre.databases.postgresql.server import EphemeralServer
 from coffre.vault.layout import FORMAT
 from tests.fakes.store import MemoryStore
 from tests.golden.content import content
-from tests.support.postgres import create
+from tests.support.postgres import create, customer_server
 from tests.support.vault import Verbs, export
 
 HERE = Path(__file__).parent
 MAJORS = (16, 18)
 
 
-def make(tools_root: Path, major: int, scratch: Path) -> Path:
-    """One archive and what it must restore to; its folder."""
-    folder = HERE / f"format{FORMAT}" / f"postgresql{major}"
+def make(tools_root: Path, major: int, source: str, folder: Path) -> None:
+    """One archive and what it must restore to."""
     shutil.rmtree(folder, ignore_errors=True)
-    with EphemeralServer.start(tools_root, major, scratch) as server:
-        source = create(server, "shop", (HERE / "source.sql").read_text())
+    with (
+        tempfile.TemporaryDirectory() as name,
+        customer_server(tools_root, major, open_to_all(Path(name))) as server,
+    ):
+        made = create(server, "shop", (HERE / source).read_text())
         store = MemoryStore()
-        Verbs(store, tools_root, scratch).backup(source, kind="daily")
+        Verbs(store, tools_root, Path(name)).backup(made, kind="daily")
         export(store, folder / "vault")
-        expected = json.dumps(content(source), ensure_ascii=False, indent=1)
+        expected = json.dumps(content(made), ensure_ascii=False, indent=1)
         (folder / "content.json").write_text(expected + "\n")
+
+
+def open_to_all(folder: Path) -> Path:
+    """``folder``, made so that a server of another user can enter it."""
+    folder.chmod(0o755)
     return folder
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        for number in MAJORS:
-            print(make(Path(sys.argv[1]).resolve(), number, Path(name)))
+    root = Path(sys.argv[1]).resolve()
+    for number in MAJORS:
+        make(root, number, "source.sql", HERE / f"format{FORMAT}" / f"postgresql{number}")
+    make(root, MAJORS[0], "example.sql", HERE / "example")

@@ -9,7 +9,7 @@ import pytest
 
 from coffre.databases.postgresql.server import EphemeralServer
 from demo.content import content_of, differences
-from demo.sql import execute
+from demo.sql import Place, execute
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -23,21 +23,22 @@ SELECT lo_from_bytea(4711, 'large');
 
 
 @pytest.fixture(scope="module")
-def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
+def place(postgres_root: Path, scratch_root: Path) -> Iterator[Place]:
     with EphemeralServer.start(postgres_root, 16, scratch_root) as started:
-        execute(started, "postgres", "CREATE DATABASE original")
-        execute(started, "original", SCHEMA)
-        yield started
+        place = Place(started.socket_dir, started.port, started.superuser)
+        execute(place, "postgres", "CREATE DATABASE original")
+        execute(place, "original", SCHEMA)
+        yield place
 
 
-def changed(server: EphemeralServer, name: str, change: str) -> list[str]:
-    execute(server, "postgres", f"CREATE DATABASE {name} TEMPLATE original")
-    execute(server, name, change)
-    return differences(content_of(server, "original"), content_of(server, name))
+def changed(place: Place, name: str, change: str) -> list[str]:
+    execute(place, "postgres", f"CREATE DATABASE {name} TEMPLATE original")
+    execute(place, name, change)
+    return differences(content_of(place, "original"), content_of(place, name))
 
 
-def test_a_copy_in_another_order_is_equal(server: EphemeralServer) -> None:
-    assert changed(server, "copied", "UPDATE shop.orders SET note = note WHERE id % 2 = 0") == []
+def test_a_copy_in_another_order_is_equal(place: Place) -> None:
+    assert changed(place, "copied", "UPDATE shop.orders SET note = note WHERE id % 2 = 0") == []
 
 
 @pytest.mark.parametrize(
@@ -54,5 +55,5 @@ def test_a_copy_in_another_order_is_equal(server: EphemeralServer) -> None:
         ("an_object", "SELECT lo_put(4711, 0, 'LARGE')", "large object 4711: "),
     ],
 )
-def test_any_change_is_named(server: EphemeralServer, name: str, change: str, told: str) -> None:
-    assert any(difference.startswith(told) for difference in changed(server, name, change))
+def test_any_change_is_named(place: Place, name: str, change: str, told: str) -> None:
+    assert any(difference.startswith(told) for difference in changed(place, name, change))

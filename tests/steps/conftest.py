@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.support.postgres import create, dumped, target
+from tests.support.postgres import create, customer_server, dumped, target, url
 from tests.support.stack import Stack
 
 
@@ -40,7 +41,7 @@ class Story:
 
     def url(self, database: str) -> str:
         """The URL of a database on the customer's server."""
-        return self.server.url(database)
+        return url(self.server, database)
 
     def content(self, database: str) -> list[str]:
         """A database as pg_dump shows it."""
@@ -50,6 +51,6 @@ class Story:
 @pytest.fixture(scope="module")
 def story(stack: Stack, postgres_root: Path, scratch_root: Path) -> Iterator[Story]:
     """The stage, before the first step."""
-    with EphemeralServer.start(postgres_root, 16, scratch_root) as server:
+    with customer_server(postgres_root, 16, scratch_root) as server:
         create(server, "shop", (Path(__file__).parent / "shop.sql").read_text())
         yield Story(stack, server, postgres_root)

@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
-from coffre.databases.postgresql.connection import Target
-from coffre.errors import CoffreError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from coffre.databases.postgresql.connection import Target
+from coffre.errors import CoffreError
 from tests.support.postgres import sql
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from coffre.databases.postgresql.connection import Target, identifier, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools
 
 DUMP_MAJOR = 18
+CUSTOMER = "customer"
+"""Who owns the customers' databases: the servers' own superuser is one that a proof knows already."""
 
 
-def target(server: EphemeralServer, database: str, user: str = "") -> Target:
-    """A database of an ephemeral server, as its superuser or as ``user``."""
-    host = str(server.socket_dir)
-    return Target(host, server.port, user or server.superuser, database, sslmode="disable")
+@contextmanager
+def customer_server(tools_root: Path, major: int, scratch: Path) -> Iterator[EphemeralServer]:
+    """A server that plays a customer's."""
+    with EphemeralServer.start(tools_root, major, scratch) as server:
+        boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
+        sql(boot, f"CREATE ROLE {CUSTOMER} SUPERUSER LOGIN")
+        yield server
+
+
+def target(server: EphemeralServer, database: str) -> Target:
+    """A database of a customer's server, as the customer."""
+    return Target(str(server.socket_dir), server.port, CUSTOMER, database, sslmode="disable")
+
+
+def url(server: EphemeralServer, database: str, user: str = CUSTOMER) -> str:
+    """The URL of a database of a customer's server."""
+    query = urlencode({"host": server.socket_dir, "port": server.port, "user": user})
+    return f"postgresql:///{quote(database, safe='')}?{query}"
 
 
 def sql(where: Target, *statements: str) -> list[list[Any]]:

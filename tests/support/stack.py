@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import localcloud
 from botocore.config import Config
+
+import localcloud
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration, encode
 from coffre.databases.registry import Registry

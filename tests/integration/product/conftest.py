@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from coffre.databases.postgresql.server import EphemeralServer
+from tests.support.postgres import customer_server
 
 
 @pytest.fixture(scope="module")
 def server16(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """A PostgreSQL 16."""
-    with EphemeralServer.start(postgres_root, 16, scratch_root) as server:
+    with customer_server(postgres_root, 16, scratch_root) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def server18(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """A PostgreSQL 18."""
-    with EphemeralServer.start(postgres_root, 18, scratch_root) as server:
+    with customer_server(postgres_root, 18, scratch_root) as server:
         yield server

@@ -6,36 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.support.postgres import create, dumped, sql, target
+from tests.support.postgres import create, dumped, sql, target, url
 from tests.support.stack import Stack
 
 RICH = Path(__file__).parent / "rich.sql"
 
-HIJACK = """
-CREATE TABLE items (id int PRIMARY KEY, name text, at timestamptz);
-INSERT INTO items SELECT n, 'item ' || n, '2026-11-01 00:00:00+00' FROM generate_series(1, 100) n;
-CREATE VIEW names AS SELECT name FROM items; CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM items;
-CREATE SEQUENCE numbers;
-CREATE TABLE pwned (how text);
-CREATE FUNCTION pwn(how text) RETURNS void LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO public.pwned VALUES (how || ' as ' || current_user); END $$;
-CREATE FUNCTION now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT public.pwn('now'); SELECT pg_catalog.now() $$;
-CREATE FUNCTION md5(text) RETURNS text LANGUAGE sql AS $$ SELECT public.pwn('md5'); SELECT pg_catalog.md5($1) $$;
-CREATE FUNCTION set_config(text, text, boolean) RETURNS text LANGUAGE sql
-    AS $$ SELECT public.pwn('set_config'); SELECT pg_catalog.set_config($1, $2, $3) $$;
-CREATE FUNCTION format(text, name, name) RETURNS text LANGUAGE sql AS $$ SELECT public.pwn('format'); SELECT $1 $$;
-CREATE FUNCTION pg_export_snapshot() RETURNS text LANGUAGE sql AS $$ SELECT public.pwn('export'); SELECT 'x' $$;
-CREATE FUNCTION setval(regclass, int, boolean) RETURNS bigint LANGUAGE sql AS $$ SELECT public.pwn('setval'); SELECT 1::bigint $$;
-CREATE FUNCTION same(name, text) RETURNS boolean LANGUAGE sql AS $$ SELECT public.pwn('name = text'); SELECT true $$;
-CREATE FUNCTION same(name, name) RETURNS boolean LANGUAGE sql AS $$ SELECT public.pwn('name = name'); SELECT true $$;
-CREATE FUNCTION same(oid, oid) RETURNS boolean LANGUAGE sql AS $$ SELECT public.pwn('oid = oid'); SELECT true $$;
-CREATE FUNCTION same("char", "char") RETURNS boolean LANGUAGE sql AS $$ SELECT public.pwn('char = char'); SELECT true $$;
-CREATE OPERATOR = (LEFTARG = name, RIGHTARG = text, FUNCTION = same);
-CREATE OPERATOR = (LEFTARG = name, RIGHTARG = name, FUNCTION = same);
-CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = oid, FUNCTION = same);
-CREATE OPERATOR = (LEFTARG = "char", RIGHTARG = "char", FUNCTION = same);
-"""
+HIJACK = Path(__file__).parent / "hijack.sql"
 
 
 @pytest.mark.parametrize(("source", "targets"), [(16, (16, 18)), (18, (18,))])
@@ -50,7 +28,7 @@ def test_a_restore_into_the_same_or_a_newer_version_is_equal(
     servers = {16: server16, 18: server18}
     name = f"rich-{source}"
     made = create(servers[source], f"rich{source}", RICH.read_text())
-    stack.register(name, servers[source].url(made.database))
+    stack.register(name, url(servers[source], made.database))
     answer = stack.backup(name)
     stack.drain()
     proof = stack.events(name)[-1]
@@ -60,7 +38,7 @@ def test_a_restore_into_the_same_or_a_newer_version_is_equal(
     expected = dumped(postgres_root, made)
     for major in targets:
         restored = f"{name} in {major}"
-        result = stack.restore(name, servers[major].url(restored))
+        result = stack.restore(name, url(servers[major], restored))
         assert (result["rows"], result["digests_equal"]) == (answer["rows"], True)
         assert dumped(postgres_root, target(servers[major], restored)) == expected
         if major == 18 and source == 16:
@@ -72,7 +50,7 @@ def test_a_sequence_that_advances_during_the_backup_never_falls_behind_its_rows(
     stack: Stack, server16: EphemeralServer
 ) -> None:
     made = create(server16, "busy", "CREATE TABLE hits (id serial PRIMARY KEY, body text)")
-    stack.register("busy", server16.url("busy"))
+    stack.register("busy", url(server16, "busy"))
     done = threading.Event()
 
     def write() -> None:
@@ -88,7 +66,7 @@ def test_a_sequence_that_advances_during_the_backup_never_falls_behind_its_rows(
         writer.join()
     stack.drain()
     assert stack.events("busy")[-1].type == "Proof Passed"
-    stack.restore("busy", server16.url("busy_restored"))
+    stack.restore("busy", url(server16, "busy_restored"))
     ((rows, highest, last),) = sql(
         target(server16, "busy_restored"),
         "SELECT count(*), max(id), (SELECT last_value FROM hits_id_seq) FROM hits",
@@ -101,14 +79,14 @@ def test_a_sequence_that_advances_during_the_backup_never_falls_behind_its_rows(
 def test_objects_that_take_the_place_of_built_in_ones_never_run(
     stack: Stack, server16: EphemeralServer
 ) -> None:
-    made = create(server16, "hijacked", HIJACK)
+    made = create(server16, "hijacked", HIJACK.read_text())
     sql(made, "ALTER DATABASE hijacked SET search_path = public, pg_catalog")
-    stack.register("hijacked", server16.url("hijacked"))
+    stack.register("hijacked", url(server16, "hijacked"))
     stack.backup("hijacked")
     stack.drain()
     assert stack.events("hijacked")[-1].type == "Proof Passed"
     stack.call("health", database="hijacked")
-    stack.restore("hijacked", server16.url("hijacked_restored"))
+    stack.restore("hijacked", url(server16, "hijacked_restored"))
     stack.backup("hijacked")
     for name in ("hijacked", "hijacked_restored"):
         assert sql(target(server16, name), "SELECT how FROM public.pwned") == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from coffre.databases.postgresql.connection import identifier, literal, qualified
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.support.postgres import create, databases, dumped, sql, target
+from tests.support.postgres import create, databases, dumped, sql, target, url
 from tests.support.stack import Stack
 
 TRAP = "/tmp/coffre-trap"  # noqa: S108 - the names below try to make it
@@ -63,7 +63,7 @@ def test_hostile_names_of_objects_are_backed_up_proven_and_restored(
         ]
     source = create(server16, "names", *statements)
 
-    stack.register("names", server16.url("names"))
+    stack.register("names", url(server16, "names"))
     answer = stack.backup("names")
     assert (answer["relations"], answer["rows"]) == (len(OBJECTS), 3 * len(OBJECTS))
     keys = stack.keys("names/")
@@ -71,7 +71,7 @@ def test_hostile_names_of_objects_are_backed_up_proven_and_restored(
     stack.drain()
     assert [event.type for event in stack.events("names")] == ["Backup Completed", "Proof Passed"]
 
-    stack.restore("names", server16.url("names_restored"))
+    stack.restore("names", url(server16, "names_restored"))
     assert dumped(postgres_root, target(server16, "names_restored")) == dumped(postgres_root, source)
     assert not Path(TRAP).exists()
 
@@ -81,14 +81,14 @@ def test_hostile_names_of_databases_reach_that_database_and_no_other(
 ) -> None:
     for number, name in enumerate(DATABASES):
         create(server16, name, f"CREATE TABLE me (name text); INSERT INTO me VALUES ({literal(name)})")
-        stack.register(f"named-{number}", server16.url(name))
+        stack.register(f"named-{number}", url(server16, name))
         assert stack.backup(f"named-{number}")["rows"] == 1
     stack.drain()
     for number, name in enumerate(DATABASES):
         proof = stack.events(f"named-{number}")[-1]
         assert (proof.type, proof.detail["reasons"]) == ("Proof Passed", [])
         restored = f"{name} again"
-        stack.restore(f"named-{number}", server16.url(restored))
+        stack.restore(f"named-{number}", url(server16, restored))
         assert restored in databases(server16)
         assert sql(target(server16, restored), "SELECT name FROM me") == [[name]]
     assert not Path(TRAP).exists()

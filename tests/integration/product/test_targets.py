@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
+
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.support.postgres import create, databases, dumped, sql, target
+from tests.support.postgres import create, databases, dumped, sql, target, url
 from tests.support.stack import FunctionError, Stack
 
 CONTENT = """
@@ -30,28 +30,23 @@ ALTER LARGE OBJECT 7001 OWNER TO seller;
 def backed_up(stack: Stack, server16: EphemeralServer) -> Iterator[str]:
     """A database with roles of its own, backed up from PostgreSQL 16."""
     create(server16, "store", CONTENT)
-    stack.register("store", server16.url("store"), prove="never")
+    stack.register("store", url(server16, "store"), prove="never")
     stack.backup("store")
     stack.drain()
     yield "store"
 
 
-def url_as(server: EphemeralServer, user: str, database: str) -> str:
-    """A URL of a database for another user than the superuser."""
-    return f"postgresql:///{database}?{urlencode({'host': server.socket_dir, 'port': server.port, 'user': user})}"
-
-
-def plan(stack: Stack, database: str, url: str, **event: str) -> dict[str, object]:
-    return stack.call("restore", action="plan", database=database, target_secret=stack.target(url), **event)
+def plan(stack: Stack, database: str, where: str, **event: str) -> dict[str, object]:
+    return stack.call("restore", action="plan", database=database, target_secret=stack.target(where), **event)
 
 
 def test_a_role_that_may_create_databases_and_roles_needs_no_superuser(
     stack: Stack, backed_up: str, server18: EphemeralServer
 ) -> None:
     sql(target(server18, "postgres"), "CREATE ROLE builder LOGIN CREATEDB CREATEROLE")
-    asked = plan(stack, backed_up, url_as(server18, "builder", "built"))
+    asked = plan(stack, backed_up, url(server18, "built", "builder"))
     assert asked["roles_to_create"] == ["auditor", "seller"]
-    result = stack.restore(backed_up, url_as(server18, "builder", "built"))
+    result = stack.restore(backed_up, url(server18, "built", "builder"))
     assert (result["rows"], result["digests_equal"]) == (200, True)
     made = target(server18, "built")
     owners = sql(
@@ -70,7 +65,7 @@ def test_a_role_without_those_rights_is_told_what_it_lacks(
     sql(target(server16, "postgres"), "CREATE ROLE weak LOGIN")
     before = databases(server16)
     with pytest.raises(FunctionError) as refused:
-        plan(stack, backed_up, url_as(server16, "weak", "never_made"))
+        plan(stack, backed_up, url(server16, "never_made", "weak"))
     assert refused.value.code == "target-lacks"
     for lacking in ("CREATEDB", "membership in auditor", "membership in seller"):
         assert lacking in str(refused.value)
@@ -81,7 +76,7 @@ def test_with_roles_mine_everything_belongs_to_the_target_role(
     stack: Stack, backed_up: str, server16: EphemeralServer
 ) -> None:
     sql(target(server16, "postgres"), "CREATE ROLE owner_of_databases LOGIN CREATEDB")
-    result = stack.restore(backed_up, url_as(server16, "owner_of_databases", "mine"), roles="mine")
+    result = stack.restore(backed_up, url(server16, "mine", "owner_of_databases"), roles="mine")
     assert result["rows"] == 200
     owners = sql(
         target(server16, "mine"),
@@ -109,7 +104,7 @@ def test_a_target_that_holds_anything_is_refused_and_untouched(
     before = dumped(postgres_root, occupied)
     for action in ({"action": "plan"}, {"action": "run", "token": "0" * 64}):
         with pytest.raises(FunctionError) as refused:
-            secret = stack.target(server16.url(name))
+            secret = stack.target(url(server16, name))
             stack.call("restore", database=backed_up, target_secret=secret, **action)
         assert refused.value.code == "target-not-empty"
     assert dumped(postgres_root, occupied) == before
@@ -119,17 +114,17 @@ def test_an_empty_target_is_filled_where_it_is(
     stack: Stack, backed_up: str, server16: EphemeralServer
 ) -> None:
     made = create(server16, "empty")
-    assert plan(stack, backed_up, server16.url("empty"))["creates_database"] is False
-    assert stack.restore(backed_up, server16.url("empty"))["rows"] == 200
+    assert plan(stack, backed_up, url(server16, "empty"))["creates_database"] is False
+    assert stack.restore(backed_up, url(server16, "empty"))["rows"] == 200
     assert sql(made, "SELECT count(*) FROM store.items") == [[200]]
 
 
 def test_a_token_confirms_one_plan_only(stack: Stack, backed_up: str, server16: EphemeralServer) -> None:
-    token = plan(stack, backed_up, server16.url("one"))["token"]
+    token = plan(stack, backed_up, url(server16, "one"))["token"]
     before = databases(server16)
     others = [
-        {"target_secret": stack.target(server16.url("two"))},
-        {"target_secret": stack.target(server16.url("one")), "roles": "mine"},
+        {"target_secret": stack.target(url(server16, "two"))},
+        {"target_secret": stack.target(url(server16, "one")), "roles": "mine"},
     ]
     for other in others:
         with pytest.raises(FunctionError) as refused:
@@ -137,7 +132,7 @@ def test_a_token_confirms_one_plan_only(stack: Stack, backed_up: str, server16: 
         assert refused.value.code == "plan-changed"
     stack.backup(backed_up)  # "latest" means another backup now
     with pytest.raises(FunctionError) as refused:
-        secret = stack.target(server16.url("one"))
+        secret = stack.target(url(server16, "one"))
         stack.call("restore", action="run", database=backed_up, token=token, target_secret=secret)
     assert refused.value.code == "plan-changed"
     assert databases(server16) == before
@@ -147,10 +142,10 @@ def test_a_target_older_than_the_source_is_refused(
     stack: Stack, server16: EphemeralServer, server18: EphemeralServer
 ) -> None:
     create(server18, "newer", "CREATE TABLE items (id int); INSERT INTO items VALUES (1)")
-    stack.register("newer", server18.url("newer"), prove="never")
+    stack.register("newer", url(server18, "newer"), prove="never")
     stack.backup("newer")
     before = databases(server16)
     with pytest.raises(FunctionError) as refused:
-        plan(stack, "newer", server16.url("older"))
+        plan(stack, "newer", url(server16, "older"))
     assert refused.value.code == "target-too-old"
     assert databases(server16) == before

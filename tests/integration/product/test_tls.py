@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from coffre.databases.postgresql.server import EphemeralServer
 from tests.support.debian import PROGRAMS, Authority, DebianServer, debian_server
-from tests.support.postgres import dumped, sql, target
+from tests.support.postgres import dumped, sql, target, url
 from tests.support.stack import FunctionError, Stack
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +62,7 @@ def test_a_verified_source_of_version_15_is_backed_up_proven_and_restored(
     assert stack.manifest("tls").engine.server_version_num // 10_000 == 15
 
     sql(target(server16, "postgres"), "CREATE ROLE backup SUPERUSER")
-    stack.restore("tls", server16.url("shop"))
+    stack.restore("tls", url(server16, "shop"))
     assert dumped(postgres_root, target(server16, "shop")) == dumped(postgres_root, source.target("shop"))
 
 

@@ -9,18 +9,17 @@ roles become ordinary ones, and rows are loaded by sessions that log in as the t
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coffre.databases.postgresql import compare
+from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.connection import Session, Target, identifier, literal, open_session
-from coffre.databases.postgresql.load import load_items
 from coffre.databases.postgresql.objects import missing_needs
+from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
-from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects, set_sequences
+from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools, dump_major
 from coffre.errors import (
@@ -34,13 +33,13 @@ from coffre.errors import (
 )
 from coffre.events import ProveRequest
 from coffre.results import Compared, Finding, ProofReport
+from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
-from coffre.vault.manifest import MAX_BYTES, ArchiveFile, Manifest, decode, root_hash
-from coffre.vault.reader import fetch
+from coffre.vault.manifest import MAX_BYTES, Manifest, decode, root_hash
+from coffre.vault.reader import fetch_file
 from coffre.vault.ticket import TicketReader, open_ticket
 from coffre.workers import Message, WorkerPool
 
-WORKERS = 2
 DISK_FACTOR = 3.0
 """Bytes on disk for each byte of COPY text, with indexes and write-ahead log, at most as seen so far."""
 
@@ -62,43 +61,30 @@ class Services:
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Proof:
     """A proof under way."""
 
-    services: Services
+    rebuild: Rebuild
+    reader: TicketReader
     folder: Path
-    urls: Path
-    deadline: float
-    manifest: Manifest
-    contents: Contents
     server: EphemeralServer
-    phases: dict[str, float] = field(default_factory=dict)
+    tools: Tools
 
     @property
-    def target(self) -> Target:
-        """The restored database, as the superuser."""
-        return Target(
-            str(self.server.socket_dir), self.server.port, self.server.superuser, "proof", sslmode="disable"
-        )
+    def manifest(self) -> Manifest:
+        """The backup's manifest."""
+        return self.rebuild.manifest
 
     @property
-    def seconds_left(self) -> float:
-        """Until the proof must have ended."""
-        return self.deadline - time.monotonic()
+    def contents(self) -> Contents:
+        """What the backup consists of."""
+        return self.rebuild.contents
 
-    def check_time(self) -> None:
-        """Raise DeadlineExceededError when the time is over."""
-        if self.seconds_left < 0:
-            raise DeadlineExceededError("the proof did not end in its time")
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure a phase."""
-        started = time.monotonic()
-        yield
-        self.phases[name] = round(time.monotonic() - started, 3)
-        self.check_time()
+    @property
+    def watch(self) -> Stopwatch:
+        """The time that is left."""
+        return self.rebuild.watch
 
 
 def run(request: ProveRequest, services: Services) -> ProofReport:
@@ -109,17 +95,17 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
     ProofReport
         ``failed`` if the backup can't be restored or differs, ``inconclusive`` if this box can't tell.
     """
-    deadline = time.monotonic() + request.seconds
+    watch = Stopwatch("the proof", request.seconds)
     try:
         with scratch_folder(services.scratch, "proof") as folder:
-            return _prove(request, services, folder, deadline)
+            return _prove(request, services, folder, watch)
     except _NOT_THE_BACKUPS_FAULT as error:
         return _report("inconclusive", [_finding(error, "warn")])
     except CoffreError as error:
         return _report("failed", [_finding(error, "refuse")])
 
 
-def _prove(request: ProveRequest, services: Services, folder: Path, deadline: float) -> ProofReport:
+def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopwatch) -> ProofReport:
     urls = folder / "urls"
     ticket = open_ticket(request.ticket_url, urls)
     reader = TicketReader(urls)
@@ -136,43 +122,46 @@ def _prove(request: ProveRequest, services: Services, folder: Path, deadline: fl
         )
     major = dump_major(manifest.engine.server_version_num // 10_000)
     with EphemeralServer.start(services.postgres, major, services.scratch) as server:
-        return _in_box(_Proof(services, folder, urls, deadline, manifest, contents, server))
+        target = Target(str(server.socket_dir), server.port, server.superuser, "proof", sslmode="disable")
+        reading = {"urls": str(urls)}
+        rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
+        return _in_box(_Proof(rebuild, reader, folder, server, Tools(services.postgres)))
 
 
 def _in_box(proof: _Proof) -> ProofReport:
+    watch, rebuild, major = proof.watch, proof.rebuild, proof.server.major
     missing = _prepare(proof)
     if missing:
-        return _report("inconclusive", missing, phases=proof.phases)
-    tools = Tools(proof.services.postgres)
-    archive = SchemaArchive(
-        tools,
-        proof.server.major,
-        _fetch_file(proof, "schema"),
-        proof.target,
-        proof.deadline,
-        ("--no-tablespaces",),
-    )
-    with proof.phase("schema"):
+        return _report("inconclusive", missing)
+    schema = fetch_file(proof.reader, proof.manifest.schema_file, proof.folder / "schema")
+    archive = SchemaArchive(proof.tools, major, schema, rebuild.target, watch.deadline, ("--no-tablespaces",))
+    with watch.phase("schema"):
         archive.before_rows()
-    with proof.phase("rows"), _schemas_open_to_owners(proof):
-        _load(proof)
-    if proof.manifest.file("large_objects") is not None:
-        with proof.phase("large_objects"):
-            file = _fetch_file(proof, "large_objects")
-            restore_large_objects(tools, proof.server.major, file, proof.target, deadline=proof.deadline)
-    with proof.phase("indexes"):
+    with watch.phase("rows"), _schemas_open_to_owners(proof):
+        rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+    with watch.phase("large_objects"):
+        _restore_large_objects(proof)
+    with watch.phase("indexes"):
         archive.after_rows(WORKERS)
-    with proof.phase("compare"):
+    with watch.phase("compare"):
         findings, compared = _compare(proof)
-    with proof.phase("event_triggers"):
+    with watch.phase("event_triggers"):
         archive.event_triggers()
     return _judge(proof, findings, compared)
+
+
+def _restore_large_objects(proof: _Proof) -> None:
+    file = proof.manifest.file("large_objects")
+    if file is not None:
+        path = fetch_file(proof.reader, file, proof.folder / "large_objects")
+        target, deadline = proof.rebuild.target, proof.watch.deadline
+        restore_large_objects(proof.tools, proof.server.major, path, target, deadline=deadline)
 
 
 def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofReport:
     version = f"PostgreSQL {proof.server.major}"
     if any(finding.level == "refuse" for finding in findings):
-        return _report("failed", findings, compared, version, proof.phases)
+        return _report("failed", findings, compared, version, proof.watch.phases)
     if compared.tables == 0:
         nothing = Finding(
             level="refuse",
@@ -180,10 +169,10 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
             object=proof.manifest.id,
             message="the backup holds no table",
         )
-        return _report("failed", [nothing], compared, version, proof.phases)
+        return _report("failed", [nothing], compared, version, proof.watch.phases)
     if any(finding.level == "warn" for finding in findings):
-        return _report("inconclusive", findings, compared, version, proof.phases)
-    return _report("proven", findings, compared, version, proof.phases)
+        return _report("inconclusive", findings, compared, version, proof.watch.phases)
+    return _report("proven", findings, compared, version, proof.watch.phases)
 
 
 def _prepare(proof: _Proof) -> list[Finding]:
@@ -191,8 +180,8 @@ def _prepare(proof: _Proof) -> list[Finding]:
     if any(role.name == proof.server.superuser for role in proof.contents.roles):
         # Its possessions would belong to the superuser here, and its code would run as one.
         return [_lacking(f"role:{proof.server.superuser}")]
-    boot = replace(proof.target, database="postgres")
-    with open_session(boot, seconds=proof.seconds_left) as session:
+    boot = replace(proof.rebuild.target, database="postgres")
+    with open_session(boot, seconds=proof.watch.seconds_left) as session:
         needs = proof.manifest.needs
         missing = missing_needs(session, needs, [extension.name for extension in proof.manifest.extensions])
         if missing:
@@ -243,50 +232,17 @@ def _schemas_open_to_owners(proof: _Proof) -> Iterator[None]:
     if not schemas:
         yield
         return
-    with open_session(proof.target, seconds=proof.seconds_left) as session:
+    with proof.rebuild.session() as session:
         session.run(f"GRANT USAGE ON SCHEMA {schemas} TO {owners}")
         yield
         session.run(f"REVOKE USAGE ON SCHEMA {schemas} FROM {owners}")
 
 
-def _load(proof: _Proof) -> None:
-    setup = {
-        "task": "load",
-        "target": asdict(proof.target),
-        "seconds": proof.seconds_left,
-        "as_owner": True,
-        "encoding": proof.manifest.settings["client_encoding"],
-        "urls": str(proof.urls),
-    }
-    sections = ((section.relation, section.chunks) for section in largest_first(proof.folder / "sections"))
-    with proof.services.start_workers([setup] * WORKERS, proof.check_time) as pool:
-        for _ in pool.map(load_items(sections)):
-            pass
-        pool.finish()
-    with open_session(proof.target, seconds=proof.seconds_left) as session:
-        set_sequences(session, proof.contents.sequences)
-
-
 def _compare(proof: _Proof) -> tuple[list[Finding], Compared]:
-    manifest = proof.manifest
-    setup = {
-        "task": "compare",
-        "target": asdict(proof.target),
-        "seconds": proof.seconds_left,
-        "encoding": manifest.settings["client_encoding"],
-    }
-    source = manifest.engine.server_version_num // 10_000
-    findings, tables, rows = [], 0, 0
-    with proof.services.start_workers([setup] * WORKERS, proof.check_time) as pool:
-        for item, answer in pool.map(compare.compare_items(compare.expectations(proof.contents))):
-            tables, rows = tables + 1, rows + int(answer["rows"])
-            finding = compare.judge(item, answer, source=source, here=proof.server.major)
-            findings += [finding] if finding else []
-        pool.finish()
-    with open_session(proof.target, seconds=proof.seconds_left) as session:
-        findings += compare.compare_sequences(session, proof.contents)
-        findings += compare.compare_objects(session, manifest)
-    objects = manifest.objects
+    findings, tables, rows = proof.rebuild.compare(proof.server.major)
+    with proof.rebuild.session() as session:
+        findings += compare_objects(session, proof.manifest)
+    objects = proof.manifest.objects
     compared = Compared(
         tables=tables,
         rows=rows,
@@ -298,19 +254,6 @@ def _compare(proof: _Proof) -> tuple[list[Finding], Compared]:
         large_objects=objects.get("large_objects", 0),
     )
     return findings, compared
-
-
-def _fetch_file(proof: _Proof, role: str) -> Path:
-    file = next((file for file in proof.manifest.files if file.role == role), None)
-    if not isinstance(file, ArchiveFile):
-        raise ManifestInvalidError(f"{proof.manifest.id} has no {role} file")
-    path = proof.folder / role
-    with (
-        fetch(TicketReader(proof.urls), file.key, size=file.size, sha256=file.sha256) as body,
-        path.open("wb") as out,
-    ):
-        shutil.copyfileobj(body, out)
-    return path
 
 
 def _finding(error: CoffreError, level: str) -> Finding:

@@ -6,28 +6,24 @@ never looks finished.  A target that exists already, and is empty, is filled whe
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
-from coffre.databases.postgresql import compare
+from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.connection import Session, Target, identifier, literal, open_session
 from coffre.databases.postgresql.dump import list_entries
-from coffre.databases.postgresql.load import load_items
+from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
-from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects, set_sequences
+from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
-    DeadlineExceededError,
-    ManifestInvalidError,
     PlanChangedError,
     RestoreMismatchError,
     describe,
@@ -37,14 +33,13 @@ from coffre.ids import new_attempt, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore.plan import MAINTENANCE, Situation, inspect_target, make_plan
 from coffre.results import Finding, RestorePlan, RestoreResult
+from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
-from coffre.vault.reader import fetch, load_manifest
+from coffre.vault.reader import fetch_file, load_manifest
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
-
-WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Services:
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Restore:
     """A restore under way.
 
@@ -74,31 +69,12 @@ class _Restore:
     request: RestoreRequest
     wanted: Target
     folder: Path
-    deadline: float
+    watch: Stopwatch
     manifest: Manifest
     root_hash: str
     contents: Contents
     schema: Path
     meter: Meter
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def seconds_left(self) -> float:
-        """Until the restore must have ended."""
-        return self.deadline - time.monotonic()
-
-    def check_time(self) -> None:
-        """Raise DeadlineExceededError when the time is over."""
-        if self.seconds_left < 0:
-            raise DeadlineExceededError(f"the restore of {self.manifest.id} ran out of time")
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure a phase."""
-        started = time.monotonic()
-        yield
-        self.phases[name] = round(time.monotonic() - started, 3)
-        self.check_time()
 
 
 def plan(request: RestoreRequest, target: Target, services: Services, *, seconds: float) -> RestorePlan:
@@ -152,7 +128,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             bytes=restore.manifest.totals.bytes,
             seconds=round((utc_now() - started).total_seconds(), 3),
             digests_equal=True,
-            phases=restore.phases,
+            phases=restore.watch.phases,
             findings=findings + shown.findings,
         )
         services.publisher.publish("Restore Completed", result.answer())
@@ -163,14 +139,14 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
 def _opened(
     request: RestoreRequest, target: Target, services: Services, seconds: float
 ) -> Iterator[_Restore]:
-    deadline = time.monotonic() + min(seconds, services.max_run_seconds)
+    watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
     manifest, digest = load_manifest(services.store, request.database, request.backup)
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
-        schema = _fetch(services, manifest, "schema", folder)
+        schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
         tell = partial(services.catalogue.run_progress, request.database, _run_id(request, manifest))
         meter = Meter(tell, manifest.totals.bytes)
-        yield _Restore(services, request, target, folder, deadline, manifest, digest, contents, schema, meter)
+        yield _Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
 
 
 def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
@@ -180,7 +156,7 @@ def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
 
 def _plan(restore: _Restore) -> tuple[RestorePlan, Situation]:
     # The archive is listed by the newest tools: they read every older archive.
-    entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.deadline)
+    entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
     roles = restore.request.roles
     situation = inspect_target(restore.wanted, restore.manifest, restore.contents, entries, roles=roles)
     return make_plan(restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles), situation
@@ -192,11 +168,13 @@ def _build(restore: _Restore, situation: Situation) -> list[Finding]:
         return _fill(restore, situation, restore.wanted)
     working = replace(restore.wanted, database=_working_name(restore.wanted.database))
     maintenance = replace(restore.wanted, database=MAINTENANCE)
-    with open_session(maintenance, seconds=restore.seconds_left, application="coffre/restore") as session:
+    with open_session(
+        maintenance, seconds=restore.watch.seconds_left, application="coffre/restore"
+    ) as session:
         _create_database(session, restore.manifest, working.database)
     try:
         findings = _fill(restore, situation, working)
-        with open_session(maintenance, seconds=restore.seconds_left) as session:
+        with open_session(maintenance, seconds=restore.watch.seconds_left) as session:
             names = f"{identifier(working.database)} RENAME TO {identifier(restore.wanted.database)}"
             session.run(f"ALTER DATABASE {names}")
     except RestoreMismatchError:
@@ -236,36 +214,47 @@ def _drop(maintenance: Target, name: str) -> None:
 
 
 def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Finding]:
+    services, watch = restore.services, restore.watch
     major = restore_major(situation.major)
     options = (
         "--no-tablespaces",
         *(("--no-owner", "--no-privileges") if restore.request.roles == "mine" else ()),
     )
-    archive = SchemaArchive(
-        restore.services.tools, major, restore.schema, target, restore.deadline, options, situation.left_out
-    )
-    with restore.phase("roles"), open_session(target, seconds=restore.seconds_left) as session:
+    left_out = situation.left_out
+    archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
+    reading = {"bucket": services.store.bucket}
+    start = services.start_workers
+    rebuild = Rebuild(target, restore.manifest, restore.contents, watch, start, reading, as_owner=False)
+    with watch.phase("roles"), rebuild.session() as session:
         _create_roles(session, situation)
-    with restore.phase("schema"):
+    with watch.phase("schema"):
         archive.before_rows()
-    with restore.phase("rows"):
-        _load(restore, target)
-    with restore.phase("digests"):
-        _compare_rows(restore, target, situation)
-    objects = _fetch(restore.services, restore.manifest, "large_objects", restore.folder)
-    if objects.exists():
-        with restore.phase("large_objects"):
-            restore_large_objects(
-                restore.services.tools, major, objects, target, deadline=restore.deadline, options=options
-            )
-    with restore.phase("indexes"):
+    with watch.phase("rows"):
+        told = restore.meter.add
+        rebuild.load(
+            largest_first(restore.folder / "sections"), lambda rows, size: told(rows=rows, done=size)
+        )
+    with watch.phase("digests"):
+        # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
+        _raise_differences(rebuild.compare(situation.major)[0], target)
+    with watch.phase("large_objects"):
+        _restore_large_objects(restore, major, target)
+    with watch.phase("indexes"):
         archive.after_rows(WORKERS)
-    with restore.phase("analyze"), open_session(target, seconds=restore.seconds_left) as session:
+    with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
-        _compare_objects(restore, session)
+        _raise_differences(compare_objects(session, restore.manifest), target)
         findings = _settings(restore, session, target)
     archive.event_triggers()
     return findings
+
+
+def _restore_large_objects(restore: _Restore, major: int, target: Target) -> None:
+    file = restore.manifest.file("large_objects")
+    if file is not None:
+        path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
+        tools, deadline = restore.services.tools, restore.watch.deadline
+        restore_large_objects(tools, major, path, target, deadline=deadline)
 
 
 def _create_roles(session: Session, situation: Situation) -> None:
@@ -289,36 +278,6 @@ def _ordinary(role: Role) -> Role:
     return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
 
 
-def _load(restore: _Restore, target: Target) -> None:
-    setup = {**_setup(restore, target, "load"), "as_owner": False, "bucket": restore.services.store.bucket}
-    sections = ((section.relation, section.chunks) for section in largest_first(restore.folder / "sections"))
-    with restore.services.start_workers([setup] * WORKERS, restore.check_time) as pool:
-        for _, answer in pool.map(load_items(sections)):
-            restore.meter.add(rows=answer["rows"], done=answer["bytes"])
-        pool.finish()
-    with open_session(target, seconds=restore.seconds_left) as session:
-        set_sequences(session, restore.contents.sequences)
-
-
-def _compare_rows(restore: _Restore, target: Target, situation: Situation) -> None:
-    """Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet."""
-    source = restore.manifest.engine.server_version_num // 10_000
-    setup = _setup(restore, target, "compare")
-    findings = []
-    with restore.services.start_workers([setup] * WORKERS, restore.check_time) as pool:
-        for item, answer in pool.map(compare.compare_items(compare.expectations(restore.contents))):
-            finding = compare.judge(item, answer, source=source, here=situation.major)
-            findings += [finding] if finding else []
-        pool.finish()
-    with open_session(target, seconds=restore.seconds_left) as session:
-        findings += compare.compare_sequences(session, restore.contents)
-    _raise_differences(findings, target)
-
-
-def _compare_objects(restore: _Restore, session: Session) -> None:
-    _raise_differences(compare.compare_objects(session, restore.manifest), session.target)
-
-
 def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
     if findings:
         what = "; ".join(finding.message for finding in findings[:20])
@@ -337,25 +296,3 @@ def _settings(restore: _Restore, session: Session, target: Target) -> list[Findi
                 Finding(level="warn", code="setting-not-restored", object=statement, message=error.message)
             )
     return findings
-
-
-def _setup(restore: _Restore, target: Target, task: str) -> Message:
-    return {
-        "task": task,
-        "target": asdict(target),
-        "seconds": restore.seconds_left,
-        "encoding": restore.manifest.settings["client_encoding"],
-    }
-
-
-def _fetch(services: Services, manifest: Manifest, role: str, folder: Path) -> Path:
-    """A file of the backup in scratch space; the path doesn't exist if the backup has no such file."""
-    path = folder / role
-    file = next((file for file in manifest.files if file.role == role), None)
-    if file is None:
-        if role == "schema":
-            raise ManifestInvalidError(f"{manifest.id} has no schema file")
-        return path
-    with fetch(services.store, file.key, size=file.size, sha256=file.sha256) as body, path.open("wb") as out:
-        shutil.copyfileobj(body, out)
-    return path

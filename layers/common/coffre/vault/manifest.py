@@ -153,6 +153,20 @@ class Manifest(_Model):
         """The archive file of this role, if there is one."""
         return next((file for file in self.files if file.role == role), None)
 
+    @property
+    def schema_file(self) -> ArchiveFile:
+        """The schema archive, which every backup has.
+
+        Raises
+        ------
+        ManifestInvalidError
+            If this one hasn't.
+        """
+        file = self.file("schema")
+        if file is None:
+            raise ManifestInvalidError(f"the backup {self.id} has no schema")
+        return file
+
 
 def encode(manifest: Manifest) -> bytes:
     """The manifest's exact bytes.

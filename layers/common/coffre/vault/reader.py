@@ -7,9 +7,11 @@ What is read is therefore found by its content: the visible version if it is rig
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 import zstandard
@@ -24,7 +26,7 @@ from coffre.errors import (
 from coffre.ids import BACKUP_ID
 from coffre.vault import manifest as manifests
 from coffre.vault.layout import Layout, backup_of_manifest
-from coffre.vault.manifest import Manifest, PartFile
+from coffre.vault.manifest import Manifest, PartFile, StoredFile
 from coffre.vault.parts import MAX_LINE, Chunk, Record, Relation, read_records
 from coffre.vault.store import ChunkReader, ObjectStore, Version
 
@@ -125,6 +127,18 @@ def locate(store: ChunkReader, key: str, *, size: int, sha256: str) -> tuple[str
         if found is None:
             raise
         return found
+
+
+def fetch_file(reader: ChunkReader, file: StoredFile, path: Path) -> Path:
+    """A file of a backup, checked, in scratch space; ``path`` itself.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    """
+    with fetch(reader, file.key, size=file.size, sha256=file.sha256) as body, path.open("wb") as out:
+        shutil.copyfileobj(body, out)
+    return path
 
 
 def right_version(store: VersionedReader, key: str, *, size: int, sha256: str) -> str:

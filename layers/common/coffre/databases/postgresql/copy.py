@@ -22,7 +22,12 @@ from typing import Protocol
 
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.faults import server_error
-from coffre.errors import ConnectionLostError, ProtocolViolationError, RowCountMismatchError
+from coffre.errors import (
+    ConnectionLostError,
+    ProtocolViolationError,
+    RowCountMismatchError,
+    disk_full_named,
+)
 
 BLOCK = 1 << 18
 """Bytes that are gathered before they are taken apart: large enough to amortise the calls."""
@@ -56,7 +61,7 @@ def copy_out(session: Session, statement: str, sink: RowSink) -> int:
 
     Raises
     ------
-    ConnectionLostError, ProtocolViolationError, RowCountMismatchError
+    ConnectionLostError, ProtocolViolationError, RowCountMismatchError, DiskFullError
         Or what fits the server's error.  After an error the session can't be used again.
     """
     return _CopyOut(session, sink).run(statement)
@@ -83,10 +88,11 @@ class _CopyOut:
 
     def run(self, statement: str) -> int:
         try:
-            _send_query(self._session, statement)
-            self._await_start()
-            while not self._block():
-                self._receive()
+            with disk_full_named():  # a sink may write to scratch space
+                _send_query(self._session, statement)
+                self._await_start()
+                while not self._block():
+                    self._receive()
         except (OSError, ssl.SSLError) as error:
             raise ConnectionLostError(
                 f"the session with {self._where} broke in the middle of a COPY"

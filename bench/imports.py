@@ -1,0 +1,117 @@
+"""What a cold start pays before its handler runs: the import of each handler, and what is in it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.lab import ROOT, BenchError, Lab
+from bench.report import Table, ratio
+
+RUNS = 5
+HEAVIEST = 10
+ENVIRONMENT = {
+    "COFFRE_STACK": "bench",
+    "COFFRE_BUCKET": "bench",
+    "COFFRE_TABLE": "bench",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+}
+BARE, BOTO = "pass", "import boto3"
+COUNT = "\nimport sys\nprint(len(sys.modules))"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One line of ``-X importtime``: microseconds of the module alone, and with all that it imports first."""
+
+    name: str
+    own: int
+    total: int
+
+
+def measure(lab: Lab) -> Iterator[Table]:
+    """Times, numbers of modules, and the heaviest ones of each handler."""
+    verbs = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
+    codes = {BARE: (BARE, ROOT), BOTO: (BOTO, ROOT)}
+    for verb in verbs:
+        folder = ROOT / "functions" / verb
+        codes[verb] = ("import app", folder)
+        codes[f"{verb}, services made"] = (
+            f"import app\nfrom coffre import wiring\nwiring.{verb}_services()",
+            folder,
+        )
+    times: dict[str, list[float]] = {name: [] for name in codes}
+    for number in range(1, RUNS + 1):
+        lab.say(f"run {number} of {RUNS}")
+        for name, (code, folder) in codes.items():
+            started = time.perf_counter()
+            _python(code, folder)
+            times[name].append(time.perf_counter() - started)
+    taken = {name: statistics.median(values) for name, values in times.items()}
+    rows = [
+        [
+            name,
+            f"{seconds * 1000:.0f} ms",
+            ratio(seconds / taken[BARE]),
+            ratio(seconds / taken[BOTO]),
+            _python(codes[name][0] + COUNT, codes[name][1]).stdout.strip(),
+        ]
+        for name, seconds in taken.items()
+    ]
+    notes = [
+        f"Median of {RUNS} fresh interpreters, taken in turns; the whole process. `services made` is the "
+        "handler with its clients, as it is when its work begins. No goal is set.",
+    ]
+    columns = ("process", "time", "of a bare Python", "of `import boto3`", "modules")
+    yield Table("Imports", columns, rows, notes)
+    yield _heaviest(verbs)
+
+
+def _heaviest(verbs: list[str]) -> Table:
+    rows = []
+    for verb in verbs:
+        found = _importtime(ROOT / "functions" / verb)
+        packages: dict[str, int] = {}
+        for module in found:
+            package = module.name.split(".")[0]
+            packages[package] = packages.get(package, 0) + module.own
+        total = sum(packages.values())
+        rows.append(
+            [verb, _named(packages, total), _named({module.name: module.own for module in found}, total)]
+        )
+    notes = [
+        "From `-X importtime`: each module's own time in % of all imports of the process, site's included."
+    ]
+    return Table("The heaviest imports", ("handler", "packages", "modules"), rows, notes)
+
+
+def _named(times: dict[str, int], total: int) -> str:
+    heaviest = sorted(times.items(), key=lambda entry: -entry[1])[:HEAVIEST]
+    return ", ".join(f"{name} {own / total:.0%}" for name, own in heaviest)
+
+
+def _importtime(folder: Path) -> list[Imported]:
+    found = []
+    for line in _python("import app", folder, "-X", "importtime").stderr.splitlines():
+        own, _, rest = line.removeprefix("import time:").partition("|")
+        total, _, name = rest.partition("|")
+        if own.strip().isdigit():
+            found.append(Imported(name.strip(), int(own), int(total)))
+    return found
+
+
+def _python(code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options, "-c", code]
+    environment = {**os.environ, **ENVIRONMENT}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{code!r} in {folder.name} failed: {done.stderr.strip()}")
+    return done

@@ -1,0 +1,2 @@
+CREATE TABLE greetings (id integer GENERATED ALWAYS AS IDENTITY, words text);
+INSERT INTO greetings (words) VALUES (E'hello\tworld'), (NULL), ('🐘');

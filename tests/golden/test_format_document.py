@@ -1,0 +1,160 @@
+"""``docs/format.md`` is true: each byte that it shows is the real backup's, and its commands restore one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xxhash
+import zstandard
+
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.vault.layout import Layout
+from coffre.vault.manifest import CAPABILITIES, Manifest, StoredFile, decode, encode
+from coffre.vault.parts import Chunk, End, decode_record, encode_record
+from tests.golden.content import content
+from tests.support.postgres import CUSTOMER, customer_server, target
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE / "example" / "vault"
+DOCUMENT = (HERE.parents[1] / "docs" / "format.md").read_text()
+BLOCKS = re.findall(r"^```(\w+) (\S+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+SHOWN = {path: (kind, text) for kind, path, text in BLOCKS if path.startswith("shop/")}
+[SCRIPT] = [text for kind, name, text in BLOCKS if (kind, name) == ("bash", "restore")]
+ZSTD = """#!{python}
+import shutil, sys, zstandard
+zstandard.ZstdDecompressor().copy_stream(open(sys.argv[3], "rb"), sys.stdout.buffer)
+"""
+
+
+def unpacked(path: Path) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+
+
+def hex_of(body: bytes) -> str:
+    """As xxd shows it, without its third column."""
+    pairs = [body[at : at + 2].hex() for at in range(0, len(body), 2)]
+    lines = [pairs[at : at + 8] for at in range(0, len(pairs), 8)]
+    return "".join(f"{16 * number:08x}: {' '.join(line)}\n" for number, line in enumerate(lines))
+
+
+def manifest() -> Manifest:
+    [path] = EXAMPLE.glob("shop/backups/*/manifest.json")
+    return decode(path.read_bytes(), key=str(path.relative_to(EXAMPLE)))
+
+
+@pytest.mark.parametrize("path", sorted(SHOWN))
+def test_what_is_shown_is_what_the_example_holds(path: str) -> None:
+    kind, text = SHOWN[path]
+    if kind == "hex":
+        shown = re.sub(r"^(\w+: .*?)  .*$", r"\1", text, flags=re.MULTILINE)
+        assert shown == hex_of((EXAMPLE / path).read_bytes())
+    elif kind == "ndjson":
+        assert text.encode() == unpacked(EXAMPLE / path)
+    else:
+        assert text.encode() == (EXAMPLE / path).read_bytes()
+
+
+def test_everything_but_archives_and_the_empty_part_is_shown() -> None:
+    held = {str(path.relative_to(EXAMPLE)) for path in EXAMPLE.rglob("*") if path.is_file()}
+    hidden = {path for path in held - set(SHOWN) if path.endswith((".pgdump", ".sql")) or "/parts/2-" in path}
+    assert set(SHOWN) | hidden == held
+    assert len(SHOWN) == 5
+
+
+def test_the_examples_numbers_follow_from_its_bytes() -> None:
+    found = manifest()
+    assert f"the root hash, is `{hashlib.sha256(encode(found)).hexdigest()}`" in DOCUMENT
+    records = [
+        decode_record(line) for part in found.parts for line in unpacked(EXAMPLE / part.key).splitlines()
+    ]
+    [chunk] = [record for record in records if isinstance(record, Chunk)]
+    [end] = [record for record in records if isinstance(record, End)]
+    text = unpacked(EXAMPLE / chunk.key)
+    assert f"```text\n{text.decode()}```" in DOCUMENT
+    assert chunk.id == hashlib.sha256(text).hexdigest()
+    assert chunk.key == Layout("shop").chunk(chunk.id)
+    assert (chunk.rows, chunk.bytes) == (end.rows, end.bytes) == (text.count(b"\n"), len(text))
+    total = 0
+    for row in text.splitlines():
+        total += xxhash.xxh3_128_intdigest(row)
+        assert f"| `{row.decode()}` | `{xxhash.xxh3_128_hexdigest(row)}` |" in DOCUMENT
+    assert f"{total % (1 << 128):032x}" == end.digest
+    assert f"| sum modulo 2^128 | `{end.digest}` |" in DOCUMENT
+    [refs] = found.refs
+    assert (EXAMPLE / refs.key).read_bytes().hex() == chunk.id
+    files: list[StoredFile] = [*found.files, *found.parts, *found.refs]
+    for key, size, sha256 in [
+        *((file.key, file.size, file.sha256) for file in files),
+        (chunk.key, chunk.stored, chunk.sha256),
+    ]:
+        body = (EXAMPLE / key).read_bytes()
+        assert (size, sha256) == (len(body), hashlib.sha256(body).hexdigest())
+
+
+def test_this_version_writes_the_examples_bytes_again() -> None:
+    found = manifest()
+    assert encode(found) == (EXAMPLE / Layout("shop").manifest(found.id)).read_bytes()
+    for part in found.parts:
+        for line in unpacked(EXAMPLE / part.key).splitlines(keepends=True):
+            assert encode_record(decode_record(line)) == line
+
+
+def test_every_field_and_capability_is_explained() -> None:
+    names = {*Manifest.model_fields, *CAPABILITIES, *(name for name in manifest().totals.model_dump())}
+    assert [name for name in sorted(names) if f"`{name}`" not in DOCUMENT] == []
+
+
+def by_hand(
+    vault: Path, server: EphemeralServer, tools: Path, folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the document's script on a vault in plain files."""
+    if shutil.which("zstd") is None:
+        program = folder / "zstd"
+        program.write_text(ZSTD.format(python=sys.executable))
+        program.chmod(0o755)
+    [path] = vault.glob("shop/backups/*/manifest.json")
+    environment = {
+        "PATH": os.pathsep.join([str(tools / str(server.major) / "bin"), str(folder), os.environ["PATH"]]),
+        "PGHOST": str(server.socket_dir),
+        "PGPORT": str(server.port),
+        "PGUSER": CUSTOMER,
+        "DATABASE": "shop",
+        "BACKUP": path.parent.name,
+        "TARGET": "by hand; again",
+    }
+    return subprocess.run(
+        ["/bin/bash", "-c", SCRIPT], cwd=vault, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("archive", ["example", "format1/postgresql16", "format1/postgresql18"])
+def test_the_commands_restore_a_vault_equal(
+    archive: str, postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    major = 18 if archive.endswith("18") else 16
+    with customer_server(postgres_root, major, scratch_root) as server:
+        done = by_hand(HERE / archive / "vault", server, postgres_root, tmp_path)
+        assert done.returncode == 0, done.stderr
+        expected = json.loads((HERE / archive / "content.json").read_text())
+        assert content(target(server, "by hand; again")) == expected
+
+
+@pytest.mark.parametrize("kind", ["chunks/*/*", "backups/*/*/parts/1-*", "backups/*/*/schema-*"])
+def test_the_commands_stop_at_an_object_that_is_not_the_recorded_one(
+    kind: str, postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    vault = Path(shutil.copytree(EXAMPLE, tmp_path / "vault"))
+    [path] = vault.glob(f"shop/{kind}")
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with customer_server(postgres_root, 16, scratch_root) as server:
+        done = by_hand(vault, server, postgres_root, tmp_path)
+        assert done.returncode != 0
+        assert f"{path.relative_to(vault)}: FAILED" in done.stdout
