@@ -274,7 +274,7 @@ class DeadlineExceededError(CoffreError):
     """The run came too close to the end of its time."""
 
     code = "deadline-exceeded"
-    advice = "Give the function more memory (and so more CPU), or back up a larger database in pieces."
+    advice = "Give the function more memory: it gets more CPU with it."
 
 
 class DiskFullError(CoffreError):

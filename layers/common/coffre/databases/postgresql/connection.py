@@ -215,7 +215,7 @@ def _connect(target: Target, application: str) -> pg8000.native.Connection:
     connection = pg8000.native.Connection(
         target.user,
         database=target.database,
-        password=target.password,
+        password=target.password or "",  # without any, the driver breaks where a server asks for one
         timeout=CONNECT_SECONDS,
         tcp_keepalive=True,
         application_name=application,
@@ -274,12 +274,13 @@ def _refuse_pooler(session: Session, connection: pg8000.native.Connection) -> No
 
 
 def _pin(session: Session, seconds: float) -> None:
-    limit = f"{max(1, int(seconds))}s"
+    whole = max(1, int(seconds))
+    limit = f"{whole}s"
     known = {row[0] for row in session.run("SELECT name FROM pg_catalog.pg_settings")}
     wanted = {
         **GUARDS,
         "statement_timeout": limit,
-        "transaction_timeout": limit,
+        "transaction_timeout": f"{whole + 5}s",  # it ends the session: the statement's limit comes first
         "idle_in_transaction_session_timeout": limit,
         "lock_timeout": "10s",
     }
