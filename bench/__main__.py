@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,7 @@ PLAIN_WIDTH = 150
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sections that were asked for; the exit status."""
     asked = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and files are cleared away
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from bench.lab import BenchError, Lab, execute
 from bench.report import Goal, Table, ratio
 
-ENTRIES = 8_400_000
+ENTRIES = 10_000_000
+"""About 1 GB on disk, and below the 1 GiB from which on tables get larger chunks."""
+
 NOTHING, LITTLE = Goal("at most", 0, "chunks"), Goal("at most", 5, "%")
 VACUUM = "VACUUM (INDEX_CLEANUP ON) ledger"
 NEW_ROWS = (
@@ -48,8 +50,8 @@ def measure(lab: Lab) -> Iterator[Table]:
         f"One table of {size / 1e9:.2f} GB on disk, {first.result['bytes'] / 1e9:.2f} GB of COPY text, "
         f"{first.result['chunks']} chunks; each backup is compared with the one before it.",
         "PostgreSQL never changes a row where it lies: an UPDATE writes new rows to free space, at the end "
-        "if there is none, and COPY reads rows in physical order. Changes of one region make one hole and one "
-        "run of new rows; scattered ones make a hole in nearly every chunk.",
+        "if there is none, and COPY reads rows in physical order. Changes of one region make one hole and "
+        "one run of new rows; scattered ones make a hole in nearly every chunk.",
         "Deleting a region, VACUUM and inserting it again puts the new rows where the old ones were.",
     ]
     columns = (

@@ -25,6 +25,17 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "bench",
 }
 BARE, BOTO = "pass", "import boto3"
+ABSENT = "import sys\nsys.modules.update(awscrt=None, OpenSSL=None)\n"
+"""Not in the layer: botocore and urllib3 import them where they are installed, and do without elsewhere."""
+
+WORKERS = {
+    "capture": "import coffre.worker, coffre.backup.task, coffre.vault.store",
+    "read": "import coffre.worker, coffre.verify.read, coffre.vault.store",
+    "load": "import coffre.worker, coffre.databases.postgresql.load, coffre.vault.store",
+    "compare": "import coffre.worker, coffre.databases.postgresql.compare",
+}
+"""What `coffre.wiring.make_task` imports for each task."""
+
 COUNT = "\nimport sys\nprint(len(sys.modules))"
 
 
@@ -48,6 +59,7 @@ def measure(lab: Lab) -> Iterator[Table]:
             f"import app\nfrom coffre import wiring\nwiring.{verb}_services()",
             folder,
         )
+    codes |= {f"worker: {task}": (code, ROOT) for task, code in WORKERS.items()}
     times: dict[str, list[float]] = {name: [] for name in codes}
     for number in range(1, RUNS + 1):
         lab.say(f"run {number} of {RUNS}")
@@ -69,6 +81,7 @@ def measure(lab: Lab) -> Iterator[Table]:
     notes = [
         f"Median of {RUNS} fresh interpreters, taken in turns; the whole process. `services made` is the "
         "handler with its clients, as it is when its work begins. No goal is set.",
+        "awscrt and pyOpenSSL, which Lambda's layer doesn't hold, are kept out.",
     ]
     columns = ("process", "time", "of a bare Python", "of `import boto3`", "modules")
     yield Table("Imports", columns, rows, notes)
@@ -109,7 +122,7 @@ def _importtime(folder: Path) -> list[Imported]:
 
 
 def _python(code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *options, "-c", code]
+    command = [sys.executable, *options, "-c", code if code == BARE else ABSENT + code]
     environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

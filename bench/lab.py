@@ -268,19 +268,24 @@ def run_pipeline(
     started, used = time.perf_counter(), _children_seconds()
     running: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryFile() as said, (output or Path(os.devnull)).open("wb") as out:
-        for number, command in enumerate(commands):
-            first, last = number == 0, number == len(commands) - 1
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL if first else running[-1].stdout,
-                stdout=out if last else subprocess.PIPE,
-                stderr=said,
-                env={**environment} if first else {"PATH": environment["PATH"]},
-            )
-            if not first and (pipe := running[-1].stdout) is not None:
-                pipe.close()
-            running.append(process)
-        codes = [process.wait() for process in running]
+        try:
+            for number, command in enumerate(commands):
+                first, last = number == 0, number == len(commands) - 1
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL if first else running[-1].stdout,
+                    stdout=out if last else subprocess.PIPE,
+                    stderr=said,
+                    env={**environment} if first else {"PATH": environment["PATH"]},
+                )
+                if not first and (pipe := running[-1].stdout) is not None:
+                    pipe.close()
+                running.append(process)
+            codes = [process.wait() for process in running]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
         if any(codes):
             said.seek(0)
             words = said.read().decode("utf-8", "replace").strip()

@@ -1,4 +1,4 @@
--- One table of about 1 GB on disk for ``entries`` = 8,400,000.
+-- One table of about 1 GB on disk for ``entries`` = 10,000,000.
 CREATE TABLE ledger (
     id bigint PRIMARY KEY,
     account integer NOT NULL,

@@ -38,8 +38,8 @@ class Table:
 
     @property
     def missed(self) -> list[str]:
-        """The first cells of the rows whose goal was missed."""
-        return [row[0] for row in self.rows if row[-1] == "missed"]
+        """The title and the first cell of each row whose goal was missed."""
+        return [f"{self.title}: {row[0]}" for row in self.rows if row[-1] == "missed"]
 
     def show(self, console: Console) -> None:
         """Print it."""

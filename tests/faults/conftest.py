@@ -1,4 +1,4 @@
-"""A source with a database a test, and the verbs called directly where that makes a fault easier to inject."""
+"""A source with a database for each test, and backups in this process, where faults are easy to inject."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Vault:
 
 @pytest.fixture(scope="module")
 def made(stack: Stack, server: EphemeralServer) -> Iterator[Vault]:
-    """A backup of two tables.  Manifests that tests write start no verification: they ask for it themselves."""
+    """A backup of two tables.  Manifests that tests write start no verification by themselves."""
     text = "CREATE TABLE {0} AS SELECT i AS id, md5(i::text || '{0}') AS body FROM generate_series(1, {1}) i"
     create(server, NAME, text.format("one", 20000), text.format("two", 3000))
     stack.register(NAME, url(server, NAME), prove="never")

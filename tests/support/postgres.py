@@ -15,7 +15,7 @@ from coffre.databases.postgresql.tools import Tools
 
 DUMP_MAJOR = 18
 CUSTOMER = "customer"
-"""Who owns the customers' databases: the servers' own superuser is one that a proof knows already."""
+"""Who owns the customers' databases: a proof takes none from a server with a superuser of its own's name."""
 
 
 @contextmanager
@@ -24,6 +24,7 @@ def customer_server(tools_root: Path, major: int, scratch: Path) -> Iterator[Eph
     with EphemeralServer.start(tools_root, major, scratch) as server:
         boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
         sql(boot, f"CREATE ROLE {CUSTOMER} SUPERUSER LOGIN")
+        sql(target(server, "postgres"), f"ALTER ROLE {server.superuser} RENAME TO postgres")
         yield server
 
 

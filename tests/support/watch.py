@@ -11,20 +11,26 @@ INTERVAL_SECONDS = 0.01
 
 
 class Processes:
-    """What was seen of all processes while the block ran.
+    """What is seen of processes while the block runs.
+
+    Parameters
+    ----------
+    marker:
+        What the environment of the processes holds whose memory is measured.
 
     Attributes
     ----------
     seen:
-        Command line and environment of each process, as one text.
+        Command line and environment, as one text, of each process that was started meanwhile.
     peaks:
-        The highest resident set in KiB of each Python process that was started meanwhile, by process id.
+        The highest resident set, in KiB, that each Python process with the marker ever had, by process id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marker: str) -> None:
         self.seen: set[str] = set()
         self.peaks: dict[int, int] = {}
-        self._before = {int(place.name) for place in Path("/proc").glob("[0-9]*")}
+        self._marker = marker.encode()
+        self._before = {place.name for place in Path("/proc").glob("[0-9]*")}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -41,8 +47,7 @@ class Processes:
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
             for place in Path("/proc").glob("[0-9]*"):
-                if int(place.name) not in self._before:
-                    self._look(place)
+                self._look(place)
 
     def _look(self, place: Path) -> None:
         try:
@@ -51,7 +56,8 @@ class Processes:
             status = (place / "status").read_text()
         except OSError:
             return  # it has ended, or isn't ours
-        self.seen.add((command + environment).replace(b"\0", b" ").decode(errors="replace"))
+        if place.name not in self._before:
+            self.seen.add((command + environment).replace(b"\0", b" ").decode(errors="replace"))
         peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
-        if peak is not None and b"python" in command.split(b"\0")[0]:
+        if peak is not None and b"python" in command.split(b"\0")[0] and self._marker in environment:
             self.peaks[int(place.name)] = int(peak.split()[1])

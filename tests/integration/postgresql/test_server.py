@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from coffre.databases.postgresql.connection import Target, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import ServerStartError, ToolMissingError

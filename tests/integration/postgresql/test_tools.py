@@ -13,6 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
 from coffre.databases.postgresql.archive import archive_entries, data_entries
 from coffre.databases.postgresql.connection import Target
 from coffre.databases.postgresql.server import EphemeralServer
@@ -24,10 +29,6 @@ from coffre.errors import (
     ToolFailedError,
     ToolMissingError,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 PASSWORD = r"se:cr\et w'ord é"
 

@@ -15,7 +15,6 @@ Source: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
 from __future__ import annotations
 
 import re
-import ssl
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -93,10 +92,8 @@ class _CopyOut:
                 self._await_start()
                 while not self._block():
                     self._receive()
-        except (OSError, ssl.SSLError) as error:
-            raise ConnectionLostError(
-                f"the session with {self._where} broke in the middle of a COPY"
-            ) from error
+        except OSError as error:
+            raise _broken(self._session) from error
         if self._fault is not None:
             raise self._fault
         if self._announced != self._counted:
@@ -259,24 +256,17 @@ def copy_in(session: Session, statement: str, blocks: Iterable[bytes]) -> int:
         Or what fits the server's error, a violated constraint for example.  If ``blocks`` itself raises, the
         COPY is cancelled and the error goes on; the session can be used again.
     """
-    where = session.target.label
+    _send_query(session, statement)
+    _await_copy_in(session)
     try:
-        _send_query(session, statement)
-        _await_copy_in(session)
-        try:
-            for block in blocks:
-                session.socket.sendall(_HEADER.pack(b"d", len(block) + 4))
-                session.socket.sendall(block)
-        except (OSError, ssl.SSLError):
-            raise
-        except BaseException:
-            session.socket.sendall(_HEADER.pack(b"f", 4 + 10) + b"cancelled\x00")
-            _drain(session)
-            raise
-        session.socket.sendall(_HEADER.pack(b"c", 4))
-        announced, fault = _drain(session)
-    except (OSError, ssl.SSLError) as error:
-        raise ConnectionLostError(f"the session with {where} broke in the middle of a COPY") from error
+        for block in blocks:
+            _send(session, b"d", block)
+    except BaseException:
+        _send(session, b"f", b"cancelled\x00")
+        _drain(session)
+        raise
+    _send(session, b"c", b"")
+    announced, fault = _drain(session)
     if fault is not None:
         raise fault
     return announced
@@ -312,7 +302,10 @@ def _incoming(session: Session) -> Iterator[tuple[bytes, bytes]]:
     """The server's messages as they come, endless: the caller knows where to stop."""
     data = b""
     while True:
-        data += session.buffered()
+        try:
+            data += session.buffered()
+        except OSError as error:
+            raise _broken(session) from error
         rest = 0
         for kind, payload, rest in _messages(data):  # noqa: B007 - where the last one ended
             yield kind, payload
@@ -320,8 +313,19 @@ def _incoming(session: Session) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _send_query(session: Session, statement: str) -> None:
-    text = statement.encode(session.python_encoding) + b"\x00"
-    session.socket.sendall(_HEADER.pack(b"Q", len(text) + 4) + text)
+    _send(session, b"Q", statement.encode(session.python_encoding) + b"\x00")
+
+
+def _send(session: Session, kind: bytes, payload: bytes) -> None:
+    try:
+        session.socket.sendall(_HEADER.pack(kind, len(payload) + 4))
+        session.socket.sendall(payload)
+    except OSError as error:  # ssl's errors are OSErrors too
+        raise _broken(session) from error
+
+
+def _broken(session: Session) -> ConnectionLostError:
+    return ConnectionLostError(f"the session with {session.target.label} broke in the middle of a COPY")
 
 
 def _messages(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:

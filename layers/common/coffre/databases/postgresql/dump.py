@@ -29,7 +29,6 @@ def dump_schema(
     """
     without_objects = "--no-large-objects" if major >= 18 else "--no-blobs"
     sections = ("--section=pre-data", "--section=post-data")
-    # Compressed schemas would differ in bytes between versions of zlib; as they are they stay comparable.
     arguments = [*_COMMON, *sections, without_objects, f"--snapshot={snapshot}", "--compress=0"]
     tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
     held = data_entries(list_entries(tools, major, out, deadline=deadline))

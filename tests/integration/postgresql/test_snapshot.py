@@ -1,0 +1,212 @@
+"""A snapshot shows one instant with all its rows, or there is none; it never holds anybody up for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from coffre.databases.postgresql import snapshot as module
+from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.snapshot import HeldSnapshot, import_snapshot
+from coffre.errors import CatalogChangedError, ConnectionLostError, LockNotGrantedError, WaitersPresentError
+from tests.support.postgres import create, customer_server, no_sessions_left, sql
+
+ROWS = "CREATE TABLE rows AS SELECT n FROM generate_series(1, 1000) n"
+COUNT = "SELECT count(*) FROM public.rows"
+
+
+@pytest.fixture(scope="module", params=[16, 18])
+def server(
+    request: pytest.FixtureRequest, postgres_root: Path, scratch_root: Path
+) -> Iterator[EphemeralServer]:
+    with customer_server(postgres_root, request.param, scratch_root) as server:
+        yield server
+
+
+@pytest.fixture
+def shop(server: EphemeralServer, request: pytest.FixtureRequest) -> Iterator[Target]:
+    """A database with a table of 1,000 rows; no session of Coffre may be left on it."""
+    yield create(server, f"shop{abs(hash(request.node.name))}", ROWS)
+    assert no_sessions_left(server)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", "300ms")
+
+
+def hold(target: Target) -> HeldSnapshot:
+    return HeldSnapshot(target, seconds=60, application="coffre/test")
+
+
+def reader(target: Target, snapshot: str) -> Session:
+    session = open_session(target, seconds=60, application="coffre/reader")
+    import_snapshot(session, snapshot)
+    return session
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def lost(held: HeldSnapshot) -> bool:
+    try:
+        held.check()
+    except (ConnectionLostError, WaitersPresentError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("change", ["TRUNCATE rows", "ALTER TABLE rows ALTER n TYPE text", "DROP TABLE rows"])
+def test_what_would_empty_a_table_waits_until_the_snapshot_ends(shop: Target, change: str) -> None:
+    with hold(shop) as held:
+        with pytest.raises(LockNotGrantedError):
+            sql(shop, "SET lock_timeout = '200ms'", change)
+        with reader(shop, held.id) as session:
+            assert session.value(COUNT) == 1000
+    sql(shop, change)
+
+
+def test_rows_that_change_afterwards_are_seen_as_they_were_by_every_reader(shop: Target) -> None:
+    with hold(shop) as held:
+        sql(shop, "INSERT INTO rows SELECT 5", "DELETE FROM rows WHERE n < 500")
+        for _ in range(2):
+            with reader(shop, held.id) as session:
+                assert session.value(COUNT) == 1000
+        held.confirm()
+
+
+def test_a_table_that_somebody_else_locks_is_not_waited_for_without_end(shop: Target) -> None:
+    with open_session(shop, seconds=60) as other:
+        other.run("BEGIN")
+        other.run("TRUNCATE public.rows")
+        with pytest.raises(LockNotGrantedError):
+            hold(shop)
+
+
+Lock = Callable[[Session, Sequence[Sequence[object]]], None]
+
+
+def in_between(monkeypatch: pytest.MonkeyPatch, target: Target, *changes: str) -> list[str]:
+    """Let changes happen between the listing of tables and their locks, one an attempt; those to come."""
+    real: Lock = module._lock
+    waiting = list(changes)
+
+    def lock(session: Session, listed: Sequence[Sequence[object]]) -> None:
+        if waiting:
+            sql(target, waiting.pop(0))
+        real(session, listed)
+
+    monkeypatch.setattr(module, "_lock", lock)
+    return waiting
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [
+        ("CREATE TABLE newcomer AS SELECT 1", 1000),
+        ("CREATE TABLE other (); DROP TABLE other; TRUNCATE rows", 0),
+        ("ALTER TABLE rows ALTER n TYPE bigint", 1000),
+        ("ALTER TABLE rows RENAME TO gone; ALTER TABLE gone RENAME TO rows", 1000),
+    ],
+)
+def test_a_change_before_the_locks_is_seen_and_tried_again(
+    shop: Target, monkeypatch: pytest.MonkeyPatch, change: str, count: int
+) -> None:
+    waiting = in_between(monkeypatch, shop, change)
+    with hold(shop) as held:
+        assert waiting == []
+        locked = held.session.run(
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessShareLock' "
+            "AND relation IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
+        )
+        tables = held.session.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        assert locked == [[tables]]
+        with reader(shop, held.id) as session:
+            assert session.value(COUNT) == count
+
+
+def test_a_table_that_is_dropped_before_the_locks_is_not_in_the_snapshot(
+    shop: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql(shop, "CREATE TABLE dropped ()")
+    in_between(monkeypatch, shop, "DROP TABLE dropped")
+    with hold(shop) as held:
+        assert held.session.value("SELECT to_regclass('public.dropped')") is None
+
+
+def test_a_schema_that_never_stands_still_is_given_up(shop: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_between(monkeypatch, shop, *(f"CREATE TABLE t{number} ()" for number in range(module.ATTEMPTS)))
+    with pytest.raises(CatalogChangedError, match=f"public.t{module.ATTEMPTS - 1}"):
+        hold(shop)
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_holder_that_is_ended_is_noticed_and_nobody_joins_it_any_more(
+    shop: Target, is_watched: bool
+) -> None:
+    with hold(shop) as held:
+        if is_watched:
+            held.watch(waiters=None)
+        with reader(shop, held.id) as early:
+            sql(
+                shop,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'coffre/test'",
+            )
+            assert early.value(COUNT) == 1000  # who has joined stays consistent
+        assert not is_watched or eventually(lambda: lost(held))
+        with pytest.raises(ConnectionLostError):
+            held.confirm()
+        with open_session(shop, seconds=60) as late, pytest.raises(ConnectionLostError):
+            import_snapshot(late, held.id)
+
+
+def test_a_silent_holder_would_be_ended_by_the_server_whatever_the_role_sets(shop: Target) -> None:
+    sql(shop, f'ALTER DATABASE "{shop.database}" SET idle_in_transaction_session_timeout = 0')
+    with hold(shop) as held:
+        assert held.session.value("SHOW idle_in_transaction_session_timeout") == module.IDLE_LIMIT
+
+
+def test_the_heartbeat_keeps_a_holder_under_its_idle_limit_alive(
+    shop: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_LIMIT", "500ms")
+    with hold(shop) as held:
+        held.watch(waiters=None)
+        time.sleep(1.5)
+        held.confirm()
+    with hold(shop) as held, pytest.raises(ConnectionLostError):
+        time.sleep(1.0)
+        held.confirm()
+
+
+def test_somebody_who_waits_too_long_is_let_go_before(shop: Target, server: EphemeralServer) -> None:
+    with ThreadPoolExecutor(1) as threads, hold(shop) as held:
+        held.watch(waiters=1)
+        waiter = threads.submit(sql, shop, "SET lock_timeout = '20s'", "ALTER TABLE rows ADD more text")
+        assert eventually(lambda: lost(held))
+        waiter.result()  # its lock was granted while we are still here
+        with pytest.raises(WaitersPresentError, match="waited"):
+            held.check()
+        with pytest.raises(WaitersPresentError):
+            held.confirm()
+
+
+def test_by_policy_it_holds_on_whoever_waits(shop: Target) -> None:
+    with hold(shop) as held:
+        held.watch(waiters=None)
+        with pytest.raises(LockNotGrantedError):
+            sql(shop, "SET lock_timeout = '1500ms'", "ALTER TABLE rows ADD more text")
+        held.confirm()
