@@ -101,8 +101,8 @@ def _case(lab: Lab, script: str, numbers: dict[str, int]) -> dict[str, int]:
             ("verify", {}),
             ("restore", {"target": replace(server, database="restored")}),
         ):
-            lab.say(verb)
             result, seen = _watched(vault, verb, database="bench", **order)
+            lab.say(", ".join(f"{role} {mebibytes(peak)}" for role, peak in seen.items()))
             peaks |= seen
             if verb == "verify" and result["verdict"] != "proven":
                 raise BenchError(f"the proof says {result['verdict']}: {result['reasons']}")

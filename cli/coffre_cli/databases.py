@@ -29,7 +29,10 @@ def add(
     ] = None,
     secret: Annotated[
         str | None,
-        typer.Option(metavar="ARN", help="Instead of --url: a secret that exists, for example RDS's own."),
+        typer.Option(
+            metavar="ARN",
+            help="A secret that exists; beside --url it gives user and password only, as RDS's own does.",
+        ),
     ] = None,
     database: Annotated[
         str | None, typer.Option(help="The database's own name, where the secret doesn't say it.")
@@ -77,14 +80,15 @@ def add(
     from coffre_cli import registering
     from coffre_cli import secret as secrets
 
-    if (url is None) == (secret is None):
-        raise UsageError("give either --url or --secret")
-    if secret is not None and ca is not None:
+    if url is None and secret is None:
+        raise UsageError("give --url, or --secret, or both")
+    if url is None and ca is not None:
         raise UsageError("--ca goes with --url; a secret holds its own `ca`")
     if url is not None and database is not None:
         raise UsageError("--database goes with --secret; a URL names its database")
     target = secrets.read_target(url, ca) if url is not None else None
     options = {
+        "credentials": secret if url is not None else None,
         "database": database,
         "types": types or None,
         "retention": registering.read_retention(retention or []) or None,
@@ -96,7 +100,8 @@ def add(
     if waiters is not None:
         decided["waiters"] = waiters or None
     found = find_stack(stack, region)
-    entry = registering.build(name, secret or secrets.database_secret(found, name), decided)
+    own = secrets.database_secret(found, name)
+    entry = registering.build(name, own if url is not None or secret is None else secret, decided)
     registering.register(found, name, entry, target)
     document = {"name": name, **entry.model_dump(mode="json")}
     emit(document, as_json, f"{name} is registered; try it with `coffre databases check {name}`")

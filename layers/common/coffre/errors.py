@@ -173,7 +173,7 @@ class PrivilegesMissingError(CoffreError):
     """The backup role can't read everything; each object is named."""
 
     code = "privileges-missing"
-    advice = "Grant SELECT on them (pg_read_all_data covers tables, sequences and schemas)."
+    advice = "Grant SELECT on them; pg_read_all_data covers tables, sequences and schemas, not large objects."
 
 
 class RowSecurityError(CoffreError):

@@ -83,10 +83,10 @@ def test_hostile_names_of_databases_reach_that_database_and_no_other(
         create(server16, name, f"CREATE TABLE me (name text); INSERT INTO me VALUES ({literal(name)})")
         stack.register(f"named-{number}", url(server16, name))
         assert stack.backup(f"named-{number}")["rows"] == 1
-    stack.drain()
-    for number, name in enumerate(DATABASES):
+    for number in range(len(DATABASES)):
         proof = stack.events(f"named-{number}")[-1]
-        assert (proof.type, proof.detail["reasons"]) == ("Proof Passed", [])
+        assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
+    for number, name in enumerate(DATABASES[-2:], len(DATABASES) - 2):
         restored = f"{name} again"
         stack.restore(f"named-{number}", url(server16, restored))
         assert restored in databases(server16)

@@ -58,7 +58,7 @@ def test_a_verified_source_of_version_15_is_backed_up_proven_and_restored(
     assert (answer["status"], answer["rows"]) == ("completed", 500)
     stack.drain()
     proof = stack.events("tls")[-1]
-    assert (proof.type, proof.detail["reasons"]) == ("Proof Passed", [])
+    assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
     assert stack.manifest("tls").engine.server_version_num // 10_000 == 15
 
     sql(target(server16, "postgres"), "CREATE ROLE backup SUPERUSER")

@@ -8,6 +8,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from coffre.databases.registry import Registry
+
 from tests.unit.cli.conftest import STACK, World
 
 URL = "postgresql://reader:hidden@db.example:5432/shop"
@@ -51,11 +53,20 @@ def test_what_was_added_is_what_a_backup_will_connect_to(world: World) -> None:
         "databases", "add", "shop", "--url", "postgresql:///shop?host=/run/pg&port=5433&user=u"
     )
     assert outcome.code == 0
-    from coffre.databases.registry import Registry
 
     registry = Registry(boto3.client("ssm"), boto3.client("secretsmanager"), f"/coffre/{STACK}/databases")
     target = registry.target(registry.get("shop"))
     assert (target.host, target.port, target.user, target.database) == ("/run/pg", 5433, "u", "shop")
+
+
+def test_a_secret_of_rds_gives_the_credentials_for_a_url(world: World) -> None:
+    managed = boto3.client("secretsmanager")
+    managed.create_secret(Name="rds!shop", SecretString='{"username": "master", "password": "rotated"}')
+    assert world.run("databases", "add", "shop", "--url", URL, "--secret", "rds!shop").code == 0
+
+    registry = Registry(boto3.client("ssm"), managed, f"/coffre/{STACK}/databases")
+    target = registry.target(registry.get("shop"))
+    assert (target.user, target.password) == ("master", "rotated")
 
 
 def test_a_url_on_standard_input_is_in_no_process_list(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +86,7 @@ def test_a_url_on_standard_input_is_in_no_process_list(world: World, monkeypatch
         (["--url", URL, "--retention", "keep_last=0"], "invalid-registration"),
         (["--url", URL, "--type", "yearly"], "invalid-registration"),
         (["--url", URL, "--ca", "/does/not/exist"], "bad-usage"),
-        (["--url", URL, "--secret", "arn:aws:x"], "bad-usage"),
+        (["--secret", "arn:aws:x", "--ca", "/does/not/exist"], "bad-usage"),
         (["--url", URL, *(f"--critical-table=public.t{n:0100}" for n in range(50))], "invalid-registration"),
         ([], "bad-usage"),
     ],

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.databases.postgresql.connection import Target
-from coffre.databases.postgresql.urls import parse_secret
+from coffre.databases.postgresql.urls import parse_secret, with_credentials
 from coffre.errors import InvalidRegistrationError
 from coffre.ids import BackupType
 
@@ -46,8 +46,11 @@ class Registration(_Model):
     ----------
     secret:
         Name or ARN of the secret with the credentials.
+    credentials:
+        Name or ARN of a second secret whose user and password take the place of the first one's: the secrets
+        that RDS manages hold nothing else.
     database:
-        The database's own name, where the secret (of RDS, for example) doesn't say.
+        The database's own name, where the secret doesn't say.
     types:
         The schedules that back it up.
     waiters:
@@ -58,6 +61,7 @@ class Registration(_Model):
 
     engine: Literal["postgresql"] = "postgresql"
     secret: Annotated[str, Field(min_length=1)]
+    credentials: Annotated[str, Field(min_length=1)] | None = None
     database: str | None = None
     types: list[BackupType] = ["hourly", "daily", "weekly", "monthly"]
     waiters: Annotated[int, Field(ge=1, le=3600)] | None = 30
@@ -66,14 +70,15 @@ class Registration(_Model):
     rpo_hours: Annotated[float, Field(gt=0)] = 26
     critical_tables: list[str] = []
 
-    def target(self, secret: str) -> Target:
-        """Where to connect, from the text of the secret.
+    def target(self, secret: str, credentials: str | None = None) -> Target:
+        """Where to connect, from the texts of the secret and of the credentials, if there are any.
 
         Raises
         ------
         InvalidUrlError
         """
-        return parse_secret(secret, database=self.database)
+        target = parse_secret(secret, database=self.database)
+        return target if credentials is None else with_credentials(target, credentials)
 
 
 def decode(text: str, *, name: str) -> Registration:

@@ -65,7 +65,8 @@ class Registry:
         ------
         SecretNotFoundError, InvalidUrlError
         """
-        return registration.target(self.secret(registration.secret))
+        credentials = self.secret(registration.credentials) if registration.credentials else None
+        return registration.target(self.secret(registration.secret), credentials)
 
     def secret(self, name: str) -> str:
         """The text of a secret.

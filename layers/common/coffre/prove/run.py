@@ -32,6 +32,7 @@ from coffre.errors import (
     WorkerFailedError,
 )
 from coffre.events import ProveRequest
+from coffre.ids import new_attempt
 from coffre.results import Compared, Finding, ProofReport
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
@@ -50,6 +51,9 @@ _NOT_THE_BACKUPS_FAULT = (
     StoreUnavailableError,
     WorkerFailedError,
 )
+
+_ALL_ROWS = ("pg_read_all_data", "pg_write_all_data")
+"""Roles of PostgreSQL's own that reach all rows of a database, and nothing outside of it."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,27 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         )
     major = dump_major(manifest.engine.server_version_num // 10_000)
     with EphemeralServer.start(services.postgres, major, services.scratch) as server:
-        target = Target(str(server.socket_dir), server.port, server.superuser, "proof", sslmode="disable")
+        target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
         return _in_box(_Proof(rebuild, reader, folder, server, Tools(services.postgres)))
+
+
+def _own_superuser(server: EphemeralServer) -> Target:
+    """Make the server's superusers bear names that nobody knows beforehand.
+
+    The source may have a role of any name.  If it bore the superuser's, its possessions would be the
+    superuser's here, and its code would run as one.
+    """
+    own = f"proof_{new_attempt()}"
+    boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
+    with open_session(boot, seconds=60) as session:
+        session.run(f"CREATE ROLE {identifier(own)} SUPERUSER LOGIN")
+    with open_session(replace(boot, user=own), seconds=60) as session:
+        session.run(
+            f"ALTER ROLE {identifier(server.superuser)} RENAME TO {identifier(f'boot_{new_attempt()}')}"
+        )
+    return replace(boot, user=own)
 
 
 def _in_box(proof: _Proof) -> ProofReport:
@@ -177,9 +198,6 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
 
 def _prepare(proof: _Proof) -> list[Finding]:
     """Make the database and the roles; what this box lacks for them."""
-    if any(role.name == proof.server.superuser for role in proof.contents.roles):
-        # Its possessions would belong to the superuser here, and its code would run as one.
-        return [_lacking(f"role:{proof.server.superuser}")]
     boot = replace(proof.rebuild.target, database="postgres")
     with open_session(boot, seconds=proof.watch.seconds_left) as session:
         needs = proof.manifest.needs
@@ -208,18 +226,21 @@ def _lacking(need: str) -> Finding:
 def _create_roles(session: Session, proof: _Proof) -> None:
     """The source's roles, all of them ordinary ones that can log in: nothing of theirs may reach further.
 
-    Memberships in PostgreSQL's own roles are left out: some of them run programs and read files.
+    Memberships in PostgreSQL's own roles are left out, because some of them run programs and read files; only
+    those that reach all rows stay.  The source's superusers get these too: a materialized view of theirs must
+    still find what it reads.
     """
-    roles = [
-        replace(role, member_of=tuple(name for name in role.member_of if not name.startswith("pg_")))
-        for role in proof.contents.roles
-    ]
-    for role in roles:
-        session.run(
-            f"CREATE ROLE {identifier(role.name)} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION"
+    for role in proof.contents.roles:
+        sees_all = {"SUPERUSER", "BYPASSRLS"} & set(role.attributes)
+        attributes = (
+            f"LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION {'BYPASSRLS' if sees_all else ''}"
         )
-    for role in roles:
-        for grant in grant_memberships(role):
+        session.run(f"CREATE ROLE {identifier(role.name)} {attributes}")
+    for role in proof.contents.roles:
+        groups = {name for name in role.member_of if name in _ALL_ROWS or not name.startswith("pg_")}
+        if "SUPERUSER" in role.attributes:
+            groups.update(_ALL_ROWS)
+        for grant in grant_memberships(replace(role, member_of=tuple(sorted(groups)))):
             session.run(grant)
 
 

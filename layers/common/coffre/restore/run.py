@@ -238,7 +238,7 @@ def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Findi
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
         _raise_differences(rebuild.compare(situation.major)[0], target)
     with watch.phase("large_objects"):
-        _restore_large_objects(restore, major, target)
+        _restore_large_objects(restore, major, target, options)
     with watch.phase("indexes"):
         archive.after_rows(WORKERS)
     with watch.phase("analyze"), rebuild.session() as session:
@@ -249,12 +249,12 @@ def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Findi
     return findings
 
 
-def _restore_large_objects(restore: _Restore, major: int, target: Target) -> None:
+def _restore_large_objects(restore: _Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
     file = restore.manifest.file("large_objects")
     if file is not None:
         path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
         tools, deadline = restore.services.tools, restore.watch.deadline
-        restore_large_objects(tools, major, path, target, deadline=deadline)
+        restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
 
 
 def _create_roles(session: Session, situation: Situation) -> None:

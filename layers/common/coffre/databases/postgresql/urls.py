@@ -88,6 +88,23 @@ def parse_secret(text: str, *, database: str | None = None) -> Target:
     return replace(target, database=database) if database else target
 
 
+def with_credentials(target: Target, text: str) -> Target:
+    """``target`` with the user and the password of a secret that RDS manages.
+
+    Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
+
+    Raises
+    ------
+    InvalidUrlError
+        If the text isn't JSON with ``username`` and ``password``.
+    """
+    try:
+        content = json.loads(text)
+        return replace(target, user=str(content["username"]), password=str(content["password"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidUrlError("the credentials' secret is not JSON with `username` and `password`") from error
+
+
 def _from_json(text: str) -> Target:
     try:
         content: dict[str, Any] = json.loads(text)
