@@ -25,7 +25,8 @@ from bench.lab import (
     size_of,
 )
 from bench.report import Goal, Table, ratio, seconds
-from coffre.databases.postgresql.connection import Target, identifier, open_session
+from coffre.databases.postgresql.connection import identifier, open_session
+from coffre.databases.postgresql.target import Target
 
 SESSIONS = 2
 SIZES = """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'

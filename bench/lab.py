@@ -19,8 +19,9 @@ from typing import Any
 
 from rich.console import Console
 
-from coffre.databases.postgresql.connection import Target, identifier, open_session
+from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from bench.lab import (
     run_pipeline,
 )
 from bench.report import Goal, Table, ratio, seconds
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 
 GOAL = Goal("at least", 1.0)
 ROWS = " + ".join(f"(SELECT count(*) FROM {table})" for table in ("narrow", "wide", "events", "lookups"))

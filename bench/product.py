@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coffre import wiring
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.events import BackupRequest, ProveRequest, RestoreRequest, VerifyRequest
 

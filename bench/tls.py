@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.lab import OWNER, SERVER, BenchError, Lab, execute
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration, encode
 from coffre.errors import DatabaseExistsError, InvalidRegistrationError, UnknownDatabaseError
 from coffre_cli.errors import UsageError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import format_url, parse_url
 from coffre.errors import InvalidUrlError
 from coffre_cli.errors import UsageError

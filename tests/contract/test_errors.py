@@ -20,7 +20,8 @@ def page() -> str:
     head = [
         "# Errors",
         "",
-        "Each cause has a class and a code that never changes. `coffre` exits with the number in the last column.",
+        "Each cause has a class and a code that never changes."
+        " `coffre` exits with the number in the last column.",
         "",
         "| code | what it means | what to do | exit |",
         "|---|---|---|---|",

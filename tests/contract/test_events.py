@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.events.models import EventPattern
+
 from coffre.events import (
     BackupRequest,
     Event,
@@ -19,7 +21,6 @@ from coffre.events import (
     VerifyRequest,
     parse,
 )
-from moto.events.models import EventPattern
 
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[object], Event]] = {

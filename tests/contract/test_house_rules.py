@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+
 from coffre.events import BackupRequest, Event, HealthRequest, RotateRequest, parse
 
 Resources = dict[str, dict[str, Any]]

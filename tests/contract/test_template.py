@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from coffre.settings import Settings
 
 Resources = dict[str, dict[str, Any]]

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 from coffre.errors import ObjectExistsError, ObjectMissingError, StoreUnavailableError
-from coffre.vault.store import ObjectInfo, ObjectStore, Version
+from coffre.vault.objects import ObjectInfo, Version
+from coffre.vault.store import ObjectStore
 
 START = datetime(2026, 11, 20, 3, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ import pytest
 
 from coffre.backup import run as backups
 from coffre.backup.job import Services
-from coffre.databases.postgresql.connection import Target
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events import BackupRequest, parse

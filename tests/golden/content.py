@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from coffre.databases.postgresql.connection import Target, open_session, qualified
+from coffre.databases.postgresql.connection import open_session, qualified
+from coffre.databases.postgresql.target import Target
 
 Content = dict[str, list[str]]
 

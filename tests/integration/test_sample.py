@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pg8000.native
 import pytest
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from xxhash import xxh3_128_intdigest
+
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.server import EphemeralServer
-from xxhash import xxh3_128_intdigest
+from coffre.databases.postgresql.target import Target
 
 SAMPLE = Path(__file__).parents[2] / "demo" / "sample"
 FILES = ("01-roles.sql", "02-schema.sql", "03-rows.sql", "04-after.sql")

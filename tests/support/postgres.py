@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from coffre.databases.postgresql.connection import Target, identifier, open_session
+from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 
 DUMP_MAJOR = 18

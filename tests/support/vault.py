@@ -16,8 +16,8 @@ from coffre.backup.job import Services as BackupServices
 from coffre.backup.task import CaptureTask
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.compare import CompareTask
-from coffre.databases.postgresql.connection import Target
 from coffre.databases.postgresql.load import LoadTask
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry

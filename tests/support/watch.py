@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-INTERVAL_SECONDS = 0.03
+INTERVAL_SECONDS = 0.01
 
 
 class Processes:

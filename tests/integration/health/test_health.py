@@ -14,8 +14,9 @@ from typing import Any, cast
 import pytest
 
 from coffre.catalogue.entries import BackupEntry
-from coffre.databases.postgresql.connection import Target, open_session
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.errors import InvalidRegistrationError, SecretNotFoundError, UnknownDatabaseError
 from coffre.events import HealthRequest

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from coffre.databases.postgresql.connection import GUARDS, PINNED, Target, open_session
+from coffre.databases.postgresql.connection import GUARDS, PINNED, open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     AuthenticationError,
     CoffreError,

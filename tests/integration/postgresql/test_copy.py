@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import LARGE_ROW, copy_in, copy_out
+from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, ConnectionLostError, QueryFailedError
 from tests.support.postgres import create, customer_server
 

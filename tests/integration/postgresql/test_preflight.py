@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from coffre.databases.postgresql import preflight
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.snapshot import HeldSnapshot
+from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CoffreError,
     PrivilegesMissingError,

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from coffre.databases.postgresql.connection import Target, open_session
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.errors import ServerStartError, ToolMissingError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")

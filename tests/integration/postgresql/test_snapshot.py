@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from coffre.databases.postgresql import snapshot as module
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.snapshot import HeldSnapshot, import_snapshot
+from coffre.databases.postgresql.target import Target
 from coffre.errors import CatalogChangedError, ConnectionLostError, LockNotGrantedError, WaitersPresentError
 from tests.support.postgres import create, customer_server, no_sessions_left, sql
 

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from coffre.databases.postgresql.archive import archive_entries, data_entries
-from coffre.databases.postgresql.connection import Target
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, dump_major, restore_major
 from coffre.errors import (
     DeadlineExceededError,

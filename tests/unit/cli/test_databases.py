@@ -9,7 +9,6 @@ import boto3
 import pytest
 
 from coffre.databases.registry import Registry
-
 from tests.unit.cli.conftest import STACK, World
 
 URL = "postgresql://reader:hidden@db.example:5432/shop"

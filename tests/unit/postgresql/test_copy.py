@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coffre.databases.postgresql import copy
-from coffre.databases.postgresql.connection import Session, Target
+from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CoffreError,
     ConnectionLostError,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.databases.postgresql.connection import Target, refuse_pooler_host
+from coffre.databases.postgresql.connection import refuse_pooler_host
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import format_url, parse_secret, parse_url
 from coffre.errors import InvalidUrlError, PoolerRefusedError
 

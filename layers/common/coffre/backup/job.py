@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events import BackupRequest

@@ -16,10 +16,11 @@ from coffre.backup.job import Job, Services
 from coffre.backup.plan import WorkItem, plan
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
-from coffre.databases.postgresql.connection import Target, open_session
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
+from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.errors import (
     DeadlineExceededError,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from coffre.backup.capture import Capture
 from coffre.backup.plan import WorkItem
-from coffre.databases.postgresql.connection import Target, open_session
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
+from coffre.databases.postgresql.target import Target
 from coffre.errors import ProtocolViolationError
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout

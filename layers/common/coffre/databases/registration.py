@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import parse_secret, with_credentials
 from coffre.errors import InvalidRegistrationError
 from coffre.ids import BackupType

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration, decode
 from coffre.errors import CatalogueUnavailableError, SecretNotFoundError, UnknownDatabaseError
 

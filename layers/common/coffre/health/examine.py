@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, ConnectionLostError, PrivilegesMissingError, QueryFailedError
 from coffre.health.score import ServerFacts, Slot
 from coffre.results import Finding

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coffre.databases.postgresql.compare import compare_objects
-from coffre.databases.postgresql.connection import Session, Target, identifier, literal, open_session
+from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, dump_major
 from coffre.errors import (
     CoffreError,

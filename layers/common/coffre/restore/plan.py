@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coffre.databases.postgresql.archive import ArchiveEntry
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents

@@ -16,11 +16,12 @@ from pathlib import Path
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql.compare import compare_objects
-from coffre.databases.postgresql.connection import Session, Target, identifier, literal, open_session
+from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,

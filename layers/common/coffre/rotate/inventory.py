@@ -11,7 +11,8 @@ from typing import Literal
 
 from coffre.ids import BACKUP_ID
 from coffre.vault.layout import Layout, backup_of_manifest
-from coffre.vault.store import ObjectStore, Version
+from coffre.vault.objects import Version
+from coffre.vault.store import ObjectStore
 
 MARGIN = timedelta(hours=1)
 """Added to the longest run before anything is purged: for clocks that differ and answers that are late."""

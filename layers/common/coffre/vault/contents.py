@@ -11,6 +11,7 @@ from pathlib import Path
 
 from coffre.errors import ManifestInvalidError, disk_full_named
 from coffre.vault.manifest import Manifest
+from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import (
     Chunk,
     DatabaseRecord,
@@ -22,7 +23,6 @@ from coffre.vault.parts import (
     encode_record,
 )
 from coffre.vault.reader import read_part
-from coffre.vault.store import ChunkReader
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 import zstandard
 
@@ -27,8 +27,11 @@ from coffre.ids import BACKUP_ID
 from coffre.vault import manifest as manifests
 from coffre.vault.layout import Layout, backup_of_manifest
 from coffre.vault.manifest import Manifest, PartFile, StoredFile
+from coffre.vault.objects import ChunkReader, Version
 from coffre.vault.parts import MAX_LINE, Chunk, Record, Relation, read_records
-from coffre.vault.store import ChunkReader, ObjectStore, Version
+
+if TYPE_CHECKING:
+    from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use
 
 BLOCK = 1 << 18
 IN_MEMORY = 16 << 20

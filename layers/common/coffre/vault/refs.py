@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
 
 from coffre.errors import ObjectCorruptError
 from coffre.vault.manifest import Manifest, RefsFile
+from coffre.vault.objects import ChunkReader
 from coffre.vault.reader import fetch
-from coffre.vault.store import ChunkReader, ObjectStore
+
+if TYPE_CHECKING:
+    from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use
 
 ID_BYTES = 32
 MAX_IDS = 65_536

@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
@@ -22,38 +20,10 @@ from coffre.errors import (
     ObjectMissingError,
     StoreUnavailableError,
 )
+from coffre.vault.objects import ObjectInfo, Version
 from coffre.vault.put import SignedPut
 
 CONFLICT_ATTEMPTS = 5
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """An object as the store reports it.  ``sha256`` (hex) is there only after `ObjectStore.head`."""
-
-    key: str
-    size: int
-    modified: datetime
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of an object, or a delete marker."""
-
-    key: str
-    version: str
-    latest: bool
-    marker: bool
-    size: int
-    modified: datetime
-
-
-class ChunkReader(Protocol):
-    """Where stored objects can be read: a bucket, or a list of presigned URLs."""
-
-    def get(self, key: str, version: str | None = None) -> BinaryIO:
-        """The object's bytes as a stream; ObjectMissingError if there is none."""
 
 
 class ObjectStore:

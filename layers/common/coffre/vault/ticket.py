@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import urllib3
 import zstandard
@@ -22,7 +22,9 @@ import zstandard
 from coffre.errors import ObjectCorruptError, ObjectMissingError, StoreUnavailableError
 from coffre.ids import new_attempt
 from coffre.vault.layout import TICKETS
-from coffre.vault.store import ObjectStore
+
+if TYPE_CHECKING:
+    from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use
 
 _RETRIES = urllib3.Retry(
     total=4, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504), raise_on_status=False

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.inventory import read_sequences
 from coffre.databases.postgresql.objects import count_objects
 from coffre.databases.postgresql.statements import copy_to, copy_tree_to
+from coffre.databases.postgresql.target import Target
 from coffre.results import Finding
 from coffre.vault.contents import Contents
 from coffre.vault.digest import MODULUS

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ import pg8000.native
 from pg8000.exceptions import DatabaseError, InterfaceError
 
 from coffre.databases.postgresql.faults import connecting_failed, statement_failed
+from coffre.databases.postgresql.target import Target
 from coffre.errors import ConnectionLostError, PoolerRefusedError, SourceUnreachableError, TlsError
 
 PINNED: Mapping[str, str] = {
@@ -49,34 +49,6 @@ GUARDS: Mapping[str, str] = {
 """Settings that keep a session alive and harmless.  Where a server doesn't know one, it has no such limit."""
 
 CONNECT_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a database is and who connects.
-
-    ``host`` is a host name, an address, or the folder of a unix socket (it starts with ``/``).  ``ca`` is a
-    bundle of certificates in PEM; without one the public authorities are trusted.
-    """
-
-    host: str
-    port: int
-    user: str
-    database: str
-    password: str | None = field(default=None, repr=False)
-    sslmode: str = "verify-full"
-    ca: str | None = field(default=None, repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this is a unix socket."""
-        return self.host.startswith("/")
-
-    @property
-    def label(self) -> str:
-        """How messages name it: no password, no user."""
-        where = self.host if self.is_local else f"{self.host}:{self.port}"
-        return f"database {self.database!r} at {where}"
 
 
 class Session:

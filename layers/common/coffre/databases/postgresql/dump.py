@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry, archive_entries, data_entries
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import BackupIncompleteError
 

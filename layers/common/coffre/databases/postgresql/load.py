@@ -9,14 +9,15 @@ from contextlib import closing
 from dataclasses import replace
 from typing import BinaryIO
 
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
 from coffre.databases.postgresql.statements import copy_from
+from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, RowCountMismatchError
 from coffre.vault.chunks import open_chunk
+from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import Chunk, Relation, decode_record, encode_record
 from coffre.vault.reader import fetch
-from coffre.vault.store import ChunkReader
 from coffre.workers import Message
 
 AHEAD = 4

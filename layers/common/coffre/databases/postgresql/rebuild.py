@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from coffre.databases.postgresql import compare
-from coffre.databases.postgresql.connection import Session, Target, open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.load import load_items
 from coffre.databases.postgresql.schema import set_sequences
+from coffre.databases.postgresql.target import Target
 from coffre.results import Finding
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, Section

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry
-from coffre.databases.postgresql.connection import Session, Target, literal, qualified
+from coffre.databases.postgresql.connection import Session, literal, qualified
 from coffre.databases.postgresql.dump import list_entries
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.vault.parts import Relation
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from coffre.databases.postgresql.connection import Session, Target, literal, open_session, qualified
+from coffre.databases.postgresql.connection import Session, literal, open_session, qualified
+from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CatalogChangedError,
     CoffreError,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
 
-from coffre.databases.postgresql.connection import Target
 from coffre.databases.postgresql.processes import clean_environment, end_with_parent
+from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     DeadlineExceededError,
     ServerTooNewError,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from coffre.databases.postgresql.connection import Target
+from coffre.databases.postgresql.target import Target
 from coffre.errors import InvalidUrlError
 
 _SCHEMES = ("postgresql", "postgres")
