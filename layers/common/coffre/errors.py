@@ -305,7 +305,7 @@ class ObjectCorruptError(CoffreError):
     """An object's content isn't what its manifest says."""
 
     code = "object-corrupt"
-    advice = "Use another backup; the next one stores the damaged data again."
+    advice = "Use another backup. Put a delete marker on the object: the next backup stores its data again."
 
 
 class ObjectExistsError(CoffreError):

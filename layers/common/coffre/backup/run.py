@@ -119,8 +119,10 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
         services.publisher.publish("Backup Failed", {"database": job.database, "backup_id": job.id, **fault})
         raise
     finally:
-        catalogue.end_run(job.database, job.attempt)
-        catalogue.release(job.database, job.attempt)
+        try:
+            catalogue.end_run(job.database, job.attempt)
+        finally:
+            catalogue.release(job.database, job.attempt)
 
 
 def _take(job: Job, services: Services) -> BackupResult:

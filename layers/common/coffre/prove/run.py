@@ -45,6 +45,9 @@ from coffre.workers import Message, WorkerPool
 DISK_FACTOR = 3.0
 """Bytes on disk for each byte of COPY text, with indexes and write-ahead log, at most as seen so far."""
 
+LEAST_FREE = 64 << 20
+"""Bytes of scratch space; with less a proof has run into a full disk."""
+
 _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,
     DiskFullError,
@@ -130,7 +133,20 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
-        return _in_box(_Proof(rebuild, reader, folder, server, Tools(services.postgres)))
+        proof = _Proof(rebuild, reader, folder, server, Tools(services.postgres))
+        with _disk_watched(services.scratch):
+            return _in_box(proof)
+
+
+@contextmanager
+def _disk_watched(scratch: Path) -> Iterator[None]:
+    """Whatever a server or a tool says on a full disk, it says nothing about the backup."""
+    try:
+        yield
+    except CoffreError as error:
+        if shutil.disk_usage(scratch).free < LEAST_FREE:
+            raise DiskFullError(f"the proof's scratch space ran full: {error.message}") from error
+        raise
 
 
 def _own_superuser(server: EphemeralServer) -> Target:

@@ -160,10 +160,13 @@ def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inve
             continue
         if backup_id is None:
             _add_hold(live, layout, stored.key, latest)
-        elif not latest.marker:
+            continue
+        if not latest.marker:
             live[backup_id] = Backup(backup_id, latest.version)
-        elif latest.modified >= horizon.purge_before:
-            fading += (Backup(backup_id, body.version) for body in stored.bodies)
+        if any(marker.modified >= horizon.purge_before for marker in stored.markers):
+            # A deleted backup may have been made again under its id: what it was before fades all the same.
+            hidden = (body for body in stored.bodies if body is not latest)
+            fading += (Backup(backup_id, body.version) for body in hidden)
     return Inventory(tuple(live.values()), tuple(fading))
 
 

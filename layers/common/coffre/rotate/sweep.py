@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from coffre.errors import DeleteRefusedError, ManifestInvalidError
+from coffre.errors import DeleteRefusedError, ManifestInvalidError, ObjectMissingError
 from coffre.ids import BACKUP_ID
 from coffre.rotate.inventory import Backup, Fate, Horizon, Inventory, StoredKey, fate, stored_keys
 from coffre.vault.layout import Layout, backup_of_manifest
@@ -197,7 +197,7 @@ def referenced(
     Parameters
     ----------
     lenient:
-        Pass over a manifest that isn't valid: nobody can be reading that backup.
+        Pass over a backup whose manifest isn't valid or whose own files are gone: nobody can be reading it.
 
     Raises
     ------
@@ -210,11 +210,10 @@ def referenced(
     for backup in backups:
         try:
             manifest = _load(store, layout, backup)
-        except ManifestInvalidError:
+            found.update(i for i in read_ids(store, manifest, first=first, last=last) if i in window)
+        except (ManifestInvalidError, ObjectMissingError):
             if not lenient:
                 raise
-            continue
-        found.update(i for i in read_ids(store, manifest, first=first, last=last) if i in window)
     return found
 
 
