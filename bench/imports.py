@@ -34,7 +34,7 @@ WORKERS = {
     "load": "import coffre.worker, coffre.databases.postgresql.load, coffre.vault.store",
     "compare": "import coffre.worker, coffre.databases.postgresql.compare",
 }
-"""What `coffre.wiring.make_task` imports for each task."""
+"""What `coffre.worker.make_task` imports for each task."""
 
 COUNT = "\nimport sys\nprint(len(sys.modules))"
 

@@ -11,11 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coffre.settings import Settings
-from coffre.workers import Message, Task, WorkerPool
+from coffre.workers import Message, WorkerPool
 
 if TYPE_CHECKING:
     from coffre.backup.job import Services as BackupServices
@@ -186,8 +185,13 @@ def health_services() -> HealthServices:
 
 
 def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
-    """Worker processes of this library; see `make_task` for what a setup holds."""
-    return WorkerPool([sys.executable, "-m", "coffre.worker"], setup, tick)
+    """Worker processes of this library; see `coffre.worker` for what a setup holds.
+
+    Those that use the bucket are handed what they need to write there: making a client of their own would
+    take each of them half a second.
+    """
+    messages = [{**one, "store": store().hand_over()} if "bucket" in one else one for one in setup]
+    return WorkerPool([sys.executable, "-m", "coffre.worker"], messages, tick)
 
 
 def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[str, Any]:
@@ -222,51 +226,3 @@ def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[st
 def invoke_later(function: str, payload: dict[str, Any]) -> None:
     """Call another function without waiting for it."""
     client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(payload))
-
-
-def make_task(setup: Message) -> Task:
-    """The task of a worker process, from its first message: ``task`` says which one."""
-    tasks: dict[str, Callable[[Message], Task]] = {
-        "capture": _capture_task,
-        "read": _read_task,
-        "load": _load_task,
-        "compare": _compare_task,
-    }
-    return tasks[setup["task"]](setup)
-
-
-def _capture_task(setup: Message) -> Task:
-    from coffre.backup.task import CaptureTask
-    from coffre.vault.store import ObjectStore
-
-    return CaptureTask(setup, ObjectStore(client("s3"), setup["bucket"]))
-
-
-def _read_task(setup: Message) -> Task:
-    from coffre.vault.store import ObjectStore
-    from coffre.verify.read import ReadTask
-
-    return ReadTask(ObjectStore(client("s3"), setup["bucket"]))
-
-
-def _load_task(setup: Message) -> Task:
-    from coffre.databases.postgresql.load import LoadTask
-
-    return LoadTask(setup, _reader(setup))
-
-
-def _compare_task(setup: Message) -> Task:
-    from coffre.databases.postgresql.compare import CompareTask
-
-    return CompareTask(setup)
-
-
-def _reader(setup: Message) -> Any:
-    """Where a worker reads objects: the bucket, or the URLs of a ticket."""
-    if "bucket" in setup:
-        from coffre.vault.store import ObjectStore
-
-        return ObjectStore(client("s3"), setup["bucket"])
-    from coffre.vault.ticket import TicketReader
-
-    return TicketReader(Path(setup["urls"]))

@@ -72,6 +72,8 @@ class WorkerPool:
     def map(self, items: Iterable[Message]) -> Iterator[tuple[Message, Message]]:
         """Give each item to the next free worker; yield (item, answer) in the order of completion.
 
+        The first items are given out at once, the others as the answers are taken.
+
         Raises
         ------
         CoffreError
@@ -81,6 +83,11 @@ class WorkerPool:
         busy: dict[_Worker, Message] = {}
         for worker in self._workers:
             self._assign(worker, waiting, busy)
+        return self._answers(waiting, busy)
+
+    def _answers(
+        self, waiting: Iterator[Message], busy: dict[_Worker, Message]
+    ) -> Iterator[tuple[Message, Message]]:
         while busy:
             for worker in self._answered(busy):
                 item, answer = busy.pop(worker), worker.take()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from coffre.backup.job import Job, Services
 from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.dump import dump_large_objects, dump_schema
 from coffre.databases.postgresql.roles import globals_sql
-from coffre.vault.files import put_file
-from coffre.vault.manifest import ArchiveFile, PartFile, StoredFile
+from coffre.vault.files import FileInfo, put_file
+from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import PartWriter, Record
 
 
@@ -52,8 +53,8 @@ def write_catalog_part(job: Job, services: Services, source: Description, folder
             part.write(record)
         part.close()
     stored = put_file(services.store, path, f"{job.prefix}parts/0-{{sha256}}.ndjson.zst")
-    return PartFile(**stored.model_dump(), bytes=part.bytes, relations=part.relations, chunks=part.chunks)
+    return PartFile(**asdict(stored), bytes=part.bytes, relations=part.relations, chunks=part.chunks)
 
 
-def _archive(role: str, stored: StoredFile) -> ArchiveFile:
-    return ArchiveFile.model_validate({**stored.model_dump(), "role": role})
+def _archive(role: str, stored: FileInfo) -> ArchiveFile:
+    return ArchiveFile.model_validate({**asdict(stored), "role": role})

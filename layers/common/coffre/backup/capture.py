@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import asdict
 from pathlib import Path
 
 from coffre.backup.plan import WorkItem
@@ -14,10 +15,10 @@ from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.statements import copy_to
 from coffre.vault.chunks import ChunkCutter, ChunkSizes, PlainChunk
 from coffre.vault.files import put_file
-from coffre.vault.manifest import PartFile
 from coffre.vault.parts import End, PartWriter, Record
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader, Stored
+from coffre.workers import Message
 
 IN_FLIGHT_BYTES = 24 << 20
 """Plain bytes of chunks whose upload isn't done; more of them wait."""
@@ -64,19 +65,15 @@ class Capture:
         self._add(end, 0)
         return end
 
-    def finish(self) -> PartFile:
-        """Wait for all uploads, store the part, and say where it is."""
+    def finish(self) -> Message:
+        """Wait for all uploads, store the part, and say where it is: the fields of a `PartFile`."""
         self._drain(0)
         self._part.close()
         self._file.close()
         stored = put_file(self._store, self._path, self._part_key)
         self._path.unlink()
-        return PartFile(
-            **stored.model_dump(),
-            bytes=self._part.bytes,
-            relations=self._part.relations,
-            chunks=self._part.chunks,
-        )
+        part = self._part
+        return {**asdict(stored), "bytes": part.bytes, "relations": part.relations, "chunks": part.chunks}
 
     def _store_chunk(self, plain: PlainChunk) -> None:
         self._add(self._uploader.submit(plain), plain.size)

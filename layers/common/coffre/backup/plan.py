@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from coffre.databases.postgresql.inventory import Found
 from coffre.databases.postgresql.statements import Pages
 from coffre.vault.parts import Relation
+
+if TYPE_CHECKING:
+    from coffre.databases.postgresql.inventory import Found  # a worker plans nothing
 
 SPLIT_BYTES = 1 << 30
 """A relation below this is read by one plain COPY: page ranges bypass the server's ring buffer and push the

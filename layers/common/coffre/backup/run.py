@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -47,6 +47,7 @@ from coffre.workers import Message
 
 WORKERS = 2
 PREFLIGHT_SECONDS = 60.0
+KNOWN = "known"
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,8 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
 
 
 def _take(job: Job, services: Services) -> BackupResult:
-    findings = check(job.target, services, database=job.database)
-    preflight.raise_refusal(findings, job.target.label)
     with scratch_folder(services.scratch, "backup") as folder:
-        captured = _capture(job, services, folder)
+        captured, findings = _capture(job, services, folder)
         tally = tally_parts(services.store, captured.parts)
         check_complete(tally, captured.items, captured.ends)
         manifest = build_manifest(
@@ -145,28 +144,38 @@ def _take(job: Job, services: Services) -> BackupResult:
     return _commit(job, services, manifest, findings)
 
 
-def _capture(job: Job, services: Services, folder: Path) -> Captured:
-    """Hold one snapshot and read everything under it; it is let go before the commit."""
+def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:
+    """Hold one snapshot and read everything under it; it is let go before the commit.
+
+    The workers start first: they are ready when the preflight is done and the tables are locked.
+    """
     seconds = max(1.0, job.seconds_left)
-    with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:
-        source = describe_source(snapshot.session)
-        snapshot.watch(waiters=job.registration.waiters)
-        items = plan(source.inventory.relations)
-        known = _known_chunks(job, services, folder)
-        setup = [_setup(job, services, snapshot.id, n, known, folder) for n in range(1, WORKERS + 1)]
-        meter = Meter(partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items))
-        with services.start_workers(setup, _watcher(job, snapshot)) as pool:
+    watch = _Watch(job)
+    setup = [_setup(job, services, number, folder) for number in range(1, WORKERS + 1)]
+    with services.start_workers(setup, watch.look) as pool:
+        findings = check(job.target, services, database=job.database)
+        preflight.raise_refusal(findings, job.target.label)
+        _write_known_chunks(job, services, folder / KNOWN)
+        with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:
+            source = describe_source(snapshot.session)
+            snapshot.watch(waiters=job.registration.waiters)
+            watch.snapshot = snapshot
+            items = plan(source.inventory.relations)
+            meter = Meter(
+                partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items)
+            )
+            done = pool.map(_message(item, snapshot.id) for item in items)
             files = write_files(job, services, source, snapshot.id, folder)
             ends = []
-            for item, answer in pool.map(_message(item) for item in items):
+            for item, answer in done:
                 ends.append(End(**answer["end"]))
                 meter.add(rows=ends[-1].rows, done=int(item["size"]))
             answers = pool.finish()
-        snapshot.confirm()
+            snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
     parts += [PartFile.model_validate(answer["part"]) for answer in answers]
     new_chunks, new_bytes = (sum(answer[name] for answer in answers) for name in ("new_chunks", "new_bytes"))
-    return Captured(source, items, ends, files, parts, new_chunks, new_bytes)
+    return Captured(source, items, ends, files, parts, new_chunks, new_bytes), findings
 
 
 def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Finding]) -> BackupResult:
@@ -199,43 +208,39 @@ def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Fin
     return result
 
 
-def _known_chunks(job: Job, services: Services, folder: Path) -> Path | None:
-    """What the newest backup recorded of its chunks, in a file for the workers.
+def _write_known_chunks(job: Job, services: Services, path: Path) -> None:
+    """Write what the newest backup recorded of its chunks into a file for the workers.
 
-    None if there is no backup, or the newest one is damaged: chunks are then read before they are reused.
+    Nothing is written if there is no backup, or the newest one is damaged: chunks are then read before they
+    are reused.
     """
-    path = folder / "known"
     try:
         manifest, _ = load_manifest(services.store, job.database, "latest")
         records = (record for part in manifest.parts for record in read_part(services.store, part))
         write_known((record for record in records if isinstance(record, Chunk)), path)
     except UnknownBackupError:
-        return None
+        return
     except (FormatUnsupportedError, ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
         log("the newest backup can't be read", database=job.database, code=error.code, reason=error.message)
-        return None
-    return path
 
 
-def _setup(
-    job: Job, services: Services, snapshot: str, number: int, known: Path | None, folder: Path
-) -> Message:
+def _setup(job: Job, services: Services, number: int, folder: Path) -> Message:
     return {
         "task": "capture",
         "target": asdict(job.target),
-        "snapshot": snapshot,
         "seconds": max(1.0, job.seconds_left),
         "application": _application(job),
         "database": job.database,
         "part_key": f"{job.prefix}parts/{number}-{{sha256}}.ndjson.zst",
-        "known": str(known) if known else None,
+        "known": str(folder / KNOWN),
         "scratch": str(folder),
         "bucket": services.store.bucket,
     }
 
 
-def _message(item: WorkItem) -> Message:
-    return {"relation": encode_record(item.relation).decode(), "size": item.size, "pages": item.pages}
+def _message(item: WorkItem, snapshot: str) -> Message:
+    relation = encode_record(item.relation).decode()
+    return {"relation": relation, "size": item.size, "pages": item.pages, "snapshot": snapshot}
 
 
 def _application(job: Job) -> str:
@@ -243,12 +248,16 @@ def _application(job: Job) -> str:
     return f"coffre/{job.attempt}"
 
 
-def _watcher(job: Job, snapshot: HeldSnapshot) -> Callable[[], None]:
-    """What is looked after every second while rows are read: the snapshot, and the time."""
+class _Watch:
+    """What is looked after every second while rows are read: the time, and the snapshot once it is held."""
 
-    def look() -> None:
-        snapshot.check()
-        if job.seconds_left < 0:
-            raise DeadlineExceededError(f"the backup {job.id} of {job.database} ran out of time")
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.snapshot: HeldSnapshot | None = None
 
-    return look
+    def look(self) -> None:
+        """Raise what ends the backup."""
+        if self.snapshot is not None:
+            self.snapshot.check()
+        if self._job.seconds_left < 0:
+            raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 from coffre.backup.capture import Capture
 from coffre.backup.plan import WorkItem
-from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.databases.postgresql.target import Target
 from coffre.errors import ProtocolViolationError
@@ -21,19 +22,38 @@ from coffre.workers import Message
 
 
 class CaptureTask:
-    """Captures the relations that the parent names, under the parent's snapshot."""
+    """Captures the relations that the parent names, under the snapshot that it names with them.
+
+    The process starts while the parent still looks for tables and waits for locks, so the snapshot comes with
+    the items.
+    """
 
     def __init__(self, setup: Message, store: ObjectStore) -> None:
-        session = open_session(
+        self._setup = setup
+        self._store = store
+
+    @cached_property
+    def _uploader(self) -> ChunkUploader:
+        known = Path(self._setup["known"])
+        layout = Layout(self._setup["database"])
+        return ChunkUploader(self._store, layout, KnownChunks(known if known.exists() else None))
+
+    @cached_property
+    def _session(self) -> Session:
+        setup = self._setup
+        return open_session(
             Target(**setup["target"]), seconds=setup["seconds"], application=setup["application"]
         )
-        import_snapshot(session, setup["snapshot"])
-        known = KnownChunks(Path(setup["known"]) if setup["known"] else None)
-        self._uploader = ChunkUploader(store, Layout(setup["database"]), known)
-        self._capture = Capture(session, store, self._uploader, setup["part_key"], Path(setup["scratch"]))
+
+    @cached_property
+    def _capture(self) -> Capture:
+        setup = self._setup
+        return Capture(self._session, self._store, self._uploader, setup["part_key"], Path(setup["scratch"]))
 
     def run(self, item: Message) -> Message:
         """Capture one item; the answer holds its end record."""
+        if "_capture" not in self.__dict__:
+            import_snapshot(self._session, item["snapshot"])
         relation = decode_record(item["relation"].encode())
         if not isinstance(relation, Relation):
             raise ProtocolViolationError("the parent sent an item without a relation")
@@ -45,7 +65,7 @@ class CaptureTask:
         part = self._capture.finish()
         self._uploader.close()
         return {
-            "part": part.model_dump(),
+            "part": part,
             "new_chunks": self._capture.new_chunks,
             "new_bytes": self._capture.new_bytes,
             "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,

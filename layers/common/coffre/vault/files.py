@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.errors import StoreUnavailableError
-from coffre.vault.manifest import StoredFile
 from coffre.vault.store import ObjectStore
 
 MAX_PUT = 5 * 1000**3
 """S3 takes at most 5 GB in one PUT; multipart uploads would lose the whole-object checksum."""
+
+
+AT_ONCE = 8 << 20
+"""Files up to this many bytes are read and written in one go."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file that was stored: where, how many bytes, and their SHA-256 in hex."""
+
+    key: str
+    size: int
+    sha256: str
 
 
 def file_digest(path: Path) -> str:
@@ -19,7 +32,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def put_file(store: ObjectStore, path: Path, key: str) -> StoredFile:
+def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
     """Store a file.
 
     Parameters
@@ -35,7 +48,10 @@ def put_file(store: ObjectStore, path: Path, key: str) -> StoredFile:
     size, sha256 = path.stat().st_size, file_digest(path)
     if size > MAX_PUT:
         raise StoreUnavailableError(f"{path.name} has {size} bytes, more than one PUT may have")
-    stored = StoredFile(key=key.replace("{sha256}", sha256), size=size, sha256=sha256)
+    stored = FileInfo(key.replace("{sha256}", sha256), size, sha256)
+    if size <= AT_ONCE:
+        store.put_new(stored.key, path.read_bytes(), size=size, sha256=sha256)
+        return stored
     with path.open("rb") as file:
         store.put_new(stored.key, file, size=size, sha256=sha256)
     return stored

@@ -8,12 +8,13 @@ endpoint stay botocore's, transport and retries urllib3's.
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 
 from coffre.errors import StoreUnavailableError
 
@@ -35,22 +36,45 @@ class SignedPut:
 
     Parameters
     ----------
-    client:
-        A boto3 S3 client: its region, endpoint and credentials are used, and stay up to date.
-    bucket:
-        The bucket's name.
+    base:
+        The URL of the bucket, with a slash at its end.
+    region:
+        The bucket's region.
+    credentials:
+        Something of botocore's with ``get_frozen_credentials``, or frozen credentials.
     """
 
-    def __init__(self, client: Any, bucket: str) -> None:
-        # No public name leads from a client to its credentials, and they must be the same, refreshed ones.
-        self._credentials = client._request_signer._credentials
-        self._region = client.meta.region_name
-        # The client knows the endpoint and the bucket's place in it; a URL that it presigns shows both.
-        url: str = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "-"})
-        self._base = url.split("?", 1)[0].removesuffix("-")
+    def __init__(self, base: str, region: str, credentials: Any) -> None:
+        self._base = base
+        self._region = region
+        self._credentials = credentials
         self._http = urllib3.PoolManager(
             maxsize=16, retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
         )
+
+    @classmethod
+    def of_client(cls, client: Any, bucket: str) -> Self:
+        """Writes to a bucket as a boto3 S3 client would: its endpoint, its region, its credentials."""
+        # The client knows the endpoint and the bucket's place in it; a URL that it presigns shows both.
+        url: str = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "-"})
+        # No public name leads from a client to its credentials, and they must be the same, refreshed ones.
+        credentials = client._request_signer._credentials
+        return cls(url.split("?", 1)[0].removesuffix("-"), client.meta.region_name, credentials)
+
+    @classmethod
+    def handed_over(cls, message: dict[str, Any]) -> Self:
+        """The same in another process; see `hand_over`."""
+        return cls(message["base"], message["region"], ReadOnlyCredentials(*message["credentials"]))
+
+    def hand_over(self) -> dict[str, Any]:
+        """What another process needs, for as long as the credentials live: longer than any function."""
+        return {"base": self._base, "region": self._region, "credentials": list(self._frozen())}
+
+    def _frozen(self) -> ReadOnlyCredentials:
+        if isinstance(self._credentials, ReadOnlyCredentials):
+            return self._credentials
+        frozen: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
+        return frozen
 
     def put(self, key: str, body: bytes, sha256: str) -> int:
         """Write ``body`` under ``key`` with its checksum, if nothing is there.
@@ -66,7 +90,7 @@ class SignedPut:
             After bounded retries.
         """
         request = AWSRequest("PUT", self._base + quote(key, safe="/-_.~"), headers=_headers(body, sha256))
-        _Signer(self._credentials.get_frozen_credentials(), self._region, sha256).add_auth(request)
+        _Signer(self._frozen(), self._region, sha256).add_auth(request)
         try:
             answer = self._http.request("PUT", str(request.url), body=body, headers=dict(request.headers))
         except urllib3.exceptions.HTTPError as error:

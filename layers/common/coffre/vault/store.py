@@ -35,12 +35,18 @@ class ObjectStore:
         A boto3 S3 client.
     bucket:
         The bucket's name.
+    signed_put:
+        What writes small objects; by default as the client would.
     """
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str, signed_put: SignedPut | None = None) -> None:
         self._client = client
         self.bucket = bucket
-        self._signed_put = SignedPut(client, bucket)
+        self._signed_put = signed_put or SignedPut.of_client(client, bucket)
+
+    def hand_over(self) -> dict[str, Any]:
+        """What a worker process needs to write here without a client of its own."""
+        return {"bucket": self.bucket, **self._signed_put.hand_over()}
 
     def put_new(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
         """Write an object that must not exist yet, with its checksum, which the store verifies.

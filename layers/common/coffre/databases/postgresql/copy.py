@@ -160,12 +160,14 @@ class _CopyOut:
         if rows[0]:
             return False
         del rows[0]
+        rows.append(b"")
         text = b"\n".join(rows)
+        del rows[-1]
         # The last row holds a newline if ``cut`` lies in the header of a row of 16 MiB or more.
         if b"\x00" in text or b"\n" in rows[-1]:
             return False
         self._counted += len(rows)
-        self._sink.rows(rows, text + b"\n")
+        self._sink.rows(rows, text)
         return True
 
     def _large_row(self) -> bool:
