@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := layers functions cli localcloud demo bench tests
+CODE := layers functions cli localcloud demo bench tests docs
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
@@ -32,7 +32,7 @@ lint: install  ## Look for faults in code and template
 	$(BIN)/sam validate --lint
 
 types: install  ## Check the types
-	$(BIN)/mypy layers/common/coffre functions cli/coffre_cli localcloud demo
+	$(BIN)/mypy layers/common/coffre functions cli/coffre_cli localcloud demo bench
 
 build: install  ## Build what `sam deploy` deploys
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sam build
