@@ -25,6 +25,7 @@ from coffre.errors import (
 )
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
 from tests.support.postgres import create, customer_server, sql, target
+from tests.support.stack import handed_over
 
 MINE = "application_name LIKE 'coffre/%'"
 
@@ -33,7 +34,7 @@ def interrupted(happening: Callable[[], object]) -> Callable[..., InterruptedPoo
     """What starts workers in the midst of whose work something happens."""
 
     def start(setup: Any, tick: Any) -> InterruptedPool:
-        return InterruptedPool([sys.executable, "-m", "coffre.worker"], list(setup), tick, happening)
+        return InterruptedPool([sys.executable, "-m", "coffre.worker"], handed_over(setup), tick, happening)
 
     return start
 

@@ -242,4 +242,14 @@ class Stack:
 
 def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
     """Real workers, for verbs that a test calls itself."""
-    return WorkerPool([sys.executable, "-m", "coffre.worker"], setup, tick)
+    return WorkerPool([sys.executable, "-m", "coffre.worker"], handed_over(setup), tick)
+
+
+def handed_over(setup: Sequence[Message]) -> list[Message]:
+    """The setups as `coffre.wiring.start_workers` completes them, with a client of the environment's."""
+    return [
+        {**one, "store": ObjectStore(boto3.client("s3"), one["bucket"]).hand_over()}
+        if "bucket" in one
+        else one
+        for one in setup
+    ]
