@@ -43,9 +43,9 @@ class Desk:
         return taken
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    """One cloud for all tests of the folder: each makes keys and events of its own."""
+    """One cloud for the tests of a file: moto's own state is reset by tests of other folders."""
     with up(TEMPLATE, state=tmp_path_factory.mktemp("state")) as made:
         yield made
 
