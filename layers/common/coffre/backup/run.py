@@ -100,7 +100,7 @@ def run(
 def check(target: Target, services: Services, *, database: str) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one."""
     findings = check_safeguards(services.store, Layout(database))
-    with open_session(target, seconds=60) as session:
+    with open_session(target, seconds=PREFLIGHT_SECONDS) as session:
         return findings + preflight.inspect(session)
 
 
