@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import capture, dedup, imports, load, machine, memory
+from bench import capture, dedup, imports, load, machine, memory, runtime
 from bench.lab import FAST, HERE, ROOT, BenchError, Lab
 from bench.report import Table
 from coffre.errors import CoffreError
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     postgres = _assemble()
+    python = runtime.prepare(ROOT / ".coffre" / "runtime")
     about = machine.describe(postgres)
     about.append(f"rows factor {asked.rows_factor:g}, best of {asked.repeat} runs")
     for line in about:
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="coffre-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the server may run as somebody else
         fast = FAST if os.access(FAST, os.W_OK) else Path(scratch)
-        lab = Lab(postgres, Path(scratch), fast, asked.rows_factor, asked.repeat, console)
+        lab = Lab(postgres, python, Path(scratch), fast, asked.rows_factor, asked.repeat, console)
         try:
             for name in asked.sections:
                 console.rule(name)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 STAMP = "2026-01-01T00:00:00.000Z"
+MIB = 1 << 20
 CHECKSUM = "x-amz-checksum-sha256"
 
 
@@ -33,6 +34,7 @@ class Endpoint:
         self._connection = connection
         self._folder = folder
         self._checksums = checksums
+        self._buffer = bytearray(MIB)
 
     def serve(self) -> None:
         """Answer requests until the client hangs up."""
@@ -49,26 +51,28 @@ class Endpoint:
             if headers.get("expect") == "100-continue":
                 self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             length = int(headers.get("content-length", 0))
-            body = bytearray(rest[end + 4 : end + 4 + length])
-            rest = rest[end + 4 + length :]
-            if len(body) < length and not self._fill(body, length):
+            body = self._body(rest[end + 4 : end + 4 + length], length)
+            if body is None:
                 return
+            rest = rest[end + 4 + length :]
             method, target, _ = first.split(" ", 2)
             self._handle(method, target, headers, body)
 
-    def _fill(self, body: bytearray, length: int) -> bool:
-        """Read the rest of a body; False if the client hung up."""
-        filled = len(body)
-        body.extend(bytes(length - filled))
-        view = memoryview(body)
+    def _body(self, begun: bytes, length: int) -> memoryview | None:
+        """Read the rest of a body, into memory that is used again; None if the client hung up."""
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)
+        view = memoryview(self._buffer)[:length]
+        view[: len(begun)] = begun
+        filled = len(begun)
         while filled < length:
             got = self._connection.recv_into(view[filled:])
             if not got:
-                return False
+                return None
             filled += got
-        return True
+        return view
 
-    def _handle(self, method: str, target: str, headers: dict[str, str], body: bytearray) -> None:
+    def _handle(self, method: str, target: str, headers: dict[str, str], body: memoryview) -> None:
         parts = urlsplit(target)
         key = unquote(parts.path).split("/", 2)[2] if parts.path.count("/") > 1 else ""
         query = parse_qs(parts.query, keep_blank_values=True)
@@ -88,7 +92,7 @@ class Endpoint:
         else:
             self._send(path)
 
-    def _put(self, path: Path, headers: dict[str, str], body: bytearray) -> None:
+    def _put(self, path: Path, headers: dict[str, str], body: memoryview) -> None:
         if headers.get("if-none-match") == "*" and path.exists():
             self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             return

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import runtime
 from bench.lab import ROOT, BenchError, Lab
 from bench.report import Table, ratio
 
@@ -25,8 +24,6 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "bench",
 }
 BARE, BOTO = "pass", "import boto3"
-ABSENT = "import sys\nsys.modules.update(awscrt=None, OpenSSL=None)\n"
-"""Not in the layer: botocore and urllib3 import them where they are installed, and do without elsewhere."""
 
 WORKERS = {
     "capture": "import coffre.worker, coffre.backup.task, coffre.vault.store",
@@ -65,7 +62,7 @@ def measure(lab: Lab) -> Iterator[Table]:
         lab.say(f"run {number} of {RUNS}")
         for name, (code, folder) in codes.items():
             started = time.perf_counter()
-            _python(code, folder)
+            _python(lab, code, folder)
             times[name].append(time.perf_counter() - started)
     taken = {name: statistics.median(values) for name, values in times.items()}
     rows = [
@@ -74,24 +71,24 @@ def measure(lab: Lab) -> Iterator[Table]:
             f"{seconds * 1000:.0f} ms",
             ratio(seconds / taken[BARE]),
             ratio(seconds / taken[BOTO]),
-            _python(codes[name][0] + COUNT, codes[name][1]).stdout.strip(),
+            _python(lab, codes[name][0] + COUNT, codes[name][1]).stdout.strip(),
         ]
         for name, seconds in taken.items()
     ]
     notes = [
         f"Median of {RUNS} fresh interpreters, taken in turns; the whole process. `services made` is the "
         "handler with its clients, as it is when its work begins. No goal is set.",
-        "awscrt and pyOpenSSL, which Lambda's layer doesn't hold, are kept out.",
+        "The virtual environment holds what the layer holds, compiled.",
     ]
     columns = ("process", "time", "of a bare Python", "of `import boto3`", "modules")
     yield Table("Imports", columns, rows, notes)
-    yield _heaviest(verbs)
+    yield _heaviest(lab, verbs)
 
 
-def _heaviest(verbs: list[str]) -> Table:
+def _heaviest(lab: Lab, verbs: list[str]) -> Table:
     rows = []
     for verb in verbs:
-        found = _importtime(ROOT / "functions" / verb)
+        found = _importtime(lab, ROOT / "functions" / verb)
         packages: dict[str, int] = {}
         for module in found:
             package = module.name.split(".")[0]
@@ -111,9 +108,9 @@ def _named(times: dict[str, int], total: int) -> str:
     return ", ".join(f"{name} {own / total:.0%}" for name, own in heaviest)
 
 
-def _importtime(folder: Path) -> list[Imported]:
+def _importtime(lab: Lab, folder: Path) -> list[Imported]:
     found = []
-    for line in _python("import app", folder, "-X", "importtime").stderr.splitlines():
+    for line in _python(lab, "import app", folder, "-X", "importtime").stderr.splitlines():
         own, _, rest = line.removeprefix("import time:").partition("|")
         total, _, name = rest.partition("|")
         if own.strip().isdigit():
@@ -121,9 +118,9 @@ def _importtime(folder: Path) -> list[Imported]:
     return found
 
 
-def _python(code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *options, "-c", code if code == BARE else ABSENT + code]
-    environment = {**os.environ, **ENVIRONMENT}
+def _python(lab: Lab, code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [str(lab.python), *options, "-c", code]
+    environment = {**runtime.environment(), **ENVIRONMENT}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"{code!r} in {folder.name} failed: {done.stderr.strip()}")

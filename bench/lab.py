@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from bench import runtime
 from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
@@ -28,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 MAJOR = 18
 OWNER = "bench"
-ROWS = {"narrow": 6_000_000, "wide": 2_200_000, "events": 1_500_000, "lookups": 1_000}
-"""At factor 1: more than 1 GB of COPY text."""
+ROWS = {"narrow": 4_000_000, "wide": 2_700_000, "events": 1_200_000, "lookups": 1_000}
+"""At factor 1: more than 1 GB of COPY text, half of it in narrow rows, half in wide ones."""
 
 SERVER = {
     "shared_buffers": "512MB",
@@ -74,6 +75,8 @@ class Lab:
 
     Attributes
     ----------
+    python:
+        The interpreter that the product runs in; see `bench.runtime`.
     fast:
         A folder on tmpfs, if the machine has one: objects and the peers' files lie there.
     factor:
@@ -83,6 +86,7 @@ class Lab:
     """
 
     postgres: Path
+    python: Path
     scratch: Path
     fast: Path
     factor: float
@@ -136,7 +140,7 @@ class Lab:
         try:
             assert process.stdout is not None
             port = int(process.stdout.readline())
-            yield Vault(f"http://127.0.0.1:{port}", folder, self.postgres, self.scratch)
+            yield Vault(f"http://127.0.0.1:{port}", folder, self.postgres, self.python, self.scratch)
         finally:
             process.kill()
             process.communicate()
@@ -159,6 +163,7 @@ class Vault:
     url: str
     folder: Path
     postgres: Path
+    python: Path
     scratch: Path
 
     def clear(self) -> None:
@@ -168,7 +173,7 @@ class Vault:
 
     def start(self, verb: str) -> subprocess.Popen[str]:
         """Start a verb; it waits for its order."""
-        command = [sys.executable, "-m", "bench.product", verb]
+        command = [str(self.python), "-m", "bench.product", verb]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT, env=self._environment)
 
@@ -189,8 +194,7 @@ class Vault:
             "COFFRE_POSTGRES": str(self.postgres),
             "COFFRE_SCRATCH": str(self.scratch),
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG"))}
-        return {**kept, **mine}
+        return {**runtime.environment(), **mine}
 
 
 def finish(process: subprocess.Popen[str], verb: str, **order: Any) -> Ran:

@@ -23,7 +23,7 @@ from coffre.errors import (
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import PartFile, decode, encode
 from coffre.vault.parts import Chunk, Column, End, Record, Relation, Role
-from coffre.vault.reader import fetch, list_backups, load_manifest, newest_backup, read_part, right_version
+from coffre.vault.reader import fetch, list_backups, load_manifest, locate, newest_backup, read_part
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, prepare, put_backup, put_object, put_part
 
@@ -208,7 +208,9 @@ def test_a_reader_takes_the_version_whose_content_is_right(harm: str) -> None:
         store.mark_deleted("key")
     with fetch(store, "key", size=len(body), sha256=digest(body)) as found:
         assert found.read() == body
-    version = right_version(store, "key", size=len(body), sha256=digest(body))
+    version, found = locate(store, "key", size=len(body), sha256=digest(body))
+    found.close()
+    assert version is not None
     assert store.get("key", version).read() == body
 
 
@@ -219,5 +221,3 @@ def test_where_no_version_is_right_the_visible_one_is_blamed() -> None:
     store.put("key", b"x")
     with pytest.raises(ObjectCorruptError):
         fetch(store, "key", size=len(body), sha256=digest(body))
-    with pytest.raises(ObjectMissingError):
-        right_version(store, "key", size=len(body), sha256=digest(body))

@@ -173,7 +173,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
             answers = pool.finish()
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
-    parts += [PartFile.model_validate(answer["part"]) for answer in answers]
+    parts += [PartFile.model_validate(answer["part"]) for answer in answers if answer["part"]]
     new_chunks, new_bytes = (sum(answer[name] for answer in answers) for name in ("new_chunks", "new_bytes"))
     return Captured(source, items, ends, files, parts, new_chunks, new_bytes), findings
 

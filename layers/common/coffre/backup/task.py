@@ -9,7 +9,7 @@ from pathlib import Path
 
 from coffre.backup.capture import Capture
 from coffre.backup.plan import WorkItem
-from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.databases.postgresql.target import Target
 from coffre.errors import ProtocolViolationError
@@ -31,6 +31,7 @@ class CaptureTask:
     def __init__(self, setup: Message, store: ObjectStore) -> None:
         self._setup = setup
         self._store = store
+        self._capture: Capture | None = None
 
     @cached_property
     def _uploader(self) -> ChunkUploader:
@@ -38,35 +39,33 @@ class CaptureTask:
         layout = Layout(self._setup["database"])
         return ChunkUploader(self._store, layout, KnownChunks(known if known.exists() else None))
 
-    @cached_property
-    def _session(self) -> Session:
+    def _begin(self, snapshot: str) -> Capture:
+        """Open the session under the snapshot: with the first item, for there may be none."""
         setup = self._setup
-        return open_session(
+        session = open_session(
             Target(**setup["target"]), seconds=setup["seconds"], application=setup["application"]
         )
-
-    @cached_property
-    def _capture(self) -> Capture:
-        setup = self._setup
-        return Capture(self._session, self._store, self._uploader, setup["part_key"], Path(setup["scratch"]))
+        import_snapshot(session, snapshot)
+        return Capture(session, self._store, self._uploader, setup["part_key"], Path(setup["scratch"]))
 
     def run(self, item: Message) -> Message:
         """Capture one item; the answer holds its end record."""
-        if "_capture" not in self.__dict__:
-            import_snapshot(self._session, item["snapshot"])
         relation = decode_record(item["relation"].encode())
         if not isinstance(relation, Relation):
             raise ProtocolViolationError("the parent sent an item without a relation")
+        if self._capture is None:
+            self._capture = self._begin(item["snapshot"])
         pages = (item["pages"][0], item["pages"][1]) if item["pages"] else None
         return {"end": asdict(self._capture.capture(WorkItem(relation, item["size"], pages)))}
 
     def finish(self) -> Message:
-        """Flush; the answer holds the part and what was new."""
-        part = self._capture.finish()
+        """Flush; the answer holds the part, which a worker without items hasn't, and what was new."""
+        capture = self._capture
+        part = capture.finish() if capture is not None else None
         self._uploader.close()
         return {
             "part": part,
-            "new_chunks": self._capture.new_chunks,
-            "new_bytes": self._capture.new_bytes,
+            "new_chunks": capture.new_chunks if capture is not None else 0,
+            "new_bytes": capture.new_bytes if capture is not None else 0,
             "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }

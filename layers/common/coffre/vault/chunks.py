@@ -174,15 +174,19 @@ class ChunkCutter:
         likely = self._candidates(rows, hashes)
         if not likely and held + size < sizes.maximum:
             return
-        ends = [end + number for number, end in enumerate(accumulate(map(len, rows)), 1)]
+        sums = list(accumulate(map(len, rows)))
+
+        def end(row: int) -> int:
+            return sums[row] + row + 1  # a newline stands after each row
+
         begin, done = -held, 0
         while True:
-            forced = bisect_left(ends, begin + sizes.maximum, lo=done) + 1
-            allowed = bisect_left(ends, begin + sizes.minimum, lo=done) + 1
+            forced = bisect_left(range(len(rows)), begin + sizes.maximum, lo=done, key=end) + 1
+            allowed = bisect_left(range(len(rows)), begin + sizes.minimum, lo=done, key=end) + 1
             done = next((number for number in likely if allowed <= number <= forced), forced)
             if done > len(rows):
                 return
-            begin = ends[done - 1]
+            begin = end(done - 1)
             yield begin, done
 
     def _candidates(self, rows: list[bytes], hashes: list[bytes]) -> list[int]:
@@ -193,8 +197,12 @@ class ChunkCutter:
         coarse = self._threshold(max(map(len, rows)))
         if min(hashes) >= coarse:
             return []
-        likely = [number for number, row_hash in enumerate(hashes) if row_hash < coarse]
-        return [number + 1 for number in likely if hashes[number] < self._threshold(len(rows[number]))]
+        numbers, number = [], 0
+        for row_hash in filter(coarse.__gt__, hashes):
+            number = hashes.index(row_hash, number) + 1
+            if row_hash < self._threshold(len(rows[number - 1])):
+                numbers.append(number)
+        return numbers
 
     def _threshold(self, length: int) -> bytes:
         """A row of ``length`` bytes ends a chunk if its hash, a number below 2^128, is below this."""

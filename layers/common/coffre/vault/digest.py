@@ -13,8 +13,9 @@ import xxhash
 
 MODULUS = 1 << 128
 
-_LANES = 1 << 14
-_LOW_HALVES = int.from_bytes((b"\x00" * 8 + b"\xff" * 8) * _LANES, "big")
+_GAP = b"\x00" * 8
+_LANE = 16 + len(_GAP)
+_SLICES = 8
 
 
 def row_hashes(rows: Iterable[bytes]) -> list[bytes]:
@@ -25,25 +26,24 @@ def row_hashes(rows: Iterable[bytes]) -> list[bytes]:
 def sum_hashes(hashes: list[bytes]) -> int:
     """The sum modulo 2^128 of 16-byte big-endian numbers.
 
-    Adding Python integers one by one costs twice as much as hashing the rows.  So all numbers are laid side
-    by side in one large integer, in lanes of 128 bits; it is split into the lanes' low and high halves, which
-    leaves 64 free bits above each half for carries; and both are folded in the middle until one lane is left.
+    Adding Python integers one by one costs twice as much as hashing the rows.  So the numbers are laid side
+    by side, each in a lane of its own with 64 free bits for carries; the lanes are read as a few large
+    integers, which are added, and what comes out is folded in the middle until one lane is left.
     """
+    if not hashes:
+        return 0
+    lanes = _GAP.join(hashes) + _GAP
+    slice_lanes = -(-len(hashes) // _SLICES)
+    step = slice_lanes * _LANE
     total = 0
-    for start in range(0, len(hashes), _LANES):
-        some = hashes[start : start + _LANES]
-        lanes = int.from_bytes(b"".join(some), "big")
-        low = lanes & _LOW_HALVES
-        high = (lanes >> 64) & _LOW_HALVES
-        width = 1 << (len(some) - 1).bit_length()
-        while width > 1:
-            width >>= 1
-            shift = width * 128
-            mask = (1 << shift) - 1
-            low = (low >> shift) + (low & mask)
-            high = (high >> shift) + (high & mask)
-        total += low + (high << 64)
-    return total % MODULUS
+    for start in range(0, len(lanes), step):
+        part = lanes[start : start + step]
+        total += int.from_bytes(part.ljust(step, b"\x00"), "big")
+    while slice_lanes > 1:
+        slice_lanes = (slice_lanes + 1) // 2
+        shift = slice_lanes * _LANE * 8
+        total = (total >> shift) + (total & ((1 << shift) - 1))
+    return (total >> len(_GAP) * 8) % MODULUS
 
 
 class Digest:

@@ -144,23 +144,6 @@ def fetch_file(reader: ChunkReader, file: StoredFile, path: Path) -> Path:
     return path
 
 
-def right_version(store: VersionedReader, key: str, *, size: int, sha256: str) -> str:
-    """The version of an object whose content is right, visible or not; for URLs that name it.
-
-    Raises
-    ------
-    ObjectMissingError
-        If no version has that content.
-    StoreUnavailableError
-    """
-    found = _fetch_hidden(store, key, size, sha256)
-    if found is None:
-        raise ObjectMissingError(f"no version of {key} has the recorded content")
-    version, body = found
-    body.close()
-    return version
-
-
 def _fetch_hidden(store: VersionedReader, key: str, size: int, sha256: str) -> tuple[str, BinaryIO] | None:
     for candidate in store.versions(key):
         if candidate.key != key or candidate.marker or candidate.size != size:

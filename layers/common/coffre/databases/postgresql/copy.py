@@ -2,7 +2,7 @@ r"""The COPY pump: rows out of and into a server at the speed of its socket.
 
 Out: in COPY's text format a server sends one CopyData message a row, and the row's text ends in its only
 newline and holds no NUL byte.  So ``\nd\0`` can only be the end of a row and the header of the next, and one
-call of `re.split` takes a quarter of a megabyte apart.  What doesn't fit that picture (a notice in
+call of `re.split` takes a whole block apart.  What doesn't fit that picture (a notice in
 mid-stream, an error, a message of another kind) leaves a NUL byte in what should be text, and the block is
 parsed again message by message.  Rows above `LARGE_ROW` are handed on in pieces, never held.  At the end the
 server's own count of rows decides.
@@ -28,8 +28,9 @@ from coffre.errors import (
     disk_full_named,
 )
 
-BLOCK = 1 << 18
-"""Bytes that are gathered before they are taken apart: large enough to amortise the calls."""
+BLOCK = 1 << 16
+"""Bytes that are gathered before they are taken apart: enough to amortise the calls, few enough that rows and
+hashes stay in the processor's cache."""
 
 LARGE_ROW = 1 << 20
 """Rows with more bytes than this are streamed in pieces."""
