@@ -82,7 +82,8 @@ def _local(lab: Lab, vault: Vault, target: Target, files: Path) -> Iterator[Tabl
     notes = [
         f"{coffre.plain / 1e6:.0f} MB of COPY text in {coffre.tables} tables, {coffre.rows:,} rows; "
         "unix socket; all write to tmpfs.",
-        "Coffre's time is its verb's, its workers' start included; a cold start stands under `imports`.",
+        "Coffre's time is its verb's, its clients and the start of its workers included; what Lambda imports "
+        "before the first event stands under `imports`.",
         "Client CPU is that of all client processes, pg_dump for the schema included, not the server's.",
         *absent,
     ]

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 MAJOR = 18
 OWNER = "bench"
-ROWS = {"narrow": 4_000_000, "wide": 2_700_000, "events": 1_200_000, "lookups": 1_000}
+ROWS = {"narrow": 4_400_000, "wide": 3_000_000, "events": 1_300_000, "lookups": 1_000}
 """At factor 1: more than 1 GB of COPY text, half of it in narrow rows, half in wide ones."""
 
 SERVER = {

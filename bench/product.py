@@ -7,6 +7,7 @@ the catalogue, the registry and the publisher, which take everything and know no
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import resource
 import subprocess
@@ -104,6 +105,7 @@ VERBS = {"backup": backup, "verify": verify, "prove": prove, "restore": restore}
 
 def main(verb: str) -> None:
     """Carry out the order; print the result, its seconds, and the processor's seconds of all processes."""
+    importlib.import_module(f"coffre.{verb}.run")  # as Lambda does before the first event
     order = json.load(sys.stdin)
     started, used = time.perf_counter(), _processor_seconds()
     result = VERBS[verb](order)

@@ -64,14 +64,14 @@ def _reader(setup: Message) -> ChunkReader:
 
 
 def _store(setup: Message) -> ObjectStore:
-    from coffre.vault.put import SignedPut
+    from coffre.vault.signed import SignedRequests
     from coffre.vault.store import ObjectStore
 
-    return ObjectStore(_LateClient(), setup["store"]["bucket"], SignedPut.handed_over(setup["store"]))
+    return ObjectStore(_LateClient(), setup["store"]["bucket"], SignedRequests.handed_over(setup["store"]))
 
 
 class _LateClient:
-    """An S3 client that is made when it is first used: a worker that only writes new chunks needs none."""
+    """An S3 client that is made when it is first used: reading, and writing new chunks, needs none."""
 
     def __init__(self) -> None:
         # Several threads upload, and making a client isn't safe in more than one.

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.errors import (
     DeleteRefusedError,
@@ -21,7 +21,7 @@ from coffre.errors import (
     StoreUnavailableError,
 )
 from coffre.vault.objects import ObjectInfo, Version
-from coffre.vault.put import SignedPut
+from coffre.vault.signed import SignedRequests
 
 CONFLICT_ATTEMPTS = 5
 
@@ -35,18 +35,18 @@ class ObjectStore:
         A boto3 S3 client.
     bucket:
         The bucket's name.
-    signed_put:
-        What writes small objects; by default as the client would.
+    signed:
+        What reads objects and writes small ones; by default as the client would.
     """
 
-    def __init__(self, client: Any, bucket: str, signed_put: SignedPut | None = None) -> None:
+    def __init__(self, client: Any, bucket: str, signed: SignedRequests | None = None) -> None:
         self._client = client
         self.bucket = bucket
-        self._signed_put = signed_put or SignedPut.of_client(client, bucket)
+        self._signed = signed or SignedRequests.of_client(client, bucket)
 
     def hand_over(self) -> dict[str, Any]:
         """What a worker process needs to write here without a client of its own."""
-        return {"bucket": self.bucket, **self._signed_put.hand_over()}
+        return {"bucket": self.bucket, **self._signed.hand_over()}
 
     def put_new(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
         """Write an object that must not exist yet, with its checksum, which the store verifies.
@@ -64,7 +64,7 @@ class ObjectStore:
         ObjectExistsError, StoreUnavailableError
         """
         if isinstance(body, bytes):
-            if self._signed_put.put(key, body, sha256) == 412:
+            if self._signed.put(key, body, sha256) == 412:
                 raise ObjectExistsError(f"object {key} exists already")
             return
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
@@ -96,12 +96,7 @@ class ObjectStore:
         ObjectMissingError, StoreUnavailableError
             Also while the stream is read.
         """
-        which = {"VersionId": version} if version else {}
-        try:
-            answer = self._client.get_object(Bucket=self.bucket, Key=key, **which)
-        except (ClientError, BotoCoreError) as error:
-            raise _translate(error, "read", key) from error
-        return io.BufferedReader(_Body(answer["Body"], key), 1 << 17)
+        return io.BufferedReader(self._signed.get(key, version), 1 << 17)
 
     def read(self, key: str, *, limit: int, version: str | None = None) -> bytes:
         """A small object, whole.
@@ -215,30 +210,6 @@ class ObjectStore:
             yield from self._client.get_paginator(operation).paginate(Bucket=self.bucket, **parameters)
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "list", prefix) from error
-
-
-class _Body(io.RawIOBase):
-    """A response's body whose errors are ours."""
-
-    def __init__(self, body: Any, key: str) -> None:
-        self._body = body
-        self._key = key
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            block = self._body.read(len(buffer))
-        except (BotoCoreError, HTTPClientError, OSError) as error:
-            raise StoreUnavailableError(f"object {self._key} broke off while it was read") from error
-        buffer[: len(block)] = block
-        return len(block)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._body.close()
-        super().close()
 
 
 def _code(error: ClientError) -> str:
