@@ -25,11 +25,6 @@ Message = dict[str, Any]
 TICK_SECONDS = 1.0
 """How often a waiting parent looks after its snapshot, its deadline and its progress report."""
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""glibc gives freed megabytes back to the kernel, which clears them when they are asked for again: a tenth of
-a worker's time.  A worker frees and takes the same few megabytes all the time, so it keeps them.
-Source: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
-
 
 class Task(Protocol):
     """What a worker does, item by item."""
@@ -54,14 +49,22 @@ class WorkerPool:
         One message for each worker: what it must know before its first item.
     tick:
         Called at least once a second while the pool waits.  What it raises ends the work.
+    environment:
+        Of the processes; by default this one's.
     """
 
-    def __init__(self, command: Sequence[str], setup: Sequence[Message], tick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        setup: Sequence[Message],
+        tick: Callable[[], None],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._tick = tick
         self._workers: list[_Worker] = []
         try:
             for message in setup:
-                self._workers.append(_Worker(command, message))
+                self._workers.append(_Worker(command, message, environment))
         except BaseException:
             self.close()
             raise
@@ -139,8 +142,7 @@ class WorkerPool:
 class _Worker:
     """One child process."""
 
-    def __init__(self, command: Sequence[str], setup: Message) -> None:
-        environment = {**ALLOCATOR, **os.environ}
+    def __init__(self, command: Sequence[str], setup: Message, environment: Mapping[str, str] | None) -> None:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
