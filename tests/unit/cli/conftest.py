@@ -10,7 +10,8 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
+import urllib3
+from moto.server import ThreadedMotoServer
 
 from coffre.catalogue.index import Catalogue
 from coffre.ids import utc_now
@@ -120,10 +121,21 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return call
 
 
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The URL of a moto server: what reads objects speaks HTTP, not boto3."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
 @pytest.fixture
-def world(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Iterator[World]:
     """A stack with an empty bucket and an empty table; the command finds it by COFFRE_STACK."""
     for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
@@ -137,9 +149,9 @@ def world(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Itera
         return functions if service == "lambda" else make(session, service, **options)
 
     monkeypatch.setattr(boto3.Session, "client", client)
-    with mock_aws():
-        _deploy()
-        yield World(functions, run)
+    urllib3.request("POST", f"{endpoint}/moto-api/reset")
+    _deploy()
+    yield World(functions, run)
 
 
 def manifest(name: str, identifier: str) -> Manifest:
