@@ -41,6 +41,7 @@ app.command("show")(backups.show_backup)
 app.command()(backups.verify)
 app.command()(restore.restore)
 app.command()(operations.rotate)
+app.command()(operations.recheck)
 app.command()(operations.health)
 app.add_typer(operations.catalogue, name="catalogue")
 

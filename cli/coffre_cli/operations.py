@@ -1,4 +1,4 @@
-"""`coffre rotate`, `health` and `catalogue`."""
+"""`coffre rotate`, `recheck`, `health` and `catalogue`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,33 @@ def rotate(
     result = RotateResult.model_validate(answer)
     emit(answer, as_json, show.rotation(result))
     if result.failed:
+        raise typer.Exit(1)
+
+
+def recheck(
+    name: AnyDatabase = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=365, help="The period in which each chunk is read once; 1: all of them.")
+    ] = 30,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Read the chunks again that are due.
+
+    A schedule does it each day.  The exit code is 1 if something is damaged: backups that need it lose
+    their verdict.
+    """
+    from coffre.results import RecheckResult
+    from coffre_cli import invoke, show
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    with spinner("reading"):
+        answer = invoke.call(found, "verify", {"action": "recheck", **_database(name), "days": days})
+    result = RecheckResult.model_validate(answer)
+    emit(answer, as_json, show.rechecked(result))
+    if any(finding.level == "refuse" for report in result.reports for finding in report.findings):
         raise typer.Exit(1)
 
 

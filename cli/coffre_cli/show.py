@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BackupResult,
         Finding,
         HealthResult,
+        RecheckResult,
         RestorePlan,
         RestoreResult,
         RotateReport,
@@ -262,6 +263,26 @@ def health(result: HealthResult) -> Group:
     parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("score", "size", "tables"))]
     for entry in result.databases:
         parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
+    return Group(*parts)
+
+
+def rechecked(result: RecheckResult) -> Group:
+    """What was read again, and what is damaged."""
+    rows = (
+        (
+            entry.database,
+            count(entry.chunks),
+            size(entry.bytes),
+            f"{entry.slices_done} of {entry.slices_due} due, of 256",
+            entry.round_started,
+            Text(f"{len(entry.findings)} findings", style="red") if entry.findings else "none",
+        )
+        for entry in result.reports
+    )
+    columns = ("database", "chunks", "read", "slices", "round began", "damage")
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("chunks", "read"))]
+    for entry in result.reports:
+        parts += [Text(entry.database, style="bold"), findings(entry.findings)] if entry.findings else []
     return Group(*parts)
 
 

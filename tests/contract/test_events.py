@@ -16,6 +16,7 @@ from coffre.events import (
     Event,
     HealthRequest,
     ProveRequest,
+    RecheckRequest,
     RestoreRequest,
     RotateRequest,
     VerifyRequest,
@@ -25,7 +26,9 @@ from coffre.events import (
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[object], Event]] = {
     "backup": lambda event: parse(BackupRequest, event),
-    "verify": VerifyRequest.from_event,
+    "verify": lambda event: (
+        parse(RecheckRequest, event) if "action" in event else VerifyRequest.from_event(event)
+    ),
     "prove": lambda event: parse(ProveRequest, event),
     "restore": lambda event: parse(RestoreRequest, event),
     "rotate": lambda event: parse(RotateRequest, event),

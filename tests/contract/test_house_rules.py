@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coffre.events import BackupRequest, Event, HealthRequest, RotateRequest, parse
+from coffre.events import BackupRequest, Event, HealthRequest, RecheckRequest, RotateRequest, parse
 
 Resources = dict[str, dict[str, Any]]
 
@@ -138,7 +138,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 7
+    assert len(deliveries(resources)) == 8
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -329,14 +329,16 @@ def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources
 def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> None:
     models: dict[str, type[Event]] = {
         "backup": BackupRequest,
+        "verify": RecheckRequest,
         "rotate": RotateRequest,
         "health": HealthRequest,
     }
     sent = {}
     for name, (verb, target) in deliveries(resources).items():
         if "Input" in target:
-            text = target["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-20T02:30:00Z")
-            sent[name] = parse(models[verb], json.loads(text))
+            given = target["Input"]["Fn::Sub"] if isinstance(target["Input"], dict) else target["Input"]
+            text = given.replace("<aws.scheduler.scheduled-time>", "2026-11-20T02:30:00Z")
+            sent[name] = parse(models[verb], json.loads(text.replace("${RecheckDays}", "30")))
     assert sorted(e.type for e in sent.values() if isinstance(e, BackupRequest)) == [
         "daily",
         "hourly",

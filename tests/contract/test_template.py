@@ -74,7 +74,7 @@ def test_no_function_is_given_a_secret_in_its_environment(functions: Resources) 
 
 def test_every_parameter_is_used(root: Path, template: dict[str, Any]) -> None:
     text = (root / "template.yaml").read_text()
-    unused = [p for p in template["Parameters"] if not re.search(rf"!Ref {p}\b", text)]
+    unused = [p for p in template["Parameters"] if not re.search(rf"!Ref {p}\b|\${{{p}}}", text)]
     assert unused == []
 
 

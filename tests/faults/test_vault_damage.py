@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from coffre.catalogue.entries import Recheck
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.ids import stamp, utc_now
 from coffre.vault.layout import Layout
 from coffre.vault.parts import Chunk
 from tests.support.postgres import create, databases, url
@@ -49,6 +51,10 @@ class Vault:
 
     def verify(self) -> dict[str, Any]:
         return self.stack.call("verify", database=NAME, backup_id=self.backup_id)
+
+    def forget_round(self) -> None:
+        """Let the next reading begin a new round."""
+        self.stack.catalogue.record_recheck(Recheck(NAME, 0, stamp(utc_now())))
 
     def restore(self) -> str:
         """Try to restore; the code of the error, after a look that nothing is left."""
@@ -117,6 +123,19 @@ def test_a_damaged_chunk_is_named_and_stops_a_restore(vault: Vault, damage: str)
     if damage in ("flipped", "gone"):
         assert vault.restore() == code
         assert vault.stack.events(NAME)[-1].type == "Restore Failed"
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_chunk_that_rots_later_is_found_when_it_is_read_again(vault: Vault, damage: str) -> None:
+    assert vault.verify()["verdict"] == "inconclusive", "the policy says: prove never"
+    key = vault.key("chunk")
+    vault.replace(key, DAMAGE[damage](vault.read(key)))
+    (report,) = vault.stack.call("verify", action="recheck", database=NAME, days=1)["reports"]
+    assert [finding["object"] for finding in report["findings"]] == [key]
+    entry = vault.stack.catalogue.backup(NAME, vault.backup_id)
+    assert entry is not None
+    assert (entry.verdict, [reason.object for reason in entry.reasons]) == ("failed", [key])
+    vault.forget_round()
 
 
 @pytest.mark.parametrize("what", ["part", "file", "refs"])

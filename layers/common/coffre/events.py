@@ -106,6 +106,14 @@ def _object_key(event: dict[str, Any]) -> str:
         raise InvalidEventError("an S3 event without detail.object.key") from error
 
 
+class RecheckRequest(Event):
+    """Read the chunks again that are due, so that each is read once in ``days``."""
+
+    action: Literal["recheck"]
+    database: DatabaseName | None = None
+    days: int = Field(default=30, ge=1, le=365)
+
+
 class ProveRequest(Event):
     """Restore one backup in the box and compare: everything needed stands behind the ticket's URL."""
 

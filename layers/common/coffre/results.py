@@ -151,6 +151,24 @@ class RotateReport(Result):
     orphans: int = 0
 
 
+class RecheckReport(Result):
+    """What re-reading one database's chunks found; its slices are the 256 first bytes of a chunk's id."""
+
+    database: str
+    chunks: int
+    bytes: int
+    slices_done: int
+    slices_due: int
+    round_started: str
+    findings: list[Finding]
+
+
+class RecheckResult(Result):
+    """The re-reading of all databases that were asked for."""
+
+    reports: list[RecheckReport]
+
+
 class RotateResult(Result):
     """The rotation of all databases that were asked for; ``failed`` maps the others to their errors."""
 

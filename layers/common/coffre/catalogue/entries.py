@@ -86,6 +86,21 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Recheck:
+    """How far the present round of reading a vault's chunks again is.
+
+    Attributes
+    ----------
+    next:
+        The first byte of the ids that are read next; 256 when the round is done.
+    """
+
+    database: str
+    next: int
+    started: str
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """Something that was done, and why."""
 
@@ -96,7 +111,7 @@ class AuditEntry:
     details: dict[str, str] = field(default_factory=dict)
 
 
-T = TypeVar("T", BackupEntry, RunRecord, Lease, AuditEntry)
+T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, AuditEntry)
 
 
 def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:

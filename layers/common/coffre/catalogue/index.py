@@ -10,7 +10,16 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from coffre.catalogue.entries import AuditEntry, BackupEntry, Lease, RunKind, RunRecord, Status, from_item
+from coffre.catalogue.entries import (
+    AuditEntry,
+    BackupEntry,
+    Lease,
+    Recheck,
+    RunKind,
+    RunRecord,
+    Status,
+    from_item,
+)
 from coffre.catalogue.table import Table
 from coffre.errors import LeaseHeldError
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
@@ -237,6 +246,17 @@ class Catalogue:
             record = from_item(RunRecord, database, item)
             if record.ended is None and record.deadline > now:
                 yield record
+
+    # Reading again
+
+    def recheck(self, database: str) -> Recheck | None:
+        """The present round of reading chunks again; None before the first one."""
+        item = self._table.get(database, "RECHECK")
+        return from_item(Recheck, database, item) if item else None
+
+    def record_recheck(self, state: Recheck) -> None:
+        """Remember how far the round is."""
+        self._table.put(state.database, "RECHECK", {"next": state.next, "started": state.started})
 
     # Audit trail
 

@@ -22,6 +22,7 @@ DetailType = Literal[
     "Proof Inconclusive",
     "Restore Completed",
     "Restore Failed",
+    "Recheck Completed",
     "Rotation Completed",
     "Health Reported",
 ]

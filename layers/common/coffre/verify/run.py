@@ -13,6 +13,7 @@ from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
+from coffre.catalogue.rebuild import vault_databases
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import (
@@ -24,10 +25,10 @@ from coffre.errors import (
     ObjectMissingError,
     UnknownDatabaseError,
 )
-from coffre.events import Verdict, VerifyRequest
+from coffre.events import RecheckRequest, Verdict, VerifyRequest
 from coffre.ids import backup_time, new_attempt, stamp, utc_now
 from coffre.notify.publisher import DetailType, Publisher
-from coffre.results import Compared, Finding, ProofReport, VerifyResult
+from coffre.results import Compared, Finding, ProofReport, RecheckResult, VerifyResult
 from coffre.vault.contents import Contents, read_contents, read_sections, scratch_folder
 from coffre.vault.digest import MODULUS
 from coffre.vault.evidence import newest_evidence
@@ -38,6 +39,8 @@ from coffre.vault.reader import list_backups, load_manifest, locate
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 from coffre.vault.ticket import Ticket, issue_ticket
+from coffre.verify.recheck import Services as RecheckServices
+from coffre.verify.recheck import recheck
 from coffre.workers import Message, WorkerPool
 
 WORKERS = 2
@@ -104,6 +107,30 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     finally:
         services.catalogue.end_run(request.database, run_id)
     return _record(services, manifest, digest, report, (utc_now() - started).total_seconds())
+
+
+def reread(request: RecheckRequest, services: Services, *, seconds: float) -> RecheckResult:
+    """Read the chunks again that are due; a backup that needs a damaged one loses its verdict.
+
+    Raises
+    ------
+    CoffreError
+        If the store or the catalogue don't answer, or the vault holds nothing of such a database.
+    """
+    ends = time.monotonic() + seconds - ENDING_SECONDS
+    found = vault_databases(services.store)
+    if request.database is not None and request.database not in found:
+        raise UnknownDatabaseError(f"the vault holds nothing of a database {request.database}")
+
+    def accuse(manifest: Manifest, digest: str, damage: list[Finding]) -> None:
+        _record(services, manifest, digest, _report("failed", damage), 0)
+
+    work = RecheckServices(services.store, services.catalogue, accuse)
+    names = [request.database] if request.database is not None else found
+    reports = [recheck(name, work, days=request.days, ends=ends) for name in names]
+    result = RecheckResult(reports=reports)
+    services.publisher.publish("Recheck Completed", result.answer())
+    return result
 
 
 def _record(
