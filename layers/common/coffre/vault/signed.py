@@ -1,8 +1,14 @@
-"""Signed PUTs and GETs without the client's detours: the hot paths of a backup and of a restore.
+"""Signed PUTs, GETs and URLs without the client's detours: the hot paths of a backup and of a restore.
 
 A client's ``put_object`` spends about 1.4 ms of CPU on hooks, endpoint rules and serialising for each call,
 three times what signing and sending take (``docs/decisions/0006-signed-requests.md``).  Signing, credentials
 and endpoint stay botocore's, transport and retries urllib3's.
+
+URLs are presigned here because the client's own are made with signature version 2 and for the global endpoint in
+older regions: S3 refuses that version for objects under a KMS key, and redirects or refuses requests to that
+endpoint for other regions' new buckets.
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import urllib3
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
@@ -28,8 +34,10 @@ _RETRIES = urllib3.Retry(
     redirect=False,
     raise_on_status=False,
     respect_retry_after_header=True,
+    retry_after_max=10,
 )
-"""A 409 means that another conditional write to the key is under way: S3 asks to try again."""
+"""A 409 means that another conditional write to the key is under way: S3 asks to try again.  A store that asks
+for more than ten seconds of patience isn't obeyed: a function's time is counted."""
 
 
 _NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -37,7 +45,7 @@ _NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 class SignedRequests:
-    """Writes objects that must not exist yet, and reads objects.
+    """Writes objects that must not exist yet, reads objects, and lets others read them.
 
     Parameters
     ----------
@@ -47,33 +55,54 @@ class SignedRequests:
         The bucket's region.
     credentials:
         Something of botocore's with ``get_frozen_credentials``, or frozen credentials.
+    connect, read:
+        Seconds to wait for a connection, and for the next bytes of an answer.
     """
 
-    def __init__(self, base: str, region: str, credentials: Any) -> None:
+    def __init__(
+        self, base: str, region: str, credentials: Any, *, connect: float = 5, read: float = 60
+    ) -> None:
         self._base = base
         self._region = region
         self._credentials = credentials
+        self._limits = {"connect": connect, "read": read}
         self._http = urllib3.PoolManager(
-            maxsize=16, retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
+            maxsize=16, retries=_RETRIES, timeout=urllib3.Timeout(**self._limits)
         )
 
     @classmethod
     def of_client(cls, client: Any, bucket: str) -> Self:
-        """Works on a bucket as a boto3 S3 client would: its endpoint, its region, its credentials."""
-        # The client knows the endpoint and the bucket's place in it; a URL that it presigns shows both.
-        url: str = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "-"})
-        # No public name leads from a client to its credentials, and they must be the same, refreshed ones.
-        credentials = client._request_signer._credentials
-        return cls(url.split("?", 1)[0].removesuffix("-"), client.meta.region_name, credentials)
+        """Works on a bucket as a boto3 S3 client would: its endpoint, region, credentials and time limits."""
+        # No public names lead from a client to its credentials, which must be the same, refreshed ones, nor to a
+        # bucket's place at its endpoint: what it presigns is for the global endpoint.
+        endpoint = client._ruleset_resolver.construct_endpoint(
+            operation_model=client.meta.service_model.operation_model("GetObject"),
+            call_args={"Bucket": bucket, "Key": "-"},
+            request_context={},
+        )
+        config = client.meta.config
+        return cls(
+            f"{endpoint.url}/",
+            client.meta.region_name,
+            client._request_signer._credentials,
+            connect=config.connect_timeout,
+            read=config.read_timeout,
+        )
 
     @classmethod
     def handed_over(cls, message: dict[str, Any]) -> Self:
         """The same in another process; see `hand_over`."""
-        return cls(message["base"], message["region"], ReadOnlyCredentials(*message["credentials"]))
+        credentials = ReadOnlyCredentials(*message["credentials"])
+        return cls(message["base"], message["region"], credentials, **message["limits"])
 
     def hand_over(self) -> dict[str, Any]:
         """What another process needs, for as long as the credentials live: longer than any function."""
-        return {"base": self._base, "region": self._region, "credentials": list(self._frozen())}
+        return {
+            "base": self._base,
+            "region": self._region,
+            "credentials": list(self._frozen()),
+            "limits": self._limits,
+        }
 
     def _frozen(self) -> ReadOnlyCredentials:
         if isinstance(self._credentials, ReadOnlyCredentials):
@@ -87,7 +116,8 @@ class SignedRequests:
         Returns
         -------
         int
-            The HTTP status: 200, or 412 if the key exists.
+            The HTTP status: 200, or 412 if the key exists, which may be this very write's doing: its first answer
+            can be lost.
 
         Raises
         ------
@@ -112,12 +142,11 @@ class SignedRequests:
         Raises
         ------
         ObjectMissingError
-            If there is no such key or version.
+            If there is no such key or version, or the version is a delete marker.
         StoreUnavailableError
-            After bounded retries, or in the middle of the stream.
+            After bounded retries, in the middle of the stream, or if the bucket itself isn't there.
         """
-        url = self._url(key) if version is None else f"{self._url(key)}?versionId={quote(version, safe='')}"
-        request = AWSRequest("GET", url)
+        request = AWSRequest("GET", self._url(key, version))
         _Signer(self._frozen(), self._region, _NOTHING).add_auth(request)
         try:
             answer = self._http.request(
@@ -125,17 +154,23 @@ class SignedRequests:
             )
             if answer.status == 200:
                 return _Body(answer, key)
-            answer.read()
+            code = _code(answer)
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailableError(f"could not read {key}: {type(error).__name__}") from error
-        if answer.status == 404:
+        marker = answer.status == 405 and answer.headers.get("x-amz-delete-marker") == "true"
+        if marker or (answer.status == 404 and code != "NoSuchBucket"):
             raise ObjectMissingError(f"object {key} doesn't exist")
-        raise StoreUnavailableError(
-            f"could not read {key}: the store answered {answer.status} {_code(answer)}"
-        )
+        raise StoreUnavailableError(f"could not read {key}: the store answered {answer.status} {code}")
 
-    def _url(self, key: str) -> str:
-        return self._base + quote(key, safe="/-_.~")
+    def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
+        """A URL that lets its bearer read one object for ``seconds``, if these credentials live as long."""
+        request = AWSRequest("GET", self._url(key, version))
+        S3SigV4QueryAuth(self._frozen(), "s3", self._region, expires=seconds).add_auth(request)
+        return str(request.url)
+
+    def _url(self, key: str, version: str | None = None) -> str:
+        url = self._base + quote(key, safe="/-_.~")
+        return url if version is None else f"{url}?versionId={quote(version, safe='')}"
 
 
 class _Body(io.RawIOBase):

@@ -179,11 +179,7 @@ class ObjectStore:
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
         """A URL that lets its bearer read one object for ``seconds``."""
-        which = {"VersionId": version} if version else {}
-        url: str = self._client.generate_presigned_url(
-            "get_object", Params={"Bucket": self.bucket, "Key": key, **which}, ExpiresIn=seconds
-        )
-        return url
+        return self._signed.presigned(key, seconds=seconds, version=version)
 
     def versioning(self) -> str:
         """The bucket's versioning: ``Enabled``, ``Suspended`` or ``Off``."""
