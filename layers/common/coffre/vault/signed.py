@@ -4,9 +4,9 @@ A client's ``put_object`` spends about 1.4 ms of CPU on hooks, endpoint rules an
 three times what signing and sending take (``docs/decisions/0006-signed-requests.md``).  Signing, credentials
 and endpoint stay botocore's, transport and retries urllib3's.
 
-URLs are presigned here because the client's own are made with signature version 2 and for the global endpoint in
-older regions: S3 refuses that version for objects under a KMS key, and redirects or refuses requests to that
-endpoint for other regions' new buckets.
+URLs are presigned here because in older regions the client signs them by version 2, which S3 refuses for
+objects under a KMS key, and everywhere for the global endpoint, which redirects or refuses requests for new
+buckets of other regions.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html,
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility
 """
@@ -36,8 +36,8 @@ _RETRIES = urllib3.Retry(
     respect_retry_after_header=True,
     retry_after_max=10,
 )
-"""A 409 means that another conditional write to the key is under way: S3 asks to try again.  A store that asks
-for more than ten seconds of patience isn't obeyed: a function's time is counted."""
+"""A 409 means that another conditional write to the key is under way: S3 asks to try again.  A store that
+wants more than ten seconds of patience isn't obeyed: a function's time is counted."""
 
 
 _NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -73,8 +73,8 @@ class SignedRequests:
     @classmethod
     def of_client(cls, client: Any, bucket: str) -> Self:
         """Works on a bucket as a boto3 S3 client would: its endpoint, region, credentials and time limits."""
-        # No public names lead from a client to its credentials, which must be the same, refreshed ones, nor to a
-        # bucket's place at its endpoint: what it presigns is for the global endpoint.
+        # No public names lead from a client to its credentials, which must be the same, refreshed ones, nor
+        # to a bucket's place at its endpoint: what it presigns is for the global one.
         endpoint = client._ruleset_resolver.construct_endpoint(
             operation_model=client.meta.service_model.operation_model("GetObject"),
             call_args={"Bucket": bucket, "Key": "-"},
@@ -116,8 +116,8 @@ class SignedRequests:
         Returns
         -------
         int
-            The HTTP status: 200, or 412 if the key exists, which may be this very write's doing: its first answer
-            can be lost.
+            The HTTP status: 200, or 412 if the key exists.  That may be this write's own doing, as the answer
+            to its first attempt can be lost.
 
         Raises
         ------
