@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class Endpoint:
     url: str
     key: str
     secret: str
+
+    @cached_property
+    def s3(self) -> Any:
+        """A client for whatever isn't about the client; making one takes its time."""
+        return self.client()
 
     def client(self, **changes: Any) -> Any:
         """A boto3 S3 client as the functions' is, but for what ``changes`` says of its connection."""
@@ -138,7 +144,8 @@ bind_ip = 127.0.0.1
 bind_port = {port}
 workers = 0
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth symlink slo versions proxy-server
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats
+    s3api tempauth slo versions symlink proxy-server
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
