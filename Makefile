@@ -6,10 +6,10 @@ CODE := layers functions cli localcloud demo bench tests docs
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types build bench clean
+.PHONY: help install demo test test-stores lint types build bench clean
 
 help:  ## Say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed  ## Make a virtual environment with everything in it (the other targets do it, too)
 
@@ -25,6 +25,9 @@ demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 
 test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-stores: install  ## Hold the object store's contract against OpenStack Swift and LocalStack (from PyPI, 300 MB)
+	STORES="swift localstack" $(BIN)/python -m pytest -rxs tests/contract/test_store.py
 
 lint: install  ## Look for faults in code and template
 	$(BIN)/ruff check $(CODE)

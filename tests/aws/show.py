@@ -3,9 +3,9 @@
     python -m tests.aws.show --region eu-west-1 --bucket-prefix my-check
 
 Makes a bucket, a queue and a rule, all named after the prefix, and removes them at the end, whatever
-happened.  It costs a few cents and takes up to ten minutes, as EventBridge takes its time to hear of a new bucket.  It
-needs an administrator, or a role that may do all that to S3, SQS and EventBridge.  Exit code: 0 if everything is as
-Coffre needs it, 1 if not.
+happened.  It costs a few cents and takes up to ten minutes, as EventBridge takes its time to hear of a new
+bucket.  It needs an administrator, or a role that may do all that to S3, SQS and EventBridge.  Exit code: 0
+if everything is as Coffre needs it, 1 if not.
 
 What it has shown belongs into docs/not-verified-here.md, with its date.
 """
