@@ -110,14 +110,14 @@ class SignedRequests:
         frozen: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
         return frozen
 
-    def put(self, key: str, body: bytes, sha256: str) -> int:
+    def put(self, key: str, body: bytes, sha256: str) -> tuple[int, bool]:
         """Write ``body`` under ``key`` with its checksum, if nothing is there.
 
         Returns
         -------
-        int
-            The HTTP status: 200, or 412 if the key exists.  That may be this write's own doing, as the answer
-            to its first attempt can be lost.
+        tuple[int, bool]
+            The HTTP status (200, or 412 if the key exists), and whether it took more than one attempt: then
+            the key may exist because an earlier one got through and its answer didn't.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class SignedRequests:
             raise StoreUnavailableError(
                 f"could not write {key}: the store answered {answer.status} {_code(answer)}"
             )
-        return answer.status
+        return answer.status, bool(answer.retries and answer.retries.history)
 
     def get(self, key: str, version: str | None = None) -> io.RawIOBase:
         """The bytes under ``key``, as an unbuffered stream that the caller closes.

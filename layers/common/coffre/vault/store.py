@@ -51,7 +51,9 @@ class ObjectStore:
     def put_new(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
         """Write an object that must not exist yet, with its checksum, which the store verifies.
 
-        A key that only has a delete marker doesn't exist: the write succeeds and makes a new version.
+        A key that only has a delete marker doesn't exist: the write succeeds and makes a new version.  If the
+        answer to an attempt is lost, the next one finds the object that the first has made: that is a success
+        if the store's checksum says so.
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 
         Parameters
@@ -64,7 +66,8 @@ class ObjectStore:
         ObjectExistsError, StoreUnavailableError
         """
         if isinstance(body, bytes):
-            if self._signed.put(key, body, sha256) == 412:
+            status, again = self._signed.put(key, body, sha256)
+            if status == 412 and not (again and self._holds(key, size, sha256)):
                 raise ObjectExistsError(f"object {key} exists already")
             return
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
@@ -80,6 +83,8 @@ class ObjectStore:
                 )
             except ClientError as error:
                 if _code(error) == "PreconditionFailed":
+                    if _retried(error) and self._holds(key, size, sha256):
+                        return
                     raise ObjectExistsError(f"object {key} exists already") from error
                 if _code(error) != "ConditionalRequestConflict" or attempt == CONFLICT_ATTEMPTS:
                     raise _translate(error, "write", key) from error
@@ -201,6 +206,11 @@ class ObjectStore:
         rules: list[dict[str, Any]] = answer.get("Rules", [])
         return rules
 
+    def _holds(self, key: str, size: int, sha256: str) -> bool:
+        """Whether the store says that an object has this content."""
+        seen = self.head(key)
+        return seen is not None and (seen.size, seen.sha256) == (size, sha256)
+
     def _pages(self, operation: str, prefix: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         try:
             yield from self._client.get_paginator(operation).paginate(Bucket=self.bucket, **parameters)
@@ -210,6 +220,11 @@ class ObjectStore:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _retried(error: ClientError) -> bool:
+    """Whether botocore had tried before."""
+    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
 
 
 def _translate(
