@@ -27,7 +27,7 @@ test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-stores: install  ## Hold the object store's contract against OpenStack Swift and LocalStack (from PyPI, 300 MB)
-	STORES="swift localstack" $(BIN)/python -m pytest -rxs tests/contract/test_store.py
+	STORES="swift localstack" $(BIN)/python -m pytest --timeout 1200 -rxs tests/contract/test_store.py
 
 lint: install  ## Look for faults in code and template
 	$(BIN)/ruff check $(CODE)
