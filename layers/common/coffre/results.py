@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -20,13 +21,34 @@ class Result(BaseModel):
 
 
 class Finding(Result):
-    """Something that a preflight, a proof or a plan found."""
+    """Something that a preflight, a proof or a plan found; ``count`` rows or objects, where that is known."""
 
     level: Literal["refuse", "warn", "info"]
     code: str
     object: str
     message: str
     advice: str = ""
+    count: int | None = None
+
+
+LISTED = 100
+SHOWN = 1500
+"""An event holds 256 KB at most (Amazon EventBridge quotas)."""
+
+
+def listed(findings: Sequence[Finding]) -> list[Finding]:
+    """As many findings as an event can hold, with a last one that says how many more there are."""
+    shown = [
+        found if len(found.message) <= SHOWN else found.model_copy(update={"message": found.message[:SHOWN]})
+        for found in findings[:LISTED]
+    ]
+    more = len(findings) - LISTED
+    if more <= 0:
+        return shown
+    message = f"and {more} more findings"
+    grave = any(found.level == "refuse" for found in findings[LISTED:])
+    level: Literal["refuse", "info"] = "refuse" if grave else "info"
+    return [*shown, Finding(level=level, code="more", object="", message=message, count=more)]
 
 
 class BackupResult(Result):
@@ -64,6 +86,12 @@ class Compared(Result):
     indexes: int = 0
     materialized_views: int = 0
     large_objects: int = 0
+    grants: int = 0
+    comments: int = 0
+    roles: int = 0
+    memberships: int = 0
+    generated: int = 0
+    checks: int = 0
 
 
 class ProofReport(Result):
@@ -74,6 +102,16 @@ class ProofReport(Result):
     compared: Compared
     server_version: str
     phases: dict[str, float]
+
+
+class UpgradeReport(Result):
+    """What a restore on a newer major version found: whether the database is ready for it, or what isn't."""
+
+    major: int
+    verdict: Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
+    reasons: list[Finding]
+    compared: Compared
+    server_version: str
 
 
 class VerifyResult(Result):
@@ -91,6 +129,7 @@ class VerifyResult(Result):
     compared: Compared
     evidence: str
     seconds: float
+    upgrade: UpgradeReport | None = None
 
 
 class RestorePlan(Result):
@@ -111,7 +150,7 @@ class RestorePlan(Result):
 
 
 class RestoreResult(Result):
-    """A restore that was run."""
+    """A restore that was run; ``exceptions``: what it had to leave out, if that was accepted."""
 
     action: Literal["run"] = "run"
     status: Literal["completed"] = "completed"
@@ -125,6 +164,7 @@ class RestoreResult(Result):
     digests_equal: bool
     phases: dict[str, float]
     findings: list[Finding]
+    exceptions: list[Finding] = []
 
 
 class RotateDecision(Result):

@@ -44,11 +44,16 @@ def write_files(
 
 
 def write_catalog_part(job: Job, services: Services, source: Description, folder: Path) -> PartFile:
-    """Write the part that holds what has no chunks: roles, the database's own properties, sequences."""
+    """Write the part of what has no chunks: roles, the database's own properties, rights, sequences."""
     path = folder / "catalog.ndjson.zst"
     with path.open("wb") as file:
         part = PartWriter(file)
-        records: list[Record] = [*source.roles, source.database, *source.inventory.sequences]
+        records: list[Record] = [
+            *source.roles,
+            source.database,
+            *source.described,
+            *source.inventory.sequences,
+        ]
         for record in records:
             part.write(record)
         part.close()

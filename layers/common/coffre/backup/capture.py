@@ -12,10 +12,11 @@ from pathlib import Path
 from coffre.backup.plan import WorkItem
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
-from coffre.databases.postgresql.statements import copy_to
+from coffre.databases.postgresql.statements import copy_to, generated_to
 from coffre.vault.chunks import ChunkCutter, ChunkSizes, PlainChunk
 from coffre.vault.files import put_file
 from coffre.vault.parts import End, PartWriter, Record
+from coffre.vault.rows import DigestSink
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader, Stored
 from coffre.workers import Message
@@ -61,9 +62,17 @@ class Capture:
         cutter = ChunkCutter(ChunkSizes.for_relation(item.size), self._store_chunk, self._scratch)
         rows = copy_out(self._session, copy_to(item.relation, item.pages), cutter)
         cutter.finish()
-        end = End(item.relation.id, rows, cutter.bytes, cutter.digest.hex())
+        end = End(item.relation.id, rows, cutter.bytes, cutter.digest.hex(), self._generated(item))
         self._add(end, 0)
         return end
+
+    def _generated(self, item: WorkItem) -> str:
+        """The digest of the stored generated columns: a restore computes them again and is compared."""
+        if not item.relation.generated:
+            return ""
+        sink = DigestSink()
+        copy_out(self._session, generated_to(item.relation, item.pages), sink)
+        return sink.digest.hex()
 
     def finish(self) -> Message:
         """Wait for all uploads, store the part, and say where it is: the fields of a `PartFile`."""

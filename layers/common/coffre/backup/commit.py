@@ -93,8 +93,10 @@ def check_complete(tally: Tally, items: Sequence[WorkItem], ends: Sequence[End])
     missing = [item.relation.label for key, item in planned.items() if key not in tally.sections]
     if missing or len(tally.sections) != len(planned):
         raise BackupIncompleteError(f"the parts don't hold {', '.join(missing) or 'exactly the plan'}")
-    counted = sorted((end.relation, end.rows, end.bytes, end.digest) for end in ends)
-    stored = sorted((end.relation, end.rows, end.bytes, end.digest) for end in tally.sections.values())
+    counted = sorted((end.relation, end.rows, end.bytes, end.digest, end.generated) for end in ends)
+    stored = sorted(
+        (end.relation, end.rows, end.bytes, end.digest, end.generated) for end in tally.sections.values()
+    )
     if counted != stored:
         raise BackupIncompleteError("the parts' rows aren't those that the server counted")
 
@@ -114,7 +116,7 @@ def build_manifest(
     inventory = source.inventory
     return Manifest(
         format=FORMAT,
-        requires=["postgresql", "copy-text", "zstd", *(["large-objects"] if inventory.large_objects else [])],
+        requires=_requires(source),
         id=job.id,
         attempt=job.attempt,
         database=job.database,
@@ -145,6 +147,17 @@ def build_manifest(
         needs=source.needs,
         left_out=list(inventory.left_out),
     )
+
+
+def _requires(source: Description) -> list[str]:
+    """What a reader must know to read this backup right."""
+    inventory = source.inventory
+    held = {
+        "large-objects": inventory.large_objects > 0,
+        "objects": bool(source.described),
+        "generated": any(found.relation.generated for found in inventory.relations),
+    }
+    return ["postgresql", "copy-text", "zstd", *(name for name, there in held.items() if there)]
 
 
 def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coffre.errors import ManifestInvalidError, disk_full_named
+from coffre.vault.digest import add_digests
 from coffre.vault.manifest import Manifest
 from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import (
     Chunk,
     DatabaseRecord,
+    Described,
     End,
     Record,
     Relation,
@@ -46,6 +48,7 @@ class Contents:
 
     roles: list[Role] = field(default_factory=list)
     database: DatabaseRecord | None = None
+    described: list[Described] = field(default_factory=list)
     sequences: list[Relation] = field(default_factory=list)
     relations: dict[int, Relation] = field(default_factory=dict)
     ends: dict[int, End] = field(default_factory=dict)
@@ -78,6 +81,8 @@ def _take(contents: Contents, record: Record, open_relation: Relation | None) ->
         contents.roles.append(record)
     elif isinstance(record, DatabaseRecord):
         contents.database = record
+    elif isinstance(record, Described):
+        contents.described.append(record)
     elif isinstance(record, Relation) and record.kind == "sequence":
         contents.sequences.append(record)
     elif isinstance(record, Relation):
@@ -99,8 +104,9 @@ def _add_end(contents: Contents, end: End, relation: Relation) -> None:
         raise ManifestInvalidError(f"a part ends relation {end.relation} in the section of {relation.label}")
     before = contents.ends.get(end.relation)
     if before is not None:
-        total = (int(before.digest, 16) + int(end.digest, 16)) % (1 << 128)
-        end = End(end.relation, before.rows + end.rows, before.bytes + end.bytes, f"{total:032x}")
+        digest = add_digests(before.digest, end.digest)
+        generated = add_digests(before.generated, end.generated) if end.generated else ""
+        end = End(end.relation, before.rows + end.rows, before.bytes + end.bytes, digest, generated)
     contents.ends[end.relation] = end
 
 

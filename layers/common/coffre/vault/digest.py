@@ -46,6 +46,11 @@ def sum_hashes(hashes: list[bytes]) -> int:
     return (total >> len(_GAP) * 8) % MODULUS
 
 
+def add_digests(one: str, other: str) -> str:
+    """The sum of two digests in hex."""
+    return f"{(int(one, 16) + int(other, 16)) % MODULUS:032x}"
+
+
 class Digest:
     """A digest under construction."""
 

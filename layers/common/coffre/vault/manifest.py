@@ -16,7 +16,7 @@ from coffre.ids import BACKUP_TYPES, BackupType
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
-CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects"})
+CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated"})
 """What this reader can do.  A manifest that requires anything else is refused."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

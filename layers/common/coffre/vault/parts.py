@@ -2,8 +2,8 @@
 
 A part is a sequence of sections.  A section starts with a `Relation`, goes on with its `Chunk` records in the
 order of their rows, and ends with an `End` that holds the counts and the digest.  A relation that was read in
-pieces has one section for each piece; rows and bytes add up, and so do digests.  `Role` and `DatabaseRecord`
-stand alone.  Both sides stream: neither a writer nor a reader holds more than one line.
+pieces has one section for each piece; rows and bytes add up, and so do digests.  `Role`, `DatabaseRecord` and
+`Described` stand alone.  Both sides stream: neither a writer nor a reader holds more than one line.
 """
 
 from __future__ import annotations
@@ -49,6 +49,20 @@ class DatabaseRecord:
 
 
 @dataclass(frozen=True)
+class Described:
+    """The rights and the comment of an object that has any; so that a restore can be compared with them.
+
+    ``kind`` and ``name`` are those of ``pg_identify_object``; ``grants`` says what differs from the default
+    (``+`` granted, ``-`` revoked); ``comment`` is the SHA-256 of the comment's text, or empty.
+    """
+
+    kind: str
+    name: str
+    grants: tuple[str, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True)
 class Column:
     """A column in COPY order."""
 
@@ -63,7 +77,7 @@ class Relation:
     ``id`` numbers relations within a backup.  ``load`` says how rows go back: into the relation itself
     (``self``) or through the root of its partition tree (``root``), whose name then stands in ``root_schema``
     and ``root_name``.  ``last_value`` and ``is_called`` belong to sequences, ``condition`` to extension
-    configuration.
+    configuration.  ``generated`` names stored generated columns: no rows hold them, but their digest is kept.
     """
 
     id: int
@@ -80,6 +94,7 @@ class Relation:
     is_called: bool | None = None
     piece: int = 0
     pieces: int = 1
+    generated: tuple[Column, ...] = ()
 
     @property
     def label(self) -> str:
@@ -106,18 +121,20 @@ class Chunk:
 
 @dataclass(frozen=True)
 class End:
-    """Closes a section."""
+    """Closes a section.  ``generated`` is the digest of the stored generated columns, if there are any."""
 
     relation: int
     rows: int
     bytes: int
     digest: str
+    generated: str = ""
 
 
-Record = Role | DatabaseRecord | Relation | Chunk | End
+Record = Role | DatabaseRecord | Described | Relation | Chunk | End
 _TYPES: dict[str, type[Any]] = {
     "role": Role,
     "database": DatabaseRecord,
+    "object": Described,
     "relation": Relation,
     "chunk": Chunk,
     "end": End,
@@ -216,8 +233,9 @@ def decode_record(line: bytes) -> Record:
     cls = _TYPES[content.pop("t")]
     content = _decode_twins(content)
     if cls is Relation:
-        columns = (_decode_twins(column) for column in content.get("columns", ()))
-        content["columns"] = tuple(Column(**column) for column in columns)
+        for name in ("columns", "generated"):
+            columns = (_decode_twins(column) for column in content.get(name, ()))
+            content[name] = tuple(Column(**column) for column in columns)
     record: Record = cls(**{name: _as_tuple(value) for name, value in content.items()})
     return record
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.inventory import read_sequences
 from coffre.databases.postgresql.objects import count_objects
-from coffre.databases.postgresql.statements import copy_to, copy_tree_to
+from coffre.databases.postgresql.statements import copy_to, copy_tree_to, generated_to, generated_tree_to
 from coffre.databases.postgresql.target import Target
 from coffre.results import Finding
 from coffre.vault.contents import Contents
-from coffre.vault.digest import MODULUS
+from coffre.vault.digest import MODULUS, add_digests
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Relation, decode_record, encode_record
 from coffre.vault.rows import DigestSink
@@ -26,6 +27,9 @@ TEXT_CHANGED: Mapping[str, int] = {'"char"': 16}
 Source: https://www.postgresql.org/docs/release/16.0/ ("char" output of high-bit characters)"""
 
 
+GENERATED_DIFFERS = "exception-generated"
+
+
 @dataclass(frozen=True)
 class Expected:
     """What one COPY of the restored database must give: a relation, or a whole partition tree."""
@@ -34,6 +38,7 @@ class Expected:
     relation: Relation
     rows: int
     digest: int
+    generated: str = ""
 
 
 class CompareTask:
@@ -51,9 +56,15 @@ class CompareTask:
         if not isinstance(relation, Relation):
             raise TypeError("an item holds a relation")
         sink = DigestSink()
-        statement = copy_tree_to(relation) if relation.load == "root" else copy_to(relation)
-        rows = copy_out(self._session, statement, sink)
-        return {"rows": rows, "digest": sink.digest.hex(), "bytes": sink.bytes}
+        through_root = relation.load == "root"
+        rows = copy_out(self._session, copy_tree_to(relation) if through_root else copy_to(relation), sink)
+        answer = {"rows": rows, "digest": sink.digest.hex(), "bytes": sink.bytes, "generated": ""}
+        if item["generated"]:
+            computed = DigestSink()
+            statement = generated_tree_to(relation) if through_root else generated_to(relation)
+            copy_out(self._session, statement, computed)
+            answer["generated"] = computed.digest.hex()
+        return answer
 
     def finish(self) -> Message:
         """End the session."""
@@ -69,12 +80,13 @@ def expectations(contents: Contents) -> Iterator[Expected]:
             trees[str(relation.root_schema), str(relation.root_name)].append(number)
         else:
             end = contents.ends[number]
-            yield Expected(relation.label, relation, end.rows, int(end.digest, 16))
+            yield Expected(relation.label, relation, end.rows, int(end.digest, 16), end.generated)
     for (schema, name), numbers in trees.items():
         ends = [contents.ends[number] for number in numbers]
         total = sum(int(end.digest, 16) for end in ends) % MODULUS
         rows = sum(end.rows for end in ends)
-        yield Expected(f"{schema}.{name}", contents.relations[numbers[0]], rows, total)
+        generated = reduce(add_digests, (end.generated for end in ends)) if ends[0].generated else ""
+        yield Expected(f"{schema}.{name}", contents.relations[numbers[0]], rows, total, generated)
 
 
 def compare_items(expected: Iterable[Expected]) -> Iterator[Message]:
@@ -85,6 +97,7 @@ def compare_items(expected: Iterable[Expected]) -> Iterator[Message]:
             "label": entry.label,
             "rows": entry.rows,
             "digest": f"{entry.digest:032x}",
+            "generated": entry.generated,
         }
 
 
@@ -103,7 +116,7 @@ def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding 
         so that the digests can't be compared.
     """
     if (item["rows"], item["digest"]) == (answer["rows"], answer["digest"]):
-        return None
+        return _judge_generated(item, answer)
     label = item["label"]
     relation = decode_record(item["relation"].encode())
     changed = [
@@ -121,6 +134,24 @@ def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding 
     return Finding(level="refuse", code="content-differs", object=label, message=message)
 
 
+def _judge_generated(item: Message, answer: Message) -> Finding | None:
+    """Values that the restore computed again, where the source held others."""
+    if item["generated"] == answer["generated"]:
+        return None
+    relation = decode_record(item["relation"].encode())
+    columns = (
+        ", ".join(column.name for column in relation.generated) if isinstance(relation, Relation) else ""
+    )
+    return Finding(
+        level="refuse",
+        code=GENERATED_DIFFERS,
+        object=f"{item['label']} ({columns})",
+        message=f"{item['label']}: generated columns ({columns}) were computed again and differ from the "
+        f"source's stored values, in one or more of {item['rows']} rows",
+        advice="A function that they use has changed since they were stored; write them anew at the source.",
+    )
+
+
 def compare_sequences(session: Session, contents: Contents) -> list[Finding]:
     """The sequences whose value isn't the recorded one."""
     named = [(sequence.schema, sequence.name) for sequence in contents.sequences]
@@ -134,13 +165,22 @@ def compare_sequences(session: Session, contents: Contents) -> list[Finding]:
     ]
 
 
-def compare_objects(session: Session, manifest: Manifest) -> list[Finding]:
-    """The kinds of objects of which there are fewer than at the source."""
+def compare_objects(
+    session: Session, manifest: Manifest, excepted: Mapping[str, int] | None = None
+) -> list[Finding]:
+    """The kinds of objects of which there are fewer than at the source; kinds that aren't known are ignored.
+
+    Parameters
+    ----------
+    excepted:
+        How many of a kind were named as exceptions already.
+    """
+    excepted = excepted or {}
     here = count_objects(session)
     return [
-        _difference("objects-missing", kind, str(here.get(kind, 0)), str(number))
+        _difference("objects-missing", kind, str(here[kind]), str(number))
         for kind, number in manifest.objects.items()
-        if here.get(kind, 0) < number
+        if kind in here and here[kind] < number - excepted.get(kind, 0)
     ]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import PINNED, Session
+from coffre.databases.postgresql.described import read_described
 from coffre.databases.postgresql.inventory import Inventory, take_inventory
 from coffre.databases.postgresql.objects import count_objects, list_needs
 from coffre.databases.postgresql.roles import read_database, read_roles
 from coffre.databases.postgresql.tools import dump_major
 from coffre.vault.manifest import Engine, Extension, Locale, Snapshot
-from coffre.vault.parts import DatabaseRecord, Role
+from coffre.vault.parts import DatabaseRecord, Described, Role
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Description:
     needs: list[str]
     roles: list[Role]
     database: DatabaseRecord
+    described: list[Described]
     inventory: Inventory
 
     @property
@@ -47,6 +49,7 @@ def describe(session: Session) -> Description:
         needs=list_needs(session, locale.provider),
         roles=read_roles(session),
         database=read_database(session),
+        described=read_described(session),
         inventory=take_inventory(session),
     )
 

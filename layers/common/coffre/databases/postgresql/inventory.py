@@ -30,9 +30,9 @@ ORDER BY n.nspname, c.relname
 """
 
 _COLUMNS = """
-SELECT a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod)
+SELECT a.attrelid::bigint, a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated = 's'
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND c.relkind IN ('r', 'p')
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v' AND c.relkind IN ('r', 'p')
   AND c.relpersistence <> 't' AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
 ORDER BY a.attrelid, a.attnum
 """
@@ -82,10 +82,18 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class _Columns:
+    """A relation's columns; ``generated``: those whose stored values a load computes again."""
+
+    plain: tuple[Column, ...] = ()
+    generated: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Root:
     schema: str
     name: str
-    columns: tuple[Column, ...]
+    columns: _Columns
     through_root: bool
 
 
@@ -114,7 +122,7 @@ def take_inventory(session: Session) -> Inventory:
                 row[2],
                 row[3],
                 row[4],
-                columns[row[0]],
+                columns[row[0]].plain,
                 condition=row[5] or None,
             )
             found.append(Found(relation, row[6], 0))
@@ -129,27 +137,33 @@ def take_inventory(session: Session) -> Inventory:
     return Inventory(tuple(found), sequences, foreign, objects)
 
 
-def _columns(session: Session) -> Mapping[int, tuple[Column, ...]]:
-    found: dict[int, list[Column]] = defaultdict(list)
-    for relation, name, kind in session.run(_COLUMNS):
-        found[relation].append(Column(name, kind))
-    return defaultdict(tuple, {relation: tuple(columns) for relation, columns in found.items()})
+def _columns(session: Session) -> Mapping[int, _Columns]:
+    found: dict[tuple[int, bool], list[Column]] = defaultdict(list)
+    for relation, name, kind, generated in session.run(_COLUMNS):
+        found[relation, generated].append(Column(name, kind))
+    relations = {relation for relation, _ in found}
+    made = {r: _Columns(tuple(found.get((r, False), ())), tuple(found.get((r, True), ()))) for r in relations}
+    return defaultdict(_Columns, made)
 
 
 def _table(
-    number: int, row: Sequence[object], columns: Mapping[int, tuple[Column, ...]], roots: Mapping[int, _Root]
+    number: int, row: Sequence[object], columns: Mapping[int, _Columns], roots: Mapping[int, _Root]
 ) -> Relation:
     oid, _, schema, name, owner, _, _, _, root_oid = row
     root = roots.get(int(str(root_oid)))
     if root is None:
-        return Relation(number, "table", str(schema), str(name), str(owner), columns[int(str(oid))])
+        own = columns[int(str(oid))]
+        return Relation(
+            number, "table", str(schema), str(name), str(owner), own.plain, generated=own.generated
+        )
     return Relation(
         number,
         "leaf",
         str(schema),
         str(name),
         str(owner),
-        root.columns,
+        root.columns.plain,
+        generated=root.columns.generated,
         load="root" if root.through_root else "self",
         root_schema=root.schema,
         root_name=root.name,

@@ -25,6 +25,18 @@ def copy_tree_to(relation: Relation) -> str:
     return f"COPY (SELECT {_list(relation.columns)} FROM {_root(relation)}) TO STDOUT"
 
 
+def generated_to(relation: Relation, pages: Pages | None = None) -> str:
+    """Read a relation's stored generated columns; the values as they are, nothing is computed."""
+    where = f" {_page_condition(pages)}" if pages is not None else ""
+    name = qualified(relation.schema, relation.name)
+    return f"COPY (SELECT {_list(relation.generated)} FROM ONLY {name}{where}) TO STDOUT"
+
+
+def generated_tree_to(relation: Relation) -> str:
+    """The same for the whole partition tree that a leaf belongs to."""
+    return f"COPY (SELECT {_list(relation.generated)} FROM {_root(relation)}) TO STDOUT"
+
+
 def copy_from(relation: Relation) -> str:
     """Load a relation's rows, through the root of its partition tree where the leaf asks for that."""
     name = _root(relation) if relation.load == "root" else qualified(relation.schema, relation.name)

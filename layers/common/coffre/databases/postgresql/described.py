@@ -1,0 +1,162 @@
+"""Grants and comments, object by object: read at the source and again in a restored copy, and compared.
+
+A right is compared with what the object's owner and everybody have by default, privilege by privilege,
+because the same rights can be written in several ways.  Who granted it is left out: it changes nothing for
+the grantee.
+Sources: https://www.postgresql.org/docs/current/functions-info.html (aclexplode, acldefault,
+pg_identify_object) and https://www.postgresql.org/docs/current/ddl-priv.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from coffre.databases.postgresql.connection import Session
+from coffre.results import Finding
+from coffre.vault.parts import Described, Role
+
+_FIRST_OF_USERS = 16384  # FirstNormalObjectId in access/transam.h; large objects may have any number
+
+_RIGHT = """format('%s %s%s',
+            CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END,
+            x.privilege_type, CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"""
+
+# acldefault('c', ...) is the empty list of rights: a column has none by default.
+_GRANTED = f"""
+WITH held (class, id, sub, acl, usual) AS (
+    SELECT 'pg_class'::regclass, oid, 0, relacl,
+           acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner)
+    FROM pg_class WHERE relacl IS NOT NULL AND relpersistence <> 't'
+    UNION ALL
+    SELECT 'pg_class'::regclass, attrelid, attnum, attacl, acldefault('c', 10) FROM pg_attribute
+    WHERE attacl IS NOT NULL AND NOT attisdropped
+    UNION ALL
+    SELECT 'pg_proc'::regclass, oid, 0, proacl, acldefault('f', proowner) FROM pg_proc
+    WHERE proacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_namespace'::regclass, oid, 0, nspacl, acldefault('n', nspowner) FROM pg_namespace
+    WHERE nspacl IS NOT NULL AND left(nspname, 3) <> 'pg_'
+    UNION ALL
+    SELECT 'pg_type'::regclass, oid, 0, typacl, acldefault('T', typowner) FROM pg_type
+    WHERE typacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_language'::regclass, oid, 0, lanacl, acldefault('l', lanowner) FROM pg_language
+    WHERE lanacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, fdwacl, acldefault('F', fdwowner)
+    FROM pg_foreign_data_wrapper WHERE fdwacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_foreign_server'::regclass, oid, 0, srvacl, acldefault('S', srvowner) FROM pg_foreign_server
+    WHERE srvacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_largeobject'::regclass, oid, 0, lomacl, acldefault('L', lomowner)
+    FROM pg_largeobject_metadata WHERE lomacl IS NOT NULL
+    UNION ALL
+    SELECT 'pg_default_acl'::regclass, oid, 0, defaclacl,
+           CASE WHEN defaclnamespace = 0
+                THEN acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole)
+                ELSE acldefault('c', 10) END
+    FROM pg_default_acl
+), rights (class, id, sub, entry) AS (
+    SELECT class, id, sub, (SELECT array_agg(mark || what ORDER BY mark || what) FROM (
+        SELECT '+' AS mark, {_RIGHT} AS what FROM aclexplode(acl) x
+        WHERE (x.grantee, x.privilege_type, x.is_grantable) NOT IN (
+            SELECT y.grantee, y.privilege_type, y.is_grantable FROM aclexplode(usual) y)
+        UNION
+        SELECT '-', {_RIGHT} FROM aclexplode(usual) x
+        WHERE (x.grantee, x.privilege_type, x.is_grantable) NOT IN (
+            SELECT y.grantee, y.privilege_type, y.is_grantable FROM aclexplode(acl) y)) AS e)
+    FROM held WHERE id >= {_FIRST_OF_USERS} OR class = 'pg_largeobject'::regclass
+)
+SELECT i.type, i.identity, r.entry FROM rights r, pg_identify_object(r.class, r.id, r.sub) i
+WHERE r.entry IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = r.class AND d.objid = r.id AND d.deptype = 'e')
+"""
+
+# Comments of extensions and event triggers aren't compared: the first are the extension's own, the second
+# come after the comparison.  Invalid indexes are in no dump, nor are their comments.
+_COMMENTS = f"""
+SELECT i.type, i.identity, encode(sha256(textsend(c.description)), 'hex')
+FROM pg_description c, pg_identify_object(c.classoid, c.objoid, c.objsubid) i
+WHERE (c.objoid >= {_FIRST_OF_USERS} OR c.classoid = 'pg_largeobject'::regclass)
+  AND c.classoid NOT IN ('pg_extension'::regclass, 'pg_event_trigger'::regclass)
+  AND NOT EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = c.classoid AND d.objid = c.objoid AND d.deptype = 'e')
+  AND NOT EXISTS (SELECT FROM pg_index x WHERE x.indexrelid = c.objoid AND NOT x.indisvalid
+                  AND c.classoid = 'pg_class'::regclass)
+"""
+
+_ROLES = """
+SELECT r.rolname, ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                        WHERE m.member = r.oid ORDER BY 1)::text[]
+FROM pg_roles r
+"""
+
+
+def read_described(session: Session) -> list[Described]:
+    """The user's objects that have a comment or other rights than by default, sorted by kind and name."""
+    found: dict[tuple[str, str], Described] = {}
+    for kind, name, grants in session.run(_GRANTED):
+        found[kind, name] = Described(kind, name, tuple(grants))
+    for kind, name, comment in session.run(_COMMENTS):
+        grants = found[kind, name].grants if (kind, name) in found else ()
+        found[kind, name] = Described(kind, name, grants, comment)
+    return [found[key] for key in sorted(found)]
+
+
+def compare_described(
+    session: Session, recorded: Iterable[Described], *, level: Literal["refuse", "warn", "info"]
+) -> list[Finding]:
+    """The objects whose rights or comments aren't the recorded ones.
+
+    Parameters
+    ----------
+    level:
+        Of the findings.
+    """
+    here = {(item.kind, item.name): item for item in read_described(session)}
+    findings = []
+    for item in recorded:
+        found = here.pop((item.kind, item.name), Described(item.kind, item.name))
+        findings += _differences(item, found, level)
+    for found in here.values():
+        findings += _differences(Described(found.kind, found.name), found, level)
+    return findings
+
+
+def _differences(
+    expected: Described, found: Described, level: Literal["refuse", "warn", "info"]
+) -> list[Finding]:
+    what, findings = f"{expected.kind} {expected.name}", []
+    if expected.grants != found.grants:
+        lost = ", ".join(sorted(set(expected.grants) - set(found.grants))) or "none"
+        new = ", ".join(sorted(set(found.grants) - set(expected.grants))) or "none"
+        message = f"{what}: rights (+ granted, - revoked) that are missing: {lost}; that are new: {new}"
+        findings.append(Finding(level=level, code="grants-differ", object=what, message=message))
+    if expected.comment != found.comment:
+        message = f"{what}: its comment isn't the recorded one"
+        findings.append(Finding(level=level, code="comment-differs", object=what, message=message))
+    return findings
+
+
+def compare_roles(session: Session, recorded: Iterable[Role]) -> list[Finding]:
+    """The roles that are missing, or aren't members of what they were members of.
+
+    Parameters
+    ----------
+    recorded:
+        With the memberships that the copy shall have.
+    """
+    here = {row[0]: set(row[1] or ()) for row in session.run(_ROLES)}
+    findings = []
+    for role in recorded:
+        if role.name not in here:
+            message = f"role {role.name} is missing"
+        elif here[role.name] != set(role.member_of):
+            members, expected = sorted(here[role.name]), sorted(role.member_of)
+            message = f"role {role.name} is a member of {members}, expected {expected}"
+        else:
+            continue
+        findings.append(Finding(level="refuse", code="roles-differ", object=role.name, message=message))
+    return findings
