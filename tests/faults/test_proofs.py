@@ -43,7 +43,7 @@ def test_rows_that_change_after_the_snapshot_do_not_matter(stack: Stack, server:
     assert (answer["compared"]["tables"], answer["compared"]["rows"]) == (1, 500)
 
 
-def test_rows_that_break_a_constraint_stop_the_restore_and_fail_the_proof(
+def test_rows_that_break_a_constraint_fail_the_proof_and_stop_a_restore_that_doesnt_accept_them(
     stack: Stack, server: EphemeralServer
 ) -> None:
     """The rows satisfied the check when they came; its function has changed since."""
@@ -65,9 +65,35 @@ def test_rows_that_break_a_constraint_stop_the_restore_and_fail_the_proof(
     before = databases(server)
     with pytest.raises(FunctionError) as stopped:
         stack.restore("unfit", url(server, "unfit_restored"))
-    assert (stopped.value.code, "items" in str(stopped.value)) == ("query-failed", True)
+    assert (stopped.value.code, "items" in str(stopped.value)) == ("restore-exceptions", True)
     assert databases(server) == before
     assert stack.events("unfit")[-1].type == "Restore Failed"
+    result = stack.restore("unfit", url(server, "unfit_restored"), exceptions="accept")
+    assert [(found["code"], found["count"]) for found in result["exceptions"]] == [("exception-check", 30000)]
+    assert (result["rows"], result["digests_equal"]) == (50000, True)
+
+
+def test_the_owners_checks_and_the_rehearsal_of_an_upgrade_reach_the_proof(
+    stack: Stack, server: EphemeralServer
+) -> None:
+    create(server, "checked", "CREATE TABLE items AS SELECT n AS id FROM generate_series(1, 9) n")
+    holds = {"name": "nine", "sql": "SELECT count(*) FROM items", "expect": 9}
+    stack.register("checked", url(server, "checked"), checks=[holds])
+    backup_id = stack.backup("checked")["backup_id"]
+    proof = stack.events("checked")[-1]
+    assert (proof.type, proof.detail["compared"]["checks"]) == ("Proof Passed", 1)
+    stack.register("checked", url(server, "checked"), checks=[holds, {**holds, "name": "ten", "expect": 10}])
+    answer = stack.call("verify", database="checked", backup_id=backup_id, upgrade_to=18)
+    assert [(reason["code"], reason["object"]) for reason in answer["reasons"]] == [("check-failed", "ten")]
+    assert (answer["verdict"], answer["upgrade"]["verdict"]) == ("failed", "inconclusive")
+    assert stack.catalogue.backup("checked", backup_id).verdict == "failed"
+    stack.register("checked", url(server, "checked"), checks=[holds])
+    answer = stack.call("verify", database="checked", backup_id=backup_id, upgrade_to=18)
+    assert (answer["verdict"], answer["upgrade"]["verdict"]) == ("proven", "upgrade-ready")
+    assert (answer["upgrade"]["server_version"], answer["upgrade"]["compared"]["checks"]) == (
+        "PostgreSQL 18",
+        1,
+    )
 
 
 @contextmanager

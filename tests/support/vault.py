@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from coffre.backup import run as backup
@@ -134,11 +134,16 @@ class _Silent:
         return lambda *_, **__: None
 
 
-class _NoRegistrations:
-    """A registry without any database: each backup is then proven."""
+class _Registrations:
+    """A registry of one database, or of none: each backup is then proven."""
+
+    def __init__(self, registration: Registration | None) -> None:
+        self._registration = registration
 
     def get(self, name: str) -> Registration:
-        raise UnknownDatabaseError(f"{name} is not registered")
+        if self._registration is None:
+            raise UnknownDatabaseError(f"{name} is not registered")
+        return self._registration
 
 
 class Verbs:
@@ -173,23 +178,35 @@ class Verbs:
         request = BackupRequest(type=kind, scheduled_time=time, database=database)
         return backup.run(request, Registration(secret="none"), target, services, seconds=SECONDS)
 
-    def verify(self, *, backup_id: str = "latest", database: str = DATABASE) -> VerifyResult:
+    def verify(
+        self,
+        *,
+        backup_id: str = "latest",
+        database: str = DATABASE,
+        registration: Registration | None = None,
+        upgrade_to: int | None = None,
+    ) -> VerifyResult:
         """Verify and prove a backup; the store must be a running `ServedStore`."""
         services = verify.Services(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _NoRegistrations()),
+            registry=cast("Registry", _Registrations(registration)),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
             invoke_prove=lambda event, _: self._prove(event),
         )
-        request = VerifyRequest(database=database, backup_id=backup_id)
+        request = VerifyRequest(database=database, backup_id=backup_id, upgrade_to=upgrade_to)
         return verify.run(request, services, seconds=SECONDS)
 
     def restore(
-        self, target: Target, *, backup_id: str = "latest", database: str = DATABASE
+        self,
+        target: Target,
+        *,
+        backup_id: str = "latest",
+        database: str = DATABASE,
+        exceptions: Literal["refuse", "accept"] = "refuse",
     ) -> RestoreResult:
         """Make a plan and run it."""
         services = restore.Services(
@@ -201,7 +218,9 @@ class Verbs:
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
         )
-        request = RestoreRequest(action="plan", database=database, backup=backup_id, target_secret="none")
+        request = RestoreRequest(
+            action="plan", database=database, backup=backup_id, target_secret="none", exceptions=exceptions
+        )
         token = restore.plan(request, target, services, seconds=SECONDS).token
         confirmed = request.model_copy(update={"action": "run", "token": token})
         return restore.run(confirmed, target, services, seconds=SECONDS)

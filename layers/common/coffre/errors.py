@@ -64,6 +64,13 @@ class InvalidRegistrationError(BadInputError):
     advice = "Register the database again with `coffre databases add`."
 
 
+class InvalidChecksError(BadInputError):
+    """The owner's checks aren't a list of checks."""
+
+    code = "invalid-checks"
+    advice = "Compare them with the example in docs/configuration.md, and try again."
+
+
 class InvalidUrlError(BadInputError):
     """A connection URL that isn't one, or asks for something that isn't supported."""
 
@@ -402,6 +409,13 @@ class RestoreMismatchError(CoffreError):
 
     code = "restore-mismatch"
     advice = "The target was left aside for inspection and not put under its final name."
+
+
+class RestoreExceptionsError(CoffreError):
+    """The rows violate constraints, or other objects can't be restored; each is named."""
+
+    code = "restore-exceptions"
+    advice = "All rows are in the backup: `--with-exceptions` restores them and leaves out what is named."
 
 
 class EventNotPublishedError(CoffreError):

@@ -32,6 +32,7 @@ def _utc(value: datetime) -> datetime:
 DatabaseName = Annotated[str, AfterValidator(_database)]
 BackupRef = Annotated[str, AfterValidator(_backup)]
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
+Major = Annotated[int, Field(ge=14, le=18)]
 Verdict = Literal["proven", "failed", "inconclusive"]
 
 
@@ -76,10 +77,11 @@ class BackupRequest(Event):
 
 
 class VerifyRequest(Event):
-    """Verify and prove one backup."""
+    """Verify and prove one backup; with ``upgrade_to``, rehearse its restore on that major version, too."""
 
     database: DatabaseName
     backup_id: BackupRef
+    upgrade_to: Major | None = None
 
     @classmethod
     def from_event(cls, event: object) -> VerifyRequest:
@@ -115,20 +117,28 @@ class RecheckRequest(Event):
 
 
 class ProveRequest(Event):
-    """Restore one backup in the box and compare: everything needed stands behind the ticket's URL."""
+    """Restore one backup in the box and compare: everything needed stands behind the ticket's URL.
+
+    ``major`` asks for a server of that major version instead of the source's.
+    """
 
     ticket_url: str = Field(min_length=10)
     seconds: float = Field(gt=0, le=900)
+    major: Major | None = None
 
 
 class RestoreRequest(Event):
-    """Plan a restore, or run the plan that was confirmed."""
+    """Plan a restore, or run the plan that was confirmed.
+
+    ``exceptions``: whether to go on without what can't be restored, such as constraints that rows violate.
+    """
 
     action: Literal["plan", "run"]
     database: DatabaseName
     backup: BackupRef = "latest"
     target_secret: str = Field(min_length=1)
     roles: Literal["keep", "mine"] = "keep"
+    exceptions: Literal["refuse", "accept"] = "refuse"
     token: str | None = None
 
     @model_validator(mode="after")

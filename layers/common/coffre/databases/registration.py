@@ -39,6 +39,33 @@ class Retention(_Model):
     cap: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
 
+class OwnersCheck(_Model):
+    """A question whose answer the owner knows, asked in each restored copy.
+
+    Attributes
+    ----------
+    sql:
+        One query whose only row has one column.
+    expect:
+        The value: ``true`` is what most checks come to.  Numbers and booleans stand for their text; None for
+        NULL.
+    seconds:
+        How long it may take.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}$")]
+    sql: Annotated[str, Field(min_length=1)]
+    expect: bool | int | str | None = True
+    seconds: Annotated[float, Field(gt=0, le=600)] = 30
+
+    @property
+    def expected_text(self) -> str | None:
+        """The value as PostgreSQL writes it."""
+        if isinstance(self.expect, bool):
+            return "t" if self.expect else "f"
+        return None if self.expect is None else str(self.expect)
+
+
 class Registration(_Model):
     """What is decided about one database.
 
@@ -57,6 +84,8 @@ class Registration(_Model):
         Seconds that sessions may queue behind the backup's locks before it lets go; None: it holds on.
     prove:
         Prove every backup, the first of each UTC day, or none (the verdict then says so).
+    checks:
+        What is asked in each restored copy; or ``checks_in_vault``, the SHA-256 that names a longer list.
     """
 
     engine: Literal["postgresql"] = "postgresql"
@@ -69,6 +98,8 @@ class Registration(_Model):
     retention: Retention = Retention()
     rpo_hours: Annotated[float, Field(gt=0)] = 26
     critical_tables: list[str] = []
+    checks: list[OwnersCheck] = []
+    checks_in_vault: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from coffre.databases.postgresql.checks import Check, create_reader, run_checks
 from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
+from coffre.databases.postgresql.described import compare_described, compare_roles
+from coffre.databases.postgresql.exceptions import Exceptions, explain, with_exceptions
 from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
@@ -30,14 +34,16 @@ from coffre.errors import (
     ManifestInvalidError,
     ServerStartError,
     StoreUnavailableError,
+    ToolMissingError,
     WorkerFailedError,
 )
 from coffre.events import ProveRequest
 from coffre.ids import new_attempt
-from coffre.results import Compared, Finding, ProofReport
+from coffre.results import Compared, Finding, ProofReport, listed
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import MAX_BYTES, Manifest, decode, root_hash
+from coffre.vault.parts import Role
 from coffre.vault.reader import fetch_file
 from coffre.vault.ticket import TicketReader, open_ticket
 from coffre.workers import Message, WorkerPool
@@ -53,11 +59,18 @@ _NOT_THE_BACKUPS_FAULT = (
     DiskFullError,
     ServerStartError,
     StoreUnavailableError,
+    ToolMissingError,
     WorkerFailedError,
 )
 
 _ALL_ROWS = ("pg_read_all_data", "pg_write_all_data")
 """Roles of PostgreSQL's own that reach all rows of a database, and nothing outside of it."""
+
+
+_SHUT = """
+SELECT n.nspname, r.rolname FROM pg_namespace n, pg_roles r
+WHERE n.nspname IN ({schemas}) AND r.rolname IN ({owners}) AND NOT has_schema_privilege(r.oid, n.oid, 'USAGE')
+"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,8 @@ class _Proof:
     folder: Path
     server: EphemeralServer
     tools: Tools
+    checks: tuple[Check, ...]
+    rehearsal: bool
 
     @property
     def manifest(self) -> Manifest:
@@ -122,20 +137,30 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     if root_hash(content) != ticket.root_hash:
         raise ManifestInvalidError(f"{ticket.manifest} isn't the manifest that was to be proven")
     manifest = decode(content, key=ticket.manifest)
+    checks = tuple(Check(**check) for check in ticket.checks)
     contents = read_contents(reader, manifest, folder / "sections")
     free = shutil.disk_usage(services.scratch).free
     if manifest.totals.bytes * DISK_FACTOR > free:
         raise DiskFullError(
             f"{manifest.totals.bytes} bytes of rows don't fit the proof's {free} bytes of scratch space"
         )
-    major = dump_major(manifest.engine.server_version_num // 10_000)
+    major = request.major or dump_major(manifest.engine.server_version_num // 10_000)
+    servers = installed(services.postgres)
+    if major not in servers:
+        lacking = _lacking(f"server:{major}", f"PostgreSQL {', '.join(map(str, servers))}")
+        return _report("inconclusive", [lacking])
     with EphemeralServer.start(services.postgres, major, services.scratch) as server:
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
-        proof = _Proof(rebuild, reader, folder, server, Tools(services.postgres))
+        proof = _Proof(
+            rebuild, reader, folder, server, Tools(services.postgres), checks, request.major is not None
+        )
         with _disk_watched(services.scratch):
-            return _in_box(proof)
+            report = _in_box(proof)
+            if report.verdict == "failed" and shutil.disk_usage(services.scratch).free < LEAST_FREE:
+                raise DiskFullError(f"the proof's scratch space ran full: {report.reasons[0].message}")
+            return report
 
 
 @contextmanager
@@ -176,16 +201,47 @@ def _in_box(proof: _Proof) -> ProofReport:
     with watch.phase("schema"):
         archive.before_rows()
     with watch.phase("rows"), _schemas_open_to_owners(proof):
-        rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+        findings = rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
     with watch.phase("large_objects"):
         _restore_large_objects(proof)
     with watch.phase("indexes"):
-        archive.after_rows(WORKERS)
+        exceptions = _after_rows(proof, archive)
     with watch.phase("compare"):
-        findings, compared = _compare(proof)
+        differences, compared = _compare(proof, exceptions)
+    with watch.phase("checks"):
+        failed_checks = _run_checks(proof)
     with watch.phase("event_triggers"):
-        archive.event_triggers()
-    return _judge(proof, findings, compared)
+        # Only a superuser can own one, and here the source's roles are none.
+        replace(archive, options=(*archive.options, "--no-owner")).event_triggers()
+    return _judge(proof, [*findings, *exceptions.findings, *differences, *failed_checks], compared)
+
+
+def _after_rows(proof: _Proof, archive: SchemaArchive) -> Exceptions:
+    """Indexes, constraints and all that follows; what can't be restored is named."""
+    complaints = archive.after_rows(WORKERS)
+    if not complaints:
+        return Exceptions()
+    with proof.rebuild.session() as session:
+        return explain(archive, complaints, proof.rebuild.open_as, session)
+
+
+def _run_checks(proof: _Proof) -> list[Finding]:
+    """The owner's checks, by a role of their own whose name nobody knows beforehand."""
+    if not proof.checks:
+        return []
+    reader = replace(proof.rebuild.target, user=f"reader_{new_attempt()}")
+    with proof.rebuild.session() as session:
+        create_reader(session, reader.user)
+    watch = proof.watch
+
+    def seconds_left() -> float:
+        watch.check()
+        return watch.seconds_left
+
+    def connect() -> Session:
+        return open_session(reader, seconds=watch.seconds_left, application="coffre/check")
+
+    return run_checks(proof.checks, connect, seconds_left)
 
 
 def _restore_large_objects(proof: _Proof) -> None:
@@ -198,7 +254,11 @@ def _restore_large_objects(proof: _Proof) -> None:
 
 def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofReport:
     version = f"PostgreSQL {proof.server.major}"
+    if proof.rehearsal:
+        # Another text of the same value is what an upgrade brings, and stands in nobody's way.
+        findings = [_as_noted(finding) if finding.code == "text-changed" else finding for finding in findings]
     if any(finding.level == "refuse" for finding in findings):
+        findings = [*with_exceptions(findings, proof.manifest.id), *findings]
         return _report("failed", findings, compared, version, proof.watch.phases)
     if compared.tables == 0:
         nothing = Finding(
@@ -229,13 +289,19 @@ def _prepare(proof: _Proof) -> list[Finding]:
     return []
 
 
-def _lacking(need: str) -> Finding:
-    """A need, as ``kind:name``, that this box can't fulfil."""
+def installed(postgres: Path) -> list[int]:
+    """The major versions that this box has a server of."""
+    return sorted(int(tree.name) for tree in postgres.iterdir() if tree.name.isdecimal())
+
+
+def _lacking(need: str, there: str = "") -> Finding:
+    """A need, as ``kind:name``, that this box can't fulfil; ``there``: what it has instead."""
+    instead = f", only {there}" if there else ""
     return Finding(
         level="warn",
         code="needs",
         object=need,
-        message=f"the proof server has no {need.replace(':', ' ')} to offer",
+        message=f"the proof server has no {need.replace(':', ' ')} to offer{instead}",
         advice="The backup was read back whole; restore it to a server that has it to be sure.",
     )
 
@@ -254,44 +320,71 @@ def _create_roles(session: Session, proof: _Proof) -> None:
         )
         session.run(f"CREATE ROLE {identifier(role.name)} {attributes}")
     for role in proof.contents.roles:
-        groups = {name for name in role.member_of if name in _ALL_ROWS or not name.startswith("pg_")}
-        if "SUPERUSER" in role.attributes:
-            groups.update(_ALL_ROWS)
-        for grant in grant_memberships(replace(role, member_of=tuple(sorted(groups)))):
+        for grant in grant_memberships(_in_the_box(role)):
             session.run(grant)
+
+
+def _in_the_box(role: Role) -> Role:
+    """The role with the memberships that it gets here; see `_create_roles`."""
+    groups = {name for name in role.member_of if name in _ALL_ROWS or not name.startswith("pg_")}
+    if "SUPERUSER" in role.attributes:
+        groups.update(_ALL_ROWS)
+    return replace(role, member_of=tuple(sorted(groups)))
 
 
 @contextmanager
 def _schemas_open_to_owners(proof: _Proof) -> Iterator[None]:
     """Grants come after the rows, so until then owners may use all schemas."""
     relations = proof.contents.relations.values()
-    schemas = ", ".join(sorted({identifier(relation.schema) for relation in relations}))
-    owners = ", ".join(sorted({identifier(relation.owner) for relation in relations}))
+    schemas = ", ".join(sorted({literal(relation.schema) for relation in relations}))
+    owners = ", ".join(sorted({literal(relation.owner) for relation in relations}))
     if not schemas:
         yield
         return
     with proof.rebuild.session() as session:
-        session.run(f"GRANT USAGE ON SCHEMA {schemas} TO {owners}")
+        # What an owner may do anyway isn't granted: revoking it afterwards would take it away for good.
+        shut = session.run(_SHUT.format(schemas=schemas, owners=owners))
+        for schema, owner in shut:
+            session.run(f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {identifier(owner)}")
         yield
-        session.run(f"REVOKE USAGE ON SCHEMA {schemas} FROM {owners}")
+        for schema, owner in shut:
+            session.run(f"REVOKE USAGE ON SCHEMA {identifier(schema)} FROM {identifier(owner)}")
 
 
-def _compare(proof: _Proof) -> tuple[list[Finding], Compared]:
+def _compare(proof: _Proof, exceptions: Exceptions) -> tuple[list[Finding], Compared]:
+    contents, manifest = proof.contents, proof.manifest
     findings, tables, rows = proof.rebuild.compare(proof.server.major)
+    same_major = manifest.engine.server_version_num // 10_000 == proof.server.major
     with proof.rebuild.session() as session:
-        findings += compare_objects(session, proof.manifest)
-    objects = proof.manifest.objects
+        findings += compare_objects(session, manifest, exceptions.missing)
+        roles = [_in_the_box(role) for role in contents.roles]
+        findings += compare_roles(session, roles)
+        if "objects" in manifest.requires:
+            # Between majors the rights that everybody has by default may differ.
+            level: Literal["refuse", "info"] = "refuse" if same_major else "info"
+            findings += compare_described(session, contents.described, level=level)
+    objects = manifest.objects
     compared = Compared(
         tables=tables,
         rows=rows,
         digests=tables,
-        sequences=len(proof.contents.sequences),
+        sequences=len(contents.sequences),
         constraints=objects.get("constraints", 0),
         indexes=objects.get("valid_indexes", 0),
         materialized_views=objects.get("populated_materialized_views", 0),
         large_objects=objects.get("large_objects", 0),
+        grants=sum(len(item.grants) for item in contents.described),
+        comments=sum(bool(item.comment) for item in contents.described),
+        roles=len(roles),
+        memberships=sum(len(role.member_of) for role in roles),
+        generated=sum(bool(end.generated) for end in contents.ends.values()),
+        checks=len(proof.checks),
     )
     return findings, compared
+
+
+def _as_noted(finding: Finding) -> Finding:
+    return finding.model_copy(update={"level": "info"})
 
 
 def _finding(error: CoffreError, level: str) -> Finding:
@@ -310,7 +403,7 @@ def _report(
     return ProofReport.model_validate(
         {
             "verdict": verdict,
-            "reasons": [reason.model_dump() for reason in reasons],
+            "reasons": [reason.model_dump() for reason in listed(reasons)],
             "compared": (compared or Compared()).model_dump(),
             "server_version": version,
             "phases": phases or {},

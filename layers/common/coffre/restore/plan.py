@@ -117,7 +117,13 @@ def inspect_target(
 
 
 def make_plan(
-    manifest: Manifest, root_hash: str, target: Target, situation: Situation, *, roles: str
+    manifest: Manifest,
+    root_hash: str,
+    target: Target,
+    situation: Situation,
+    *,
+    roles: str,
+    exceptions: str,
 ) -> RestorePlan:
     """The plan as it is shown, with its token."""
     bound = {
@@ -125,6 +131,7 @@ def make_plan(
         "target": [target.host, target.port, target.database, target.user],
         "creates": situation.creates,
         "roles": roles,
+        "exceptions": exceptions,
         "create_roles": [role.name for role in situation.create_roles],
     }
     token = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
@@ -139,7 +146,14 @@ def make_plan(
         tables=manifest.totals.relations,
         rows=manifest.totals.rows,
         bytes=manifest.totals.bytes,
-        findings=list(situation.findings),
+        findings=[*situation.findings, *([_accepted(manifest)] if exceptions == "accept" else [])],
+    )
+
+
+def _accepted(manifest: Manifest) -> Finding:
+    message = "what can't be restored is left out and named: constraints that the rows violate, for example"
+    return _warning(
+        "exceptions-accepted", manifest.id, message, "All rows are restored, or the restore fails."
     )
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
-from coffre.databases.postgresql.compare import compare_objects
+from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.dump import list_entries
+from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
@@ -26,6 +27,7 @@ from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
     PlanChangedError,
+    RestoreExceptionsError,
     RestoreMismatchError,
     describe,
 )
@@ -33,7 +35,7 @@ from coffre.events import RestoreRequest
 from coffre.ids import new_attempt, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore.plan import MAINTENANCE, Situation, inspect_target, make_plan
-from coffre.results import Finding, RestorePlan, RestoreResult
+from coffre.results import Finding, RestorePlan, RestoreResult, listed
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import Manifest
@@ -97,6 +99,8 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     ------
     PlanChangedError
         If the plan of now isn't the confirmed one; nothing was changed.
+    RestoreExceptionsError
+        If something can't be restored and the plan doesn't accept that; all of it is named.
     RestoreMismatchError
         If what was restored differs; the new database is left under its working name.
     CoffreError
@@ -113,7 +117,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         )
         services.catalogue.audit(request.database, "restore", restore.manifest.id, {"target": target.label})
         try:
-            findings = _build(restore, situation)
+            findings, exceptions = _build(restore, situation)
         except BaseException as error:
             fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
             services.publisher.publish("Restore Failed", fault)
@@ -128,9 +132,10 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             rows=restore.manifest.totals.rows,
             bytes=restore.manifest.totals.bytes,
             seconds=round((utc_now() - started).total_seconds(), 3),
-            digests_equal=True,
+            digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in exceptions),
             phases=restore.watch.phases,
             findings=findings + shown.findings,
+            exceptions=listed(exceptions),
         )
         services.publisher.publish("Restore Completed", result.answer())
         return result
@@ -160,11 +165,15 @@ def _plan(restore: _Restore) -> tuple[RestorePlan, Situation]:
     entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
     roles = restore.request.roles
     situation = inspect_target(restore.wanted, restore.manifest, restore.contents, entries, roles=roles)
-    return make_plan(restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles), situation
+    exceptions = restore.request.exceptions
+    plan = make_plan(
+        restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles, exceptions=exceptions
+    )
+    return plan, situation
 
 
-def _build(restore: _Restore, situation: Situation) -> list[Finding]:
-    """Create, fill, compare, and give the final name; what was not like at the source."""
+def _build(restore: _Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
+    """Create, fill, compare, and give the final name; what was not like at the source, and the exceptions."""
     if not situation.creates:
         return _fill(restore, situation, restore.wanted)
     working = replace(restore.wanted, database=_working_name(restore.wanted.database))
@@ -174,7 +183,7 @@ def _build(restore: _Restore, situation: Situation) -> list[Finding]:
     ) as session:
         _create_database(session, restore.manifest, working.database)
     try:
-        findings = _fill(restore, situation, working)
+        found = _fill(restore, situation, working)
         with open_session(maintenance, seconds=restore.watch.seconds_left) as session:
             names = f"{identifier(working.database)} RENAME TO {identifier(restore.wanted.database)}"
             session.run(f"ALTER DATABASE {names}")
@@ -183,7 +192,7 @@ def _build(restore: _Restore, situation: Situation) -> list[Finding]:
     except BaseException:
         _drop(maintenance, working.database)
         raise
-    return findings
+    return found
 
 
 def _working_name(name: str) -> str:
@@ -214,7 +223,7 @@ def _drop(maintenance: Target, name: str) -> None:
         return
 
 
-def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Finding]:
+def _fill(restore: _Restore, situation: Situation, target: Target) -> tuple[list[Finding], list[Finding]]:
     services, watch = restore.services, restore.watch
     major = restore_major(situation.major)
     options = (
@@ -232,22 +241,42 @@ def _fill(restore: _Restore, situation: Situation, target: Target) -> list[Findi
         archive.before_rows()
     with watch.phase("rows"):
         told = restore.meter.add
-        rebuild.load(
+        exceptions = rebuild.load(
             largest_first(restore.folder / "sections"), lambda rows, size: told(rows=rows, done=size)
         )
     with watch.phase("digests"):
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
-        _raise_differences(rebuild.compare(situation.major)[0], target)
+        differences = rebuild.compare(situation.major)[0]
+        exceptions += [finding for finding in differences if finding.code == GENERATED_DIFFERS]
+        _raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], target)
     with watch.phase("large_objects"):
         _restore_large_objects(restore, major, target, options)
     with watch.phase("indexes"):
-        archive.after_rows(WORKERS)
+        missing = _after_rows(rebuild, archive)
+        exceptions += missing.findings
+        _raise_exceptions(restore, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
-        _raise_differences(compare_objects(session, restore.manifest), target)
+        _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
         findings = _settings(restore, session, target)
     archive.event_triggers()
-    return findings
+    return findings, exceptions
+
+
+def _after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
+    """Indexes, constraints and all that follows; what can't be restored is named."""
+    complaints = archive.after_rows(WORKERS)
+    if not complaints:
+        return Exceptions()
+    with rebuild.session() as session:
+        return explain(archive, complaints, rebuild.open_as, session)
+
+
+def _raise_exceptions(restore: _Restore, exceptions: Sequence[Finding]) -> None:
+    """Exceptions end the restore, unless the confirmed plan accepts them."""
+    if exceptions and restore.request.exceptions == "refuse":
+        what = "; ".join(finding.message for finding in exceptions[:20])
+        raise RestoreExceptionsError(f"{restore.manifest.id} can't be restored whole: {what}")
 
 
 def _restore_large_objects(restore: _Restore, major: int, target: Target, options: tuple[str, ...]) -> None:

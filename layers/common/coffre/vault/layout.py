@@ -54,6 +54,10 @@ class Layout:
         """The key of a chunk, by its id of 64 hex digits."""
         return f"{self.chunks}{chunk_id[:2]}/{chunk_id}"
 
+    def checks(self, sha256: str) -> str:
+        """The key of a list of the owner's checks, by its hash."""
+        return f"{self.database}/checks/{sha256}.json"
+
     def proofs(self, backup_id: str) -> str:
         """The prefix of a backup's evidence."""
         return f"{self.database}/proofs/{backup_id}/"

@@ -12,9 +12,9 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import urllib3
 import zstandard
@@ -33,12 +33,13 @@ _RETRIES = urllib3.Retry(
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a proof is about.  ``manifest`` is the manifest's key."""
+    """What a proof is about.  ``manifest`` is the manifest's key; ``checks`` are the owner's, as JSON."""
 
     database: str
     backup_id: str
     root_hash: str
     manifest: str
+    checks: tuple[dict[str, Any], ...] = ()
 
 
 def issue_ticket(
@@ -99,6 +100,7 @@ def open_ticket(url: str, urls: Path) -> Ticket:
             with zstandard.ZstdDecompressor().stream_reader(body) as reader:
                 lines = io.TextIOWrapper(io.BufferedReader(reader, 1 << 16), "utf-8")
                 ticket = Ticket(**json.loads(lines.readline()))
+                ticket = replace(ticket, checks=tuple(ticket.checks))
                 with closing(sqlite3.connect(urls)) as known, known:
                     known.execute("CREATE TABLE urls (key TEXT PRIMARY KEY, url TEXT) WITHOUT ROWID")
                     known.executemany("INSERT OR REPLACE INTO urls VALUES (?, ?)", map(json.loads, lines))

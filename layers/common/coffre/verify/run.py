@@ -6,20 +6,24 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.catalogue.rebuild import vault_databases
+from coffre.databases.checks import for_ticket, read_checks
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
     FunctionFailedError,
+    InvalidChecksError,
+    InvalidEventError,
     ManifestInvalidError,
     ObjectCorruptError,
     ObjectMissingError,
@@ -28,7 +32,7 @@ from coffre.errors import (
 from coffre.events import RecheckRequest, Verdict, VerifyRequest
 from coffre.ids import backup_time, new_attempt, stamp, utc_now
 from coffre.notify.publisher import DetailType, Publisher
-from coffre.results import Compared, Finding, ProofReport, RecheckResult, VerifyResult
+from coffre.results import Compared, Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
 from coffre.vault.contents import Contents, read_contents, read_sections, scratch_folder
 from coffre.vault.digest import MODULUS
 from coffre.vault.evidence import newest_evidence
@@ -49,6 +53,7 @@ ENDING_SECONDS = 20.0
 """Kept back of the function's time for the verdict."""
 
 SHORTEST_PROOF = 60.0
+UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
 EVENTS: dict[Verdict, DetailType] = {
     "proven": "Proof Passed",
     "failed": "Proof Failed",
@@ -96,6 +101,11 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     """
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup_id)
+    source = manifest.engine.server_version_num // 10_000
+    if request.upgrade_to is not None and request.upgrade_to <= source:
+        raise InvalidEventError(
+            f"{manifest.id} comes from PostgreSQL {source}: {request.upgrade_to} is no upgrade"
+        )
     run_id = f"{manifest.id}-{new_attempt()}"
     services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
     services.catalogue.complete(manifest, digest)
@@ -103,10 +113,12 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
         with scratch_folder(services.scratch, "verify") as folder:
             tell = partial(services.catalogue.run_progress, request.database, run_id)
             meter = Meter(tell, manifest.totals.bytes)
-            report = _Verification(services, manifest, digest, folder, ends, meter).run()
+            verification = _Verification(services, manifest, digest, folder, ends, meter)
+            report = verification.run()
+            upgrade = verification.rehearse(request.upgrade_to, report) if request.upgrade_to else None
     finally:
         services.catalogue.end_run(request.database, run_id)
-    return _record(services, manifest, digest, report, (utc_now() - started).total_seconds())
+    return _record(services, manifest, digest, report, upgrade, (utc_now() - started).total_seconds())
 
 
 def reread(request: RecheckRequest, services: Services, *, seconds: float) -> RecheckResult:
@@ -123,7 +135,7 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
         raise UnknownDatabaseError(f"the vault holds nothing of a database {request.database}")
 
     def accuse(manifest: Manifest, digest: str, damage: list[Finding]) -> None:
-        _record(services, manifest, digest, _report("failed", damage), 0)
+        _record(services, manifest, digest, _report("failed", damage), None, 0)
 
     work = RecheckServices(services.store, services.catalogue, accuse)
     names = [request.database] if request.database is not None else found
@@ -134,7 +146,12 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
 
 
 def _record(
-    services: Services, manifest: Manifest, digest: str, report: ProofReport, seconds: float
+    services: Services,
+    manifest: Manifest,
+    digest: str,
+    report: ProofReport,
+    upgrade: UpgradeReport | None,
+    seconds: float,
 ) -> VerifyResult:
     """Write the evidence, then tell the catalogue and the world."""
     evidence = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(utc_now())}.json"
@@ -151,6 +168,7 @@ def _record(
         compared=report.compared,
         evidence=evidence,
         seconds=round(seconds, 3),
+        upgrade=upgrade,
     )
     body = result.model_dump_json(indent=1).encode()
     services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
@@ -255,26 +273,56 @@ class _Verification:
         reason = self._not_due()
         if reason is not None:
             return _report("inconclusive", [reason])
+        return self._ask_for_proof({})
+
+    def rehearse(self, major: int, report: ProofReport) -> UpgradeReport:
+        """Have the backup restored on a newer major version."""
+        if report.verdict == "failed":
+            doubt = _doubt("no-rehearsal", "the backup itself failed: an upgrade says nothing about it")
+            found = _report("inconclusive", [doubt])
+        else:
+            found = self._ask_for_proof({"major": major})
+        verdicts: dict[Verdict, UpgradeVerdict] = {
+            "proven": "upgrade-ready",
+            "failed": "upgrade-blocked",
+            "inconclusive": "inconclusive",
+        }
+        return UpgradeReport(
+            major=major,
+            verdict=verdicts[found.verdict],
+            reasons=found.reasons,
+            compared=found.compared,
+            server_version=found.server_version,
+        )
+
+    def _ask_for_proof(self, more: dict[str, object]) -> ProofReport:
         seconds = self._ends - ENDING_SECONDS - time.monotonic()
         if seconds < SHORTEST_PROOF:
-            return _report(
-                "inconclusive", [_doubt("no-time", "reading took too long to leave time for a proof")]
-            )
-        url = issue_ticket(self._store, self._ticket(), self._objects(), seconds=int(seconds) + 60)
+            return _report("inconclusive", [_doubt("no-time", "there is too little time left for a proof")])
+        try:
+            checks = read_checks(self._registration, self._store, name=self._manifest.database)
+        except (InvalidChecksError, ObjectCorruptError, ObjectMissingError) as error:
+            return _report("inconclusive", [_doubt(error.code, f"the owner's checks: {error.message}")])
+        ticket = replace(self._ticket(), checks=for_ticket(checks))
+        url = issue_ticket(self._store, ticket, self._objects(), seconds=int(seconds) + 60)
         try:
             answer = self._services.invoke_prove(
-                {"ticket_url": url, "seconds": min(seconds, 860.0)}, seconds + 10
+                {"ticket_url": url, "seconds": min(seconds, 860.0), **more}, seconds + 10
             )
         except FunctionFailedError as error:
             return _report("inconclusive", [_doubt("proof-not-done", error.message)])
         return ProofReport.model_validate(answer)
 
+    @cached_property
+    def _registration(self) -> Registration:
+        try:
+            return self._services.registry.get(self._manifest.database)
+        except UnknownDatabaseError:
+            return Registration(secret="-")  # noqa: S106 - a backup outlives its database's registration
+
     def _not_due(self) -> Finding | None:
         """Why no proof is due by the database's policy; None if one is."""
-        try:
-            registration = self._services.registry.get(self._manifest.database)
-        except UnknownDatabaseError:
-            registration = Registration(secret="-")  # noqa: S106 - a backup outlives its database's registration
+        registration = self._registration
         if registration.prove == "every":
             return None
         if registration.prove == "daily" and not self._proven_today():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections import defaultdict
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -116,6 +117,21 @@ class Session:
             if parameters:
                 return self._connection.run(statement, **parameters) or []
             return self._connection.execute_simple(statement).rows or []
+        except (DatabaseError, InterfaceError, OSError, ssl.SSLError, AttributeError) as error:
+            raise statement_failed(error, self.target.label) from error
+
+    def run_one(self, statement: str) -> list[list[str | None]]:
+        """Run exactly one statement, and return its rows as text: the server refuses a second one.
+
+        Raises
+        ------
+        CoffreError
+            As `run` does.
+        """
+        connection = self._connection
+        connection.pg_types = defaultdict(lambda: str)
+        try:
+            return connection.execute_unnamed(statement).rows or []
         except (DatabaseError, InterfaceError, OSError, ssl.SSLError, AttributeError) as error:
             raise statement_failed(error, self.target.label) from error
 

@@ -13,7 +13,14 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
 from coffre.databases.postgresql.statements import copy_from
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, RowCountMismatchError
+from coffre.errors import (
+    CatalogChangedError,
+    CoffreError,
+    PrivilegesMissingError,
+    QueryFailedError,
+    RowCountMismatchError,
+    describe,
+)
 from coffre.vault.chunks import open_chunk
 from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import Chunk, Relation, decode_record, encode_record
@@ -60,12 +67,18 @@ class LoadTask:
         self._threads = ThreadPoolExecutor(AHEAD, "fetch")
 
     def run(self, item: Message) -> Message:
-        """Load a run of chunks in one COPY; the answer holds the rows."""
+        """Load a run of chunks in one COPY; the answer holds the rows, or what the server ``refused``.
+
+        A refused COPY has left nothing.  The parent decides what to do about it.
+        """
         relation, *chunks = map(decode_record, [item["relation"].encode(), *map(str.encode, item["chunks"])])
         if not isinstance(relation, Relation):
             raise TypeError("an item starts with its relation")
         wanted = [chunk for chunk in chunks if isinstance(chunk, Chunk)]
-        rows = copy_in(self._session(relation.owner), copy_from(relation), self._blocks(wanted))
+        try:
+            rows = copy_in(self._session(relation.owner), copy_from(relation), self._blocks(wanted))
+        except (QueryFailedError, CatalogChangedError, PrivilegesMissingError) as error:
+            return {"rows": 0, "bytes": 0, "refused": describe(error)}
         expected = sum(chunk.rows for chunk in wanted)
         if rows != expected:
             raise RowCountMismatchError(f"{relation.label}: the server took {rows} rows of {expected}")

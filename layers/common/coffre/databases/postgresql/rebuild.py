@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.load import load_items
 from coffre.databases.postgresql.schema import set_sequences
+from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError, revive
 from coffre.results import Finding
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, Section
 from coffre.vault.manifest import Manifest
+from coffre.vault.parts import Relation, decode_record
 from coffre.workers import Message, WorkerPool
 
 WORKERS = 2
@@ -43,21 +46,56 @@ class Rebuild:
         """A session of our own with the database, for as long as the run has."""
         return open_session(self.target, seconds=self.watch.seconds_left, application="coffre/restore")
 
-    def load(self, sections: Iterable[Section], told: Callable[[int, int], None]) -> None:
+    def load(self, sections: Iterable[Section], told: Callable[[int, int], None]) -> list[Finding]:
         """Load all rows, and give the sequences their values.
 
         Parameters
         ----------
         told:
             Called with the rows and bytes of each item that is done.
+
+        Returns
+        -------
+        list
+            The CHECK constraints that the rows violate; see `coffre.databases.postgresql.set_aside`.
+
+        Raises
+        ------
+        CoffreError
+            What the server said, if rows can't be loaded without those constraints either.
         """
-        items = load_items((section.relation, section.chunks) for section in sections)
-        with self._workers("load", {**self.reading, "as_owner": self.as_owner}) as pool:
-            for _, answer in pool.map(items):
-                told(answer["rows"], answer["bytes"])
-            pool.finish()
+        exceptions: list[Finding] = []
+        refused = self._load(load_items((section.relation, section.chunks) for section in sections), told)
+        if refused:
+            checks = SetAsideChecks(self.open_as)
+            relations = {item["relation"]: _relation(item) for item, _ in refused}
+            if not checks.take_off(relations.values()):
+                raise _load_failed(*refused[0])
+            again = self._load((item for item, _ in refused), told)
+            if again:
+                raise _load_failed(*again[0])
+            exceptions = checks.put_back()
         with self.session() as session:
             set_sequences(session, self.contents.sequences)
+        return exceptions
+
+    def _load(
+        self, items: Iterable[Message], told: Callable[[int, int], None]
+    ) -> list[tuple[Message, Message]]:
+        """Load the items; those whose rows the server refused, and what it said."""
+        refused = []
+        with self._workers("load", {**self.reading, "as_owner": self.as_owner}) as pool:
+            for item, answer in pool.map(items):
+                told(answer["rows"], answer["bytes"])
+                if "refused" in answer:
+                    refused.append((item, answer["refused"]))
+            pool.finish()
+        return refused
+
+    def open_as(self, owner: str) -> Session:
+        """A session for code of the owner's: as that role where rows are loaded so."""
+        target = replace(self.target, user=owner) if self.as_owner else self.target
+        return open_session(target, seconds=self.watch.seconds_left, application="coffre/restore")
 
     def compare(self, here: int) -> tuple[list[Finding], int, int]:
         """Compare every relation's rows and every sequence with what was recorded.
@@ -93,3 +131,16 @@ class Rebuild:
             **more,
         }
         return self.start_workers([setup] * WORKERS, self.watch.check)
+
+
+def _relation(item: Message) -> Relation:
+    relation = decode_record(item["relation"].encode())
+    if not isinstance(relation, Relation):
+        raise TypeError("an item starts with its relation")
+    return relation
+
+
+def _load_failed(item: Message, fault: dict[str, str]) -> CoffreError:
+    """The server's error, with the table's name."""
+    message = f"the rows of {_relation(item).label} can't be loaded: {fault['message']}"
+    return revive({**fault, "message": message})

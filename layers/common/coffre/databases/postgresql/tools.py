@@ -82,6 +82,7 @@ class Tools:
         deadline: float,
         stdin: Path | int | None = None,
         stdout: Path | int | None = None,
+        stderr: Path | None = None,
     ) -> bytes:
         """Run a program to its end.
 
@@ -101,6 +102,8 @@ class Tools:
         stdin, stdout:
             A file, or a file descriptor such as a pipe's.  By default it reads nothing, and what it writes is
             returned.
+        stderr:
+            A file that holds what it said afterwards, whole, whether it failed or not.
 
         Returns
         -------
@@ -128,6 +131,8 @@ class Tools:
                 if _may_use_tls(target):
                     environment["LD_PRELOAD"] = f"{secrets.folder(self._root / 'libpq')}/libpq.so.5"
             said = files.enter_context(tempfile.TemporaryFile())
+            if stderr is not None:
+                said = files.enter_context(stderr.open("w+b"))
             written = files.enter_context(tempfile.TemporaryFile())
             code = _run(
                 command,

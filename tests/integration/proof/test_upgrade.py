@@ -1,0 +1,84 @@
+"""An upgrade is rehearsed on the next major version: ready, or the objects that stand in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coffre.databases.postgresql import compare
+from coffre.databases.postgresql.compare import CompareTask
+from coffre.errors import InvalidEventError
+from coffre.prove import run as prove
+from coffre.workers import Message
+from tests.integration.proof.conftest import Bench
+
+FINE = """
+CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL, kind "char");
+INSERT INTO t (body) SELECT repeat('x', n) FROM generate_series(1, 50) n;
+GRANT SELECT ON t TO pg_monitor; COMMENT ON TABLE t IS 'fine';
+"""
+
+
+def test_a_database_that_restores_on_the_next_major_is_upgrade_ready(bench: Bench) -> None:
+    bench.back_up(FINE)
+    proof = bench.prove(upgrade_to=18)
+    assert (proof.verdict, proof.reasons) == ("proven", [])
+    assert proof.upgrade is not None
+    assert (proof.upgrade.verdict, proof.upgrade.server_version) == ("upgrade-ready", "PostgreSQL 18")
+    assert [reason.level for reason in proof.upgrade.reasons if reason.level != "info"] == []
+    assert proof.upgrade.compared.rows == 50
+
+
+def test_what_stands_in_the_way_is_named_and_the_backup_stays_proven(bench: Bench) -> None:
+    bench.back_up(
+        FINE,
+        """CREATE FUNCTION old(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('server_version_num')::int >= 170000 THEN RAISE 'gone in 17'; END IF;
+            RETURN $1; END $$;
+        CREATE INDEX by_old ON t (old(body))""",
+    )
+    proof = bench.prove(upgrade_to=18)
+    assert (proof.verdict, proof.reasons) == ("proven", [])
+    assert proof.upgrade is not None
+    assert proof.upgrade.verdict == "upgrade-blocked"
+    blocking = [reason for reason in proof.upgrade.reasons if reason.code == "exception-index"]
+    assert "by_old" in blocking[0].object
+    assert "gone in 17" in blocking[0].message
+
+
+def test_text_that_a_new_major_writes_otherwise_is_noted_by_type(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No type's text differs between the majors that are at hand here, so the newer one is made to differ."""
+    bench.back_up("CREATE TABLE k (id int); INSERT INTO k VALUES (1)")
+    monkeypatch.setattr(compare, "TEXT_CHANGED", {"integer": 18})
+    read = CompareTask.run
+
+    def written_otherwise(task: CompareTask, item: Message) -> Message:
+        answer = read(task, item)
+        return {**answer, "digest": "0" * 32} if task._session.major == 18 else answer
+
+    monkeypatch.setattr(CompareTask, "run", written_otherwise)
+    proof = bench.prove(upgrade_to=18)
+    assert (proof.verdict, proof.reasons) == ("proven", [])
+    assert proof.upgrade is not None
+    assert proof.upgrade.verdict == "upgrade-ready"
+    (noted,) = proof.upgrade.reasons
+    assert (noted.level, noted.code, noted.object) == ("info", "text-changed", "public.k")
+    assert "integer" in noted.message
+
+
+def test_a_major_that_is_not_installed_is_a_need(bench: Bench, postgres_root: Path) -> None:
+    bench.back_up("CREATE TABLE one (id int)")
+    proof = bench.prove(upgrade_to=17)
+    assert proof.upgrade is not None
+    assert 17 not in prove.installed(postgres_root)
+    assert (proof.upgrade.verdict, proof.upgrade.reasons[0].object) == ("inconclusive", "server:17")
+    assert "16, 18" in proof.upgrade.reasons[0].message
+
+
+def test_the_same_or_an_older_major_is_no_upgrade(bench: Bench) -> None:
+    bench.back_up("CREATE TABLE one (id int)")
+    with pytest.raises(InvalidEventError, match="no upgrade"):
+        bench.prove(upgrade_to=16)
