@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from coffre.catalogue.entries import BackupEntry
     from coffre.vault.manifest import Manifest
 
-VERDICT_EXITS = {"proven": 0, "failed": 1, "inconclusive": 3}
+VERDICT_EXITS = {"proven": 0, "upgrade-ready": 0, "failed": 1, "upgrade-blocked": 1, "inconclusive": 3}
+_GRAVEST = (1, 3, 0)
 
 
 def backup(
@@ -94,27 +95,40 @@ def show_backup(
     The exit code is 0 whatever its verdict: `coffre verify` judges.
     """
     from coffre.errors import UnknownBackupError
+    from coffre.vault.evidence import newest_evidence
     from coffre.vault.reader import load_manifest
     from coffre_cli import show
 
     found = find_stack(stack, region)
     identifier = _resolve(found, name, reference)
     entry = found.catalogue().backup(name, identifier)
-    manifest, root_hash = None, ""
+    manifest, root_hash, evidence = None, "", None
     try:
         manifest, root_hash = load_manifest(found.store(), name, identifier)
+        evidence = newest_evidence(found.store(), name, identifier, root_hash)
     except UnknownBackupError:
         if entry is None:
             found.registry().get(name)
             raise
     document = {**(_document(entry) if entry else {"database": name, "backup_id": identifier})}
     document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
-    emit(document, as_json, show.one_backup(entry, manifest, root_hash))
+    document["compared"] = evidence.compared.model_dump() if evidence else None
+    document["upgrade"] = evidence.upgrade.model_dump(mode="json") if evidence and evidence.upgrade else None
+    emit(document, as_json, show.one_backup(entry, manifest, root_hash, evidence))
 
 
 def verify(
     name: Database,
     reference: Backup,
+    upgrade_to: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MAJOR",
+            min=14,
+            max=18,
+            help="Rehearse an upgrade: restore it on this major version, too.",
+        ),
+    ] = None,
     wait: Wait = False,
     stack: StackName = None,
     region: Region = None,
@@ -122,14 +136,17 @@ def verify(
 ) -> None:
     """Read a backup back and prove it by a restore.
 
-    The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive.
+    The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive.  With
+    --upgrade-to it is 0 only if the backup is upgrade-ready as well, and 1 if something stands in the way.
     """
     from coffre.results import VerifyResult
     from coffre_cli import invoke, show
     from coffre_cli.progress import bar, run_reader
 
     found = find_stack(stack, region)
-    event = {"database": name, "backup_id": reference}
+    event: dict[str, Any] = {"database": name, "backup_id": reference}
+    if upgrade_to is not None:
+        event["upgrade_to"] = upgrade_to
     if not wait:
         event["backup_id"] = _existing(found, name, reference)
         invoke.start(found, "verify", event)
@@ -141,7 +158,8 @@ def verify(
         answer = invoke.call(found, "verify", event, tick)
     result = VerifyResult.model_validate(answer)
     emit(answer, as_json, show.verification(result))
-    raise typer.Exit(VERDICT_EXITS[result.verdict])
+    verdicts = [result.verdict, *([result.upgrade.verdict] if result.upgrade else [])]
+    raise typer.Exit(min((VERDICT_EXITS[verdict] for verdict in verdicts), key=_GRAVEST.index))
 
 
 def _resolve(stack: Stack, name: str, reference: str) -> str:

@@ -149,6 +149,38 @@ def check(name: Database, stack: StackName = None, region: Region = None, as_jso
 
 
 @app.command()
+def checks(
+    name: Database,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON with the new checks; `[]` in it removes them all."),
+    ] = None,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Show or replace the checks that each proof runs in the restored copy.
+
+    What doesn't fit into the registration is put into the vault.
+    """
+    from coffre.databases.checks import parse_checks, read_checks, with_checks
+    from coffre_cli import registering, show
+
+    found = find_stack(stack, region)
+    entry = found.registry().get(name)
+    if file is not None:
+        try:
+            text = file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} can't be read: {error}") from error
+        entry = with_checks(entry, parse_checks(text, where=str(file)), found.store(), name=name)
+        registering.replace_registration(found, name, entry)
+    kept = read_checks(entry, found.store(), name=name)
+    document = {"name": name, "checks": [check.model_dump(mode="json") for check in kept]}
+    emit(document, as_json, show.checks(kept))
+
+
+@app.command()
 def remove(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
     """Forget a database and its credentials.
 

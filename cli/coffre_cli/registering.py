@@ -75,6 +75,14 @@ def register(stack: Stack, name: str, entry: Registration, target: Target | None
         raise
 
 
+def replace_registration(stack: Stack, name: str, entry: Registration) -> None:
+    """Write a registration over the one that is there."""
+    path = f"{stack.registrations}/{name}"
+    stack.client("ssm").put_parameter(
+        Name=path, Value=encode(entry, name=name), Type="String", Overwrite=True
+    )
+
+
 def unregister(stack: Stack, name: str) -> None:
     """Remove the parameter, then our own secret; a secret that was only named is left alone.
 

@@ -36,6 +36,13 @@ def restore(
         Roles,
         typer.Option(help="keep: the source's owners and grants; mine: all belongs to the role of the URL."),
     ] = "keep",
+    with_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--with-exceptions",
+            help="Leave out what can't be restored, such as constraints that rows violate, and name it.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Run the plan without asking.")] = False,
     wait: Wait = False,
     stack: StackName = None,
@@ -62,6 +69,8 @@ def restore(
     try:
         secrets.write_secret(found, secret, target)
         request = {"database": name, "target_secret": secret, "roles": roles}
+        if with_exceptions:
+            request["exceptions"] = "accept"
         plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
         run = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
         if wait:

@@ -13,7 +13,7 @@ from coffre_cli.output import clean, count, duration, moment, size
 
 if TYPE_CHECKING:
     from coffre.catalogue.entries import BackupEntry
-    from coffre.databases.registration import Registration
+    from coffre.databases.registration import OwnersCheck, Registration
     from coffre.results import (
         BackupResult,
         Finding,
@@ -36,6 +36,8 @@ _STYLES = {
     "failed": "red",
     "delete": "red",
     "inconclusive": "yellow",
+    "upgrade-ready": "green",
+    "upgrade-blocked": "red",
     "in_progress": "cyan",
 }
 
@@ -117,12 +119,16 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
     return table(*columns, rows=rows, numbers=("rows", "size", "new"))
 
 
-def one_backup(entry: BackupEntry | None, manifest: Manifest | None, root_hash: str) -> Group:
-    """Everything about one backup."""
+def one_backup(
+    entry: BackupEntry | None, manifest: Manifest | None, root_hash: str, evidence: VerifyResult | None = None
+) -> Group:
+    """Everything about one backup; ``evidence`` is what its newest verification left."""
     parts: list[RenderableType] = []
     if entry is not None:
         parts.append(facts(_entry_facts(entry)))
         parts += _findings(entry.reasons)
+    if evidence is not None:
+        parts += _compared(evidence)
     if manifest is not None:
         parts.append("")
         parts.append(facts(_manifest_facts(manifest, root_hash)))
@@ -177,9 +183,17 @@ def verification(result: VerifyResult) -> Group:
             "time": duration(result.seconds),
         }
     )
-    compared = ((name.replace("_", " "), count(number)) for name, number in result.compared)
-    rows = table("compared", "count", rows=compared, numbers=("count",))
-    return Group(summary, *_findings(result.reasons), "", rows)
+    return Group(summary, *_findings(result.reasons), *_compared(result))
+
+
+def _compared(result: VerifyResult) -> list[RenderableType]:
+    """What was compared, and what the rehearsal of an upgrade said."""
+    rows = ((name.replace("_", " "), count(number)) for name, number in result.compared)
+    parts: list[RenderableType] = ["", table("compared", "count", rows=rows, numbers=("count",))]
+    if result.upgrade is not None:
+        parts += ["", facts({f"PostgreSQL {result.upgrade.major}": word(result.upgrade.verdict)})]
+        parts += _findings(result.upgrade.reasons)
+    return parts
 
 
 def plan(found: RestorePlan) -> Group:
@@ -211,7 +225,7 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
             "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
         }
     )
-    return Group(summary, *_findings(new))
+    return Group(summary, *_findings([*result.exceptions, *new]))
 
 
 def rotation(result: RotateResult) -> Group:
@@ -310,6 +324,14 @@ def databases(registered: Mapping[str, Registration]) -> RenderableType:
         for name, entry in registered.items()
     )
     return table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows)
+
+
+def checks(found: Sequence[OwnersCheck]) -> RenderableType:
+    """The owner's checks of a database."""
+    if not found:
+        return "there are no checks; `coffre databases checks NAME --file FILE` sets them"
+    rows = ((item.name, item.sql, item.expected_text or "NULL", f"{item.seconds:g} s") for item in found)
+    return table("check", "query", "expects", "within", rows=rows)
 
 
 def local_cloud(info: Mapping[str, Any]) -> Group:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import boto3
 import pytest
 
 from coffre.events import BackupRequest, parse
@@ -146,3 +148,41 @@ def test_a_verification_that_is_not_waited_for_names_the_backup(world: World) ->
     document = world.run("verify", "shop", "latest", "--json").document
     assert document == {"database": "shop", "backup_id": BACKUP, "status": "started"}
     assert world.functions.calls[-1] == ("verify", {"database": "shop", "backup_id": BACKUP}, False)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "upgrade", "code"),
+    [
+        ("proven", "upgrade-ready", 0),
+        ("proven", "upgrade-blocked", 1),
+        ("proven", "inconclusive", 3),
+        ("inconclusive", "upgrade-blocked", 1),
+        ("failed", "inconclusive", 1),
+    ],
+)
+def test_a_rehearsed_upgrade_counts_in_the_exit_code(
+    world: World, verdict: str, upgrade: str, code: int
+) -> None:
+    index = {"level": "refuse", "code": "exception-index", "object": "by_old", "message": "gone in 17"}
+    report = {
+        "major": 18,
+        "verdict": upgrade,
+        "reasons": [index],
+        "compared": {},
+        "server_version": "PostgreSQL 18",
+    }
+    world.functions.answers["verify"] = lambda _: {**VERIFIED, "verdict": verdict, "upgrade": report}
+    outcome = world.run("verify", "shop", "latest", "--upgrade-to", "18", "--wait")
+    assert outcome.code == code
+    assert world.functions.calls[-1][1]["upgrade_to"] == 18
+    assert "PostgreSQL 18" in outcome.out
+    assert "by_old" in outcome.out
+
+
+def test_show_says_what_the_newest_verification_compared(world: World) -> None:
+    root = world.store_backup()
+    result = {**VERIFIED, "root_hash": root, "compared": {"tables": 2, "grants": 31}}
+    key = f"shop/proofs/{BACKUP}/2026-11-20T03:01:00.000000Z.json"
+    boto3.client("s3").put_object(Bucket="vault", Key=key, Body=json.dumps(result).encode())
+    assert world.run("show", "shop", BACKUP, "--json").document["compared"]["grants"] == 31
+    assert "grants" in world.run("show", "shop", BACKUP).out

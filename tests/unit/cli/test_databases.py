@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import boto3
@@ -156,3 +157,45 @@ def test_check_fails_when_a_finding_refuses(world: World) -> None:
     outcome = world.run("databases", "check", "shop")
     assert outcome.code == 1
     assert "Wait." in outcome.out
+
+
+CHECKS = [{"name": "orders", "sql": "SELECT count(*) FROM orders", "expect": 7, "seconds": 5.0}]
+
+
+def test_checks_are_replaced_and_shown(world: World, tmp_path: Path) -> None:
+    world.register()
+    assert world.run("databases", "checks", "shop", "--json").document["checks"] == []
+    file = tmp_path / "checks.json"
+    file.write_text(json.dumps(CHECKS))
+    assert world.run("databases", "checks", "shop", "--file", str(file)).code == 0
+    assert world.run("databases", "checks", "shop", "--json").document["checks"] == CHECKS
+    (entry,) = world.parameters().values()
+    assert (entry["checks"], "rpo_hours" in entry) == (CHECKS, False)
+    file.write_text("[]")
+    world.run("databases", "checks", "shop", "--file", str(file))
+    (entry,) = world.parameters().values()
+    assert "checks" not in entry
+
+
+def test_long_checks_are_put_into_the_vault(world: World, tmp_path: Path) -> None:
+    world.register()
+    file = tmp_path / "checks.json"
+    many = [{"name": f"c{n}", "sql": f"SELECT true /* {'x' * 200} */"} for n in range(40)]
+    file.write_text(json.dumps(many))
+    shown = world.run("databases", "checks", "shop", "--file", str(file), "--json").document["checks"]
+    assert [check["sql"] for check in shown] == [check["sql"] for check in many]
+    (entry,) = world.parameters().values()
+    assert "checks" not in entry
+    assert len(entry["checks_in_vault"]) == 64
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"name": "x", "sql": "SELECT 1", "typo": 1}]'])
+def test_checks_that_arent_valid_change_nothing(world: World, tmp_path: Path, text: str) -> None:
+    world.register()
+    before = world.parameters()
+    file = tmp_path / "checks.json"
+    file.write_text(text)
+    outcome = world.run("databases", "checks", "shop", "--file", str(file))
+    assert (outcome.code, "invalid-checks" in outcome.err) == (2, True)
+    assert world.run("databases", "checks", "shop", "--file", str(tmp_path / "none")).code == 2
+    assert world.parameters() == before

@@ -137,3 +137,16 @@ def test_a_bad_url_changes_nothing(restoring: World) -> None:
     outcome = restoring.run("restore", "shop", "latest", "--to", "postgres@db", "--yes", "--json")
     assert (outcome.code, outcome.document["error"]["code"]) == (2, "invalid-url")
     assert restoring.functions.calls == []
+
+
+def test_exceptions_are_accepted_only_when_asked_to(restoring: World) -> None:
+    left_out = {"level": "refuse", "code": "exception-check", "object": "public.t: fits", "message": "3 rows"}
+    answer = restoring.functions.answers["restore"]
+    restoring.functions.answers["restore"] = lambda event: (
+        {**answer(event), "exceptions": [left_out]} if event["action"] == "run" else answer(event)
+    )
+    restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait")
+    assert all("exceptions" not in event for _, event, _ in restoring.functions.calls)
+    outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait", "--with-exceptions")
+    assert [event["exceptions"] for _, event, _ in restoring.functions.calls[-2:]] == ["accept", "accept"]
+    assert "public.t: fits" in outcome.out
