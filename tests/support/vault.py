@@ -130,6 +130,10 @@ class InProcessPool:
 class _Silent:
     """Takes every call and does nothing: a catalogue, or a publisher, that nobody looks at."""
 
+    def restores(self, _: str) -> Iterator[Any]:
+        """No history."""
+        return iter(())
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
@@ -196,10 +200,12 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
+            registry=cast("Registry", _NoRegistrations()),
             tools=Tools(self._root),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
+            take_backup=lambda _, __: {},
         )
         request = RestoreRequest(action="plan", database=database, backup=backup_id, target_secret="none")
         token = restore.plan(request, target, services, seconds=SECONDS).token

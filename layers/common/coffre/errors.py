@@ -397,6 +397,48 @@ class PlanChangedError(BadInputError):
     advice = "Ask for a plan again, read it, and confirm that one."
 
 
+class PlanUnknownError(BadInputError):
+    """No plan of this database has this token."""
+
+    code = "plan-unknown"
+    advice = "Ask for a plan; its answer holds the token."
+
+
+class PlanExpiredError(BadInputError):
+    """A plan was confirmed later than 15 minutes after it was made."""
+
+    code = "plan-expired"
+    advice = "Ask for a plan again, read it, and confirm that one."
+
+
+class PlanUsedError(BadInputError):
+    """A plan was confirmed a second time."""
+
+    code = "plan-used"
+    advice = "`coffre restore list NAME` shows what became of it; ask for a plan again to run another one."
+
+
+class SafetyBackupImpossibleError(BadInputError):
+    """The database that a restore would replace isn't registered, so it can't be backed up first."""
+
+    code = "safety-backup-impossible"
+    advice = 'Register it with `coffre databases add`, or do without: `--no-safety` (`"safety": "skip"`).'
+
+
+class UndoImpossibleError(BadInputError):
+    """No database on the server is the one that a restore replaced last under this name."""
+
+    code = "undo-impossible"
+    advice = "Look at the databases' names and comments; the restore runbook shows how to rename by hand."
+
+
+class SessionsRemainError(CoffreError):
+    """Sessions with a database that is to be renamed didn't end in time; nothing was renamed."""
+
+    code = "sessions-remain"
+    advice = "End them as their own role or as a superuser, stop what opens them, and try again."
+
+
 class RestoreMismatchError(CoffreError):
     """What was restored isn't equal to what was backed up; each difference is named."""
 

@@ -122,19 +122,46 @@ class ProveRequest(Event):
 
 
 class RestoreRequest(Event):
-    """Plan a restore, or run the plan that was confirmed."""
+    """Plan a restore or the undoing of one, or run the plan that was confirmed.
+
+    Attributes
+    ----------
+    mode:
+        ``new``: into a database that doesn't exist or is empty; ``swap``: in the place of one that exists and
+        stays under a dated name; ``undo``: put back the database that a swap replaced last.
+    target_secret:
+        Whose URL names the target; without one it is the registered database itself (``swap``, ``undo``).
+    roles:
+        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
+    safety:
+        Whether the database that a ``swap`` replaces is backed up first.
+    """
 
     action: Literal["plan", "run"]
     database: DatabaseName
+    mode: Literal["new", "swap", "undo"] = "new"
     backup: BackupRef = "latest"
-    target_secret: str = Field(min_length=1)
+    target_secret: str | None = Field(default=None, min_length=1)
     roles: Literal["keep", "mine"] = "keep"
+    safety: Literal["take", "skip"] = "take"
     token: str | None = None
 
     @model_validator(mode="after")
     def _confirmed(self) -> Self:
         if self.action == "run" and not self.token:
             raise ValueError("a run needs the token of the plan that it confirms")
+        if self.action == "plan" and self.token:
+            raise ValueError("a plan takes no token")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> Self:
+        if self.mode == "new" and self.target_secret is None:
+            raise ValueError("a restore into a new database needs a target_secret")
+        if self.mode != "swap" and "safety" in self.model_fields_set:
+            raise ValueError("safety is for the mode swap")
+        if self.mode == "undo" and self.model_fields_set & {"backup", "roles"}:
+            raise ValueError("an undo takes neither backup nor roles")
         return self
 
 

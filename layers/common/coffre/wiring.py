@@ -156,10 +156,12 @@ def restore_services() -> RestoreServices:
         store=store(),
         catalogue=catalogue(),
         publisher=publisher(),
+        registry=registry(),
         tools=Tools(here.postgres),
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
+        take_backup=lambda payload, seconds: invoke(here.backup_function, payload, seconds=seconds),
     )
 
 

@@ -23,6 +23,7 @@ DetailType = Literal[
     "Restore Completed",
     "Restore Failed",
     "Recheck Completed",
+    "Restore Undone",
     "Rotation Completed",
     "Health Reported",
 ]

@@ -1,27 +1,27 @@
 """What a restore will do, found out before anything is changed.
 
-A plan is bound to its token: only the plan that was shown can be confirmed, and only while the target, the
-backup and the roles are still as they were.
+A plan is bound to its token: only the plan that was shown can be confirmed, once, and only while the target,
+the backup and the roles are still as they were.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
+from coffre.restore.estimate import Estimate
+from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
 
-MAINTENANCE = "postgres"
 CHECK_SECONDS = 60.0
 
 _SUPERUSER_ONLY = frozenset(
@@ -53,6 +53,8 @@ class Situation:
         Existing or new roles that the target role makes itself a member of, to hand objects over to them.
     left_out:
         Dump ids of archive entries that can't be restored by this role and aren't content.
+    swap:
+        The database whose place the restored one takes.
     """
 
     major: int
@@ -62,10 +64,17 @@ class Situation:
     join_roles: tuple[str, ...]
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
+    swap: Swap | None = None
 
 
 def inspect_target(
-    target: Target, manifest: Manifest, contents: Contents, entries: Sequence[ArchiveEntry], *, roles: str
+    target: Target,
+    manifest: Manifest,
+    contents: Contents,
+    entries: Sequence[ArchiveEntry],
+    *,
+    roles: str,
+    swap: Swap | None = None,
 ) -> Situation:
     """Look at the target without changing anything.
 
@@ -75,13 +84,15 @@ def inspect_target(
         The schema archive's.
     roles:
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
+    swap:
+        The database that is to be replaced: a new one is built beside it.
 
     Raises
     ------
     TargetNotEmptyError, TargetTooOldError, TargetLacksError
         Before anything is changed; `TargetLacksError` names everything that is lacking.
     """
-    session, creates = _connect(target)
+    session, creates = _connect(target) if swap is None else (_maintenance(target), True)
     with session:
         if session.major < manifest.engine.server_version_num // 10_000:
             source = manifest.engine.server_version
@@ -113,33 +124,49 @@ def inspect_target(
             tuple(join),
             frozenset(left_out),
             tuple(_warnings(target, superuser, roles, create, len(left_out))),
+            swap,
         )
 
 
-def make_plan(
+def bound_to(
     manifest: Manifest, root_hash: str, target: Target, situation: Situation, *, roles: str
-) -> RestorePlan:
-    """The plan as it is shown, with its token."""
-    bound = {
+) -> dict[str, object]:
+    """What a plan's token confirms: if any of it is different when the plan is run, it isn't that plan."""
+    swap = situation.swap
+    return {
         "root_hash": root_hash,
+        "backup": manifest.id,
         "target": [target.host, target.port, target.database, target.user],
         "creates": situation.creates,
         "roles": roles,
         "create_roles": [role.name for role in situation.create_roles],
+        "swap": [swap.standing.oid, swap.aside, swap.registered] if swap else None,
     }
-    token = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(
+    manifest: Manifest, target: Target, situation: Situation, taking: Estimate, *, token: str
+) -> RestorePlan:
+    """The plan as it is shown."""
+    swap = situation.swap
     return RestorePlan(
+        mode="swap" if swap else "new",
         token=token,
         database=manifest.database,
         backup_id=manifest.id,
         target=target.label,
         target_database=target.database,
         creates_database=situation.creates,
+        kept_as=swap.aside if swap else None,
+        safety_backup=swap.registered if swap else None,
+        sessions=swap.sessions if swap else 0,
         roles_to_create=[role.name for role in situation.create_roles],
         tables=manifest.totals.relations,
         rows=manifest.totals.rows,
         bytes=manifest.totals.bytes,
-        findings=list(situation.findings),
+        estimate_seconds=taking.seconds,
+        estimate_basis=taking.basis,
+        findings=[*situation.findings, *(swap.findings if swap else ())],
     )
 
 
@@ -148,8 +175,12 @@ def _connect(target: Target) -> tuple[Session, bool]:
     try:
         return open_session(target, seconds=CHECK_SECONDS, application="coffre/plan"), False
     except DatabaseMissingError:
-        there = replace(target, database=MAINTENANCE)
-        return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan"), True
+        return _maintenance(target), True
+
+
+def _maintenance(target: Target) -> Session:
+    there = replace(target, database=MAINTENANCE)
+    return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan")
 
 
 def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:

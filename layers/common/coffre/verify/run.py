@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.catalogue.rebuild import vault_databases
@@ -31,7 +32,7 @@ from coffre.notify.publisher import DetailType, Publisher
 from coffre.results import Compared, Finding, ProofReport, RecheckResult, VerifyResult
 from coffre.vault.contents import Contents, read_contents, read_sections, scratch_folder
 from coffre.vault.digest import MODULUS
-from coffre.vault.evidence import newest_evidence
+from coffre.vault.evidence import evidence_time, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest, StoredFile
 from coffre.vault.parts import Chunk, encode_record
@@ -155,8 +156,25 @@ def _record(
     body = result.model_dump_json(indent=1).encode()
     services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
     services.catalogue.verdict(result)
+    if result.verdict == "proven":
+        services.catalogue.record_restore(_measured(result, report))
     services.publisher.publish(EVENTS[result.verdict], result.answer())
     return result
+
+
+def _measured(result: VerifyResult, report: ProofReport) -> RestoreEntry:
+    """How long the proof's restore took, for estimates."""
+    return RestoreEntry(
+        database=result.database,
+        time=evidence_time(result.evidence),
+        kind="proof",
+        status="completed",
+        backup_id=result.backup_id,
+        tables=result.tables,
+        rows=result.rows,
+        bytes=result.bytes,
+        milliseconds=round(sum(report.phases.values()) * 1000),
+    )
 
 
 class _Verification:
