@@ -6,6 +6,7 @@ the backup and the roles are still as they were.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
+from coffre.vault.reader import list_backups
+from coffre.vault.store import ObjectStore
 
 CHECK_SECONDS = 60.0
 
@@ -65,6 +68,19 @@ class Situation:
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
     swap: Swap | None = None
+
+
+def chosen_backup(store: ObjectStore, database: str, reference: str) -> str:
+    """The backup that a restore means: ``latest`` is the newest one that isn't a safety backup.
+
+    A safety backup holds what somebody wanted to be rid of, so it must be named; where there is nothing else
+    ``latest`` stays as it is.
+    """
+    if reference != "latest":
+        return reference
+    others = (one for one in list_backups(store, database) if "-safety-" not in one)
+    newest = deque(others, maxlen=1)
+    return newest[0] if newest else reference
 
 
 def inspect_target(

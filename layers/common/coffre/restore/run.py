@@ -33,12 +33,12 @@ from coffre.errors import (
     describe,
 )
 from coffre.events import RestoreRequest
-from coffre.ids import new_attempt, stamp, utc_now
+from coffre.ids import new_attempt, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.estimate import estimate
 from coffre.restore.history import remember
-from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
+from coffre.restore.plan import Situation, bound_to, chosen_backup, inspect_target, make_plan
 from coffre.restore.swap import inspect_swap, put_in_place, safety_backup
 from coffre.restore.token import new_token, plan_digest, token_time
 from coffre.results import Finding, RestorePlan, RestoreResult
@@ -146,13 +146,13 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             _protect(restore, situation, outcome)
             outcome.findings += _build(restore, situation)
         except BaseException as error:
-            remember(services.catalogue, _entry(restore, situation, outcome, started, error))
+            _keep(restore, situation, outcome, started, error)
             fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
             services.publisher.publish("Restore Failed", fault)
             raise
         finally:
             services.catalogue.end_run(request.database, run_id)
-        remember(services.catalogue, _entry(restore, situation, outcome, started))
+        _keep(restore, situation, outcome, started)
         totals = restore.manifest.totals
         result = RestoreResult(
             mode="swap" if situation.swap else "new",
@@ -178,7 +178,8 @@ def _opened(
     request: RestoreRequest, target: Target, services: Services, seconds: float
 ) -> Iterator[_Restore]:
     watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
-    manifest, digest = load_manifest(services.store, request.database, request.backup)
+    backup = chosen_backup(services.store, request.database, request.backup)
+    manifest, digest = load_manifest(services.store, request.database, backup)
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
@@ -222,33 +223,31 @@ def _audited(restore: _Restore, situation: Situation) -> dict[str, str]:
     return {"target": restore.wanted.label, "mode": restore.request.mode, **more}
 
 
-def _entry(
+def _keep(
     restore: _Restore,
     situation: Situation,
     outcome: _Outcome,
     started: datetime,
     error: BaseException | None = None,
-) -> RestoreEntry:
-    """The restore as the history keeps it."""
-    ended, totals, fault = utc_now(), restore.manifest.totals, describe(error) if error else {}
-    taken = (ended - started).total_seconds() - restore.watch.phases.get("safety_backup", 0.0)
-    return RestoreEntry(
+) -> None:
+    """Keep in the history what the restore did; a safety backup's time isn't the restore's."""
+    before = timedelta(seconds=restore.watch.phases.get("safety_backup", 0.0))
+    totals, swap = restore.manifest.totals, situation.swap
+    entry = RestoreEntry(
         database=restore.request.database,
-        time=stamp(ended),
-        kind="swap" if situation.swap else "new",
-        status="failed" if error else "completed",
+        time="",
+        kind="swap" if swap else "new",
+        status="completed",
         backup_id=restore.manifest.id,
         target=restore.wanted.label,
         target_database=restore.wanted.database,
-        kept_as=situation.swap.aside if situation.swap and not error else None,
+        kept_as=swap.aside if swap else None,
         safety_backup=outcome.safety_backup,
         tables=totals.relations,
         rows=totals.rows,
         bytes=totals.bytes,
-        milliseconds=round(taken * 1000),
-        error_code=fault.get("code"),
-        error_message=fault.get("message"),
     )
+    remember(restore.services.catalogue, entry, started + before, error)
 
 
 def _protect(restore: _Restore, situation: Situation, outcome: _Outcome) -> None:

@@ -95,7 +95,16 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         services.publisher.publish("Restore Failed", fault)
         raise
     finally:
-        remember(services.catalogue, _entry(request, target, kept_as, started, failure))
+        entry = RestoreEntry(
+            database=request.database,
+            time="",
+            kind="undo",
+            status="completed",
+            target=target.label,
+            target_database=target.database,
+            kept_as=kept_as,
+        )
+        remember(services.catalogue, entry, started, failure)
     result = UndoResult(
         database=request.database,
         target_database=target.database,
@@ -151,25 +160,3 @@ def _exchange(name: str, pair: _Pair, kept_as: str | None) -> Exchange:
     mark = Mark(name, pair.present.oid, pair.previous.oid, stamp(utc_now()), "undo")
     comments[kept_as] = write_mark(pair.present.comment, mark)
     return Exchange(name, pair.present.oid, kept_as, (pair.previous.oid, pair.previous.name), comments)
-
-
-def _entry(
-    request: RestoreRequest,
-    target: Target,
-    kept_as: str | None,
-    started: datetime,
-    failure: BaseException | None,
-) -> RestoreEntry:
-    ended, fault = utc_now(), describe(failure) if failure else {}
-    return RestoreEntry(
-        database=request.database,
-        time=stamp(ended),
-        kind="undo",
-        status="failed" if failure else "completed",
-        target=target.label,
-        target_database=target.database,
-        kept_as=None if failure else kept_as,
-        milliseconds=round((ended - started).total_seconds() * 1000),
-        error_code=fault.get("code"),
-        error_message=fault.get("message"),
-    )
