@@ -185,16 +185,27 @@ def verification(result: VerifyResult) -> Group:
 def plan(found: RestorePlan) -> Group:
     """What a restore will do."""
     verb = "created" if found.creates_database else "empty now, filled"
+    swap = found.mode == "swap"
+    safety = f"of {found.safety_backup}, first" if found.safety_backup else "none"
     summary = facts(
         {
             "restore": f"{found.database} {found.backup_id}",
             "target": found.target,
-            "database": f"{found.target_database} ({verb})",
+            "database": f"{found.target_database} ({'replaced' if swap else verb})",
+            "the one in place": f"stays as {found.kept_as}" if swap else None,
+            "safety backup": safety if swap else None,
             "roles to create": ", ".join(found.roles_to_create) or "none",
             "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
+            "time": _estimate(found),
         }
     )
     return Group(summary, *_findings(found.findings))
+
+
+def _estimate(found: RestorePlan) -> str:
+    if found.estimate_seconds is None:
+        return found.estimate_basis
+    return f"about {duration(found.estimate_seconds)} ({found.estimate_basis})"
 
 
 def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
@@ -205,6 +216,8 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
         {
             "status": word(result.status),
             "database": result.target_database,
+            "the one before": f"stays as {result.kept_as}" if result.kept_as else None,
+            "safety backup": result.safety_backup,
             "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
             "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
             "time": duration(result.seconds),

@@ -47,7 +47,8 @@ def belongings(server: EphemeralServer, name: str) -> list[list[Any]]:
     return sql(
         target(server, "postgres"),
         "SELECT datdba::regrole::text, ARRAY(SELECT unnest(datacl)::text ORDER BY 1), datconnlimit, "
-        "shobj_description(oid, 'pg_database'), (SELECT array_agg(setrole::text || setconfig::text ORDER BY 1) "
+        "shobj_description(oid, 'pg_database'), "
+        "(SELECT array_agg(setrole::text || setconfig::text ORDER BY 1) "
         f"FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d WHERE datname = '{name}'",
     )
 
