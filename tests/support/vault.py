@@ -193,9 +193,9 @@ class Verbs:
         return verify.run(request, services, seconds=SECONDS)
 
     def restore(
-        self, target: Target, *, backup_id: str = "latest", database: str = DATABASE
+        self, target: Target, *, backup_id: str = "latest", database: str = DATABASE, **more: Any
     ) -> RestoreResult:
-        """Make a plan and run it."""
+        """Make a plan and run it; ``more`` goes into the request."""
         services = restore.Services(
             store=self.store,
             catalogue=self._catalogue,
@@ -207,7 +207,9 @@ class Verbs:
             start_workers=self._start_workers,
             take_backup=lambda _, __: {},
         )
-        request = RestoreRequest(action="plan", database=database, backup=backup_id, target_secret="none")
+        request = RestoreRequest(
+            action="plan", database=database, backup=backup_id, target_secret="none", **more
+        )
         token = restore.plan(request, target, services, seconds=SECONDS).token
         confirmed = request.model_copy(update={"action": "run", "token": token})
         return restore.run(confirmed, target, services, seconds=SECONDS)

@@ -77,9 +77,11 @@ def test_killed_at_any_statement_one_of_them_bears_the_name_and_a_rerun_ends_it(
 ) -> None:
     child = os.fork()
     if child == 0:  # no cleanup of any kind runs in here
-        run_of_statements(monkeypatch, at, lambda _: os._exit(9), after=after)
-        exchange_names(target(server, "postgres"), names, seconds=SECONDS)
-        os._exit(0)
+        try:
+            run_of_statements(monkeypatch, at, lambda _: os._exit(9), after=after)
+            exchange_names(target(server, "postgres"), names, seconds=SECONDS)
+        finally:
+            os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 9
     done = at == STEPS - 1 and after
