@@ -63,8 +63,6 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
         "pg_restore --exit-on-error --no-tablespaces --jobs",
         "ANALYZE",
         "ALTER DATABASE",
-        "BEGIN",
-        "COMMENT ON DATABASE",
         "COMMIT",
     ],
 )
