@@ -65,6 +65,13 @@ def run(
         Roles,
         typer.Option(help="keep: the source's owners and grants; mine: all belongs to the role of the URL."),
     ] = "keep",
+    map_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE=TARGET",
+            help="A role of the source and the existing role that takes its place; repeat it.",
+        ),
+    ] = None,
     yes: Yes = False,
     wait: Wait = False,
     stack: StackName = None,
@@ -83,12 +90,14 @@ def run(
         raise UsageError("a restore into a new database needs --to", "Give the new database's URL.")
     if no_safety and mode != "swap":
         raise UsageError("--no-safety is for --mode swap, which replaces a database")
+    mapped = _role_map(map_role or [])
     _refuse_if_nobody_can_be_asked(yes)
     found = find_stack(stack, region)
     started: list[str] = []
     with _target(found, to, ca, started) as target:
-        safety = {"safety": "skip"} if no_safety else {}
-        request = {"database": name, "mode": mode, "roles": roles, **target, **safety}
+        more: dict[str, Any] = {"safety": "skip"} if no_safety else {}
+        more |= {"role_map": mapped} if mapped else {}
+        request = {"database": name, "mode": mode, "roles": roles, **target, **more}
         plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
         event = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
         if wait:
@@ -177,6 +186,22 @@ def _target(stack: Stack, to: str | None, ca: Path | None, started: list[str]) -
     finally:
         if not started:
             secrets.delete_secret(stack, secret)
+
+
+def _role_map(pairs: list[str]) -> dict[str, str]:
+    """The pairs of ``SOURCE=TARGET``.
+
+    Raises
+    ------
+    UsageError
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        old, _, new = pair.partition("=")
+        if not old or not new or old in found:
+            raise UsageError(f"--map-role {pair}: one SOURCE=TARGET for each role of the source")
+        found[old] = new
+    return found
 
 
 def _refuse_if_nobody_can_be_asked(yes: bool) -> None:

@@ -195,6 +195,7 @@ def plan(found: RestorePlan) -> Group:
             "the one in place": f"stays as {found.kept_as}" if swap else None,
             "safety backup": safety if swap else None,
             "roles to create": ", ".join(found.roles_to_create) or "none",
+            "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
             "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
             "time": _estimate(found),
         }

@@ -133,6 +133,8 @@ class RestoreRequest(Event):
         Whose URL names the target; without one it is the registered database itself (``swap``, ``undo``).
     roles:
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
+    role_map:
+        With ``keep``: roles of the source and the existing roles of the target that take their place.
     safety:
         Whether the database that a ``swap`` replaces is backed up first.
     """
@@ -143,6 +145,7 @@ class RestoreRequest(Event):
     backup: BackupRef = "latest"
     target_secret: str | None = Field(default=None, min_length=1)
     roles: Literal["keep", "mine"] = "keep"
+    role_map: dict[str, str] = {}
     safety: Literal["take", "skip"] = "take"
     token: str | None = None
 
@@ -160,8 +163,10 @@ class RestoreRequest(Event):
             raise ValueError("a restore into a new database needs a target_secret")
         if self.mode != "swap" and "safety" in self.model_fields_set:
             raise ValueError("safety is for the mode swap")
-        if self.mode == "undo" and self.model_fields_set & {"backup", "roles"}:
+        if self.mode == "undo" and self.model_fields_set & {"backup", "roles", "role_map"}:
             raise ValueError("an undo takes neither backup nor roles")
+        if self.role_map and self.roles == "mine":
+            raise ValueError("role_map is for roles: keep; with mine all belongs to one role")
         return self
 
 

@@ -121,6 +121,7 @@ class RestorePlan(Result):
     safety_backup: str | None = None
     sessions: int = 0
     roles_to_create: list[str]
+    roles_mapped: dict[str, str] = {}
     tables: int
     rows: int
     bytes: int

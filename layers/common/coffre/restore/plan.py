@@ -7,8 +7,8 @@ the backup and the roles are still as they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
@@ -68,6 +68,7 @@ class Situation:
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
     swap: Swap | None = None
+    role_map: Mapping[str, str] = field(default_factory=dict)
 
 
 def chosen_backup(store: ObjectStore, database: str, reference: str) -> str:
@@ -90,6 +91,7 @@ def inspect_target(
     entries: Sequence[ArchiveEntry],
     *,
     roles: str,
+    role_map: Mapping[str, str],
     swap: Swap | None = None,
 ) -> Situation:
     """Look at the target without changing anything.
@@ -100,6 +102,8 @@ def inspect_target(
         The schema archive's.
     roles:
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
+    role_map:
+        Source roles and the target's roles that take their place.
     swap:
         The database that is to be replaced: a new one is built beside it.
 
@@ -123,6 +127,8 @@ def inspect_target(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
         used = [role for role in contents.roles if role.used] if roles == "keep" else []
+        lacking += _unmapped(session, used, role_map)
+        used = [replace(role, name=role_map.get(role.name, role.name)) for role in used]
         create, join, missing = _roles(session, used, superuser)
         lacking += missing
         if not superuser:
@@ -141,6 +147,7 @@ def inspect_target(
             frozenset(left_out),
             tuple(_warnings(target, superuser, roles, create, len(left_out))),
             swap,
+            role_map,
         )
 
 
@@ -155,6 +162,7 @@ def bound_to(
         "target": [target.host, target.port, target.database, target.user],
         "creates": situation.creates,
         "roles": roles,
+        "role_map": dict(situation.role_map),
         "create_roles": [role.name for role in situation.create_roles],
         "swap": [swap.standing.oid, swap.aside, swap.registered] if swap else None,
     }
@@ -177,6 +185,7 @@ def make_plan(
         safety_backup=swap.registered if swap else None,
         sessions=swap.sessions if swap else 0,
         roles_to_create=[role.name for role in situation.create_roles],
+        roles_mapped=dict(situation.role_map),
         tables=manifest.totals.relations,
         rows=manifest.totals.rows,
         bytes=manifest.totals.bytes,
@@ -226,6 +235,16 @@ def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[
         return [] if allowed else ["the right to create a database (CREATEDB)"]
     allowed = session.value("SELECT has_database_privilege(current_database(), 'CREATE')")
     return [] if allowed else ["CREATE on the database"]
+
+
+def _unmapped(session: Session, used: Sequence[Role], role_map: Mapping[str, str]) -> list[str]:
+    """What the map names and isn't there: a name with a typing error must not make another role."""
+    known = {role.name for role in used}
+    existing = {row[0] for row in session.run("SELECT rolname::text FROM pg_roles")}
+    lacking = [
+        f"a use for the mapped role {old}: the backup has none" for old in role_map if old not in known
+    ]
+    return lacking + [f"the role {new}, to map to" for new in role_map.values() if new not in existing]
 
 
 def _roles(

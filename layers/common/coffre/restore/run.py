@@ -21,6 +21,7 @@ from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.role_map import map_roles
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.standing import MAINTENANCE
@@ -183,9 +184,20 @@ def _opened(
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
+        schema = _mapped(schema, request)
         tell = partial(services.catalogue.run_progress, request.database, _run_id(request, manifest))
         meter = Meter(tell, manifest.totals.bytes)
         yield _Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
+
+
+def _mapped(archive: Path, request: RestoreRequest) -> Path:
+    """The archive with the roles that were asked for."""
+    if not request.role_map:
+        return archive
+    out = archive.with_name(f"{archive.name}-mapped")
+    map_roles(archive, out, request.role_map)
+    archive.unlink()
+    return out
 
 
 def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
@@ -202,7 +214,15 @@ def _inspect(restore: _Restore, token: str) -> Situation:
         swap = inspect_swap(wanted, token_time(token), registry, safety=safety)
     # The archive is listed by the newest tools: they read every older archive.
     entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
-    return inspect_target(wanted, restore.manifest, restore.contents, entries, roles=request.roles, swap=swap)
+    return inspect_target(
+        wanted,
+        restore.manifest,
+        restore.contents,
+        entries,
+        roles=request.roles,
+        role_map=request.role_map,
+        swap=swap,
+    )
 
 
 def _digest(restore: _Restore, situation: Situation) -> str:
@@ -362,6 +382,7 @@ def _restore_large_objects(restore: _Restore, major: int, target: Target, option
     file = restore.manifest.file("large_objects")
     if file is not None:
         path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
+        path = _mapped(path, restore.request)
         tools, deadline = restore.services.tools, restore.watch.deadline
         restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
 
@@ -396,7 +417,10 @@ def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
 def _settings(restore: _Restore, session: Session, target: Target) -> list[Finding]:
     """Apply what belongs to the database itself; what this role may not set is reported."""
     findings = []
-    record = restore.contents.database
+    record, mapped = restore.contents.database, restore.request.role_map
+    if record is not None:
+        settings = tuple((mapped.get(role, role), setting) for role, setting in record.settings)
+        record = replace(record, settings=settings)
     for statement in database_statements(record, target.database) if record is not None else []:
         try:
             session.run(statement)
