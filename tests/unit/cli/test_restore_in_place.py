@@ -108,6 +108,14 @@ def test_yes_skips_question_and_countdown(swapping: World, waited: list[float]) 
     }
 
 
+def test_mapped_roles_are_part_of_plan_and_run(swapping: World) -> None:
+    given = ("--map-role", "seller=owner", "--map-role", "a=b=c", "--yes", "--wait", "--json")
+    swapping.run("restore", "shop", "latest", "--mode", "swap", *given)
+    assert [event["role_map"] for _, event, _ in swapping.functions.calls] == [
+        {"seller": "owner", "a": "b=c"}
+    ] * 2
+
+
 def test_an_undo_asks_counts_down_and_names_both_databases(
     swapping: World, monkeypatch: pytest.MonkeyPatch, waited: list[float]
 ) -> None:
@@ -127,6 +135,8 @@ def test_an_undo_asks_counts_down_and_names_both_databases(
         ("restore", "shop", "latest", "--to", URL, "--no-safety", "--yes"),
         ("restore", "shop", "latest", "--mode", "swap", "--ca", "/nowhere", "--yes"),
         ("restore", "undo", "shop"),
+        ("restore", "shop", "latest", "--to", URL, "--map-role", "seller", "--yes"),
+        ("restore", "shop", "latest", "--to", URL, "--map-role", "a=b", "--map-role", "a=c", "--yes"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_before_anything_is_asked(
