@@ -134,6 +134,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     started, token = utc_now(), str(request.token)
     with _opened(request, target, services, seconds) as restore:
         situation = _inspect(restore, token)
+        shown = _shown(restore, situation, token)
         services.catalogue.confirm_plan(request.database, token, _digest(restore, situation))
         run_id = _run_id(request, restore.manifest)
         services.catalogue.start_run(
@@ -168,7 +169,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             seconds=round((utc_now() - started).total_seconds(), 3),
             digests_equal=True,
             phases=restore.watch.phases,
-            findings=outcome.findings + _shown(restore, situation, token).findings,
+            findings=outcome.findings + shown.findings,
         )
         services.publisher.publish("Restore Completed", result.answer())
         return result

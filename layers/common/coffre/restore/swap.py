@@ -21,7 +21,13 @@ from coffre.databases.postgresql.standing import (
 )
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registry import Registry
-from coffre.errors import CoffreError, DatabaseMissingError, SafetyBackupImpossibleError, TargetLacksError
+from coffre.errors import (
+    CoffreError,
+    DatabaseMissingError,
+    PlanChangedError,
+    SafetyBackupImpossibleError,
+    TargetLacksError,
+)
 from coffre.ids import stamp, utc_now
 from coffre.results import Finding
 
@@ -104,15 +110,18 @@ def put_in_place(target: Target, swap: Swap, working: str, *, seconds: float) ->
 
     Raises
     ------
-    SessionsRemainError, CoffreError
+    PlanChangedError, SessionsRemainError, CoffreError
         The old database still bears its name.
     """
-    there, old = maintenance(target), swap.standing
+    there = maintenance(target)
     with open_session(there, seconds=seconds, application="coffre/restore") as session:
+        # As it is now: building the new one may have taken long.
+        old, new = find(session, swap.standing.name), find(session, working)
+        if old is None or old.oid != swap.standing.oid:
+            raise PlanChangedError(f"{target.label} isn't the database any more that was to be replaced")
+        if new is None:
+            raise DatabaseMissingError(f"the restored database {working!r} is gone", "Run the restore again.")
         findings = carry_over(session, old, working)
-        new = find(session, working)
-    if new is None:
-        raise DatabaseMissingError(f"the restored database {working!r} is gone", "Run the restore again.")
     mark = Mark(old.name, old.oid, new.oid, stamp(utc_now()), "swap")
     comments = {swap.aside: write_mark(old.comment, mark)}
     names = Exchange(old.name, old.oid, swap.aside, (new.oid, working), comments)
