@@ -56,6 +56,7 @@ def add(
         ),
     ] = None,
     rpo_hours: Annotated[float | None, typer.Option(help="How old the newest backup may be.")] = None,
+    rto_minutes: Annotated[float | None, typer.Option(help="How long a restore may take.")] = None,
     critical_table: Annotated[
         list[str] | None,
         typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
@@ -93,6 +94,7 @@ def add(
         "types": types or None,
         "retention": registering.read_retention(retention or []) or None,
         "rpo_hours": rpo_hours,
+        "rto_minutes": rto_minutes,
         "critical_tables": critical_table or None,
         "prove": prove,
     }

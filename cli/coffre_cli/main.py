@@ -43,6 +43,7 @@ app.add_typer(restore.app, name="restore")
 app.command()(operations.rotate)
 app.command()(operations.recheck)
 app.command()(operations.health)
+app.command()(operations.objectives)
 app.add_typer(operations.catalogue, name="catalogue")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         BackupResult,
         Finding,
         HealthResult,
+        ObjectivesReport,
         RecheckResult,
         RestorePlan,
         RestoreResult,
@@ -298,6 +299,35 @@ def rechecked(result: RecheckResult) -> Group:
     for entry in result.reports:
         parts += [Text(entry.database, style="bold"), findings(entry.findings)] if entry.findings else []
     return Group(*parts)
+
+
+def objectives(result: ObjectivesReport) -> Group:
+    """Targets, what was met, and what that rests on."""
+    restores = f"{result.restores_measured} measured" if result.restores_measured else "none was measured"
+    if result.restore_bytes_per_second is not None and result.restore_base_seconds is not None:
+        rate = size(result.restore_bytes_per_second)
+        restores += f": {duration(result.restore_base_seconds)} and {rate} of rows a second"
+    rows = [
+        (
+            "RPO",
+            duration(result.rpo_hours * 3600),
+            _met(result.proven_exposure_seconds, result.rpo_met),
+            f"the worst moment of {result.days} days, by proven backups; "
+            f"by all: {duration(result.exposure_seconds) if result.exposure_seconds is not None else 'none'}",
+        ),
+        (
+            "RTO",
+            duration(result.rto_minutes * 60) if result.rto_minutes is not None else "not set",
+            _met(result.restore_seconds, result.rto_met),
+            f"a restore of the newest backup; {restores}",
+        ),
+    ]
+    return Group(table("objective", "target", "met", "by", rows=rows))
+
+
+def _met(seconds: float | None, met: bool | None) -> Text:
+    style = "" if met is None else "green" if met else "red"
+    return Text(duration(seconds) if seconds is not None else "unknown", style=style)
 
 
 def _score(score: int) -> Text:

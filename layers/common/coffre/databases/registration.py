@@ -55,6 +55,10 @@ class Registration(_Model):
         The schedules that back it up.
     waiters:
         Seconds that sessions may queue behind the backup's locks before it lets go; None: it holds on.
+    rpo_hours:
+        How old the newest backup may be.
+    rto_minutes:
+        How long a restore may take, as far as measured ones tell; None: as long as it takes.
     prove:
         Prove every backup, the first of each UTC day, or none (the verdict then says so).
     """
@@ -68,6 +72,7 @@ class Registration(_Model):
     prove: Literal["every", "daily", "never"] = "every"
     retention: Retention = Retention()
     rpo_hours: Annotated[float, Field(gt=0)] = 26
+    rto_minutes: Annotated[float, Field(gt=0)] | None = None
     critical_tables: list[str] = []
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
