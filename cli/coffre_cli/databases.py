@@ -57,6 +57,10 @@ def add(
     ] = None,
     rpo_hours: Annotated[float | None, typer.Option(help="How old the newest backup may be.")] = None,
     rto_minutes: Annotated[float | None, typer.Option(help="How long a restore may take.")] = None,
+    scratch: Annotated[
+        str | None,
+        typer.Option(metavar="SECRET", help="A secret with the URL of a server for scheduled drills."),
+    ] = None,
     critical_table: Annotated[
         list[str] | None,
         typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
@@ -95,6 +99,7 @@ def add(
         "retention": registering.read_retention(retention or []) or None,
         "rpo_hours": rpo_hours,
         "rto_minutes": rto_minutes,
+        "scratch": scratch,
         "critical_tables": critical_table or None,
         "prove": prove,
     }

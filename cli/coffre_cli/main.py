@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from coffre.errors import CoffreError, describe
-from coffre_cli import backups, databases, local, operations, restore
+from coffre_cli import backups, databases, drill, local, operations, restore
 from coffre_cli.errors import UsageError, translate
 from coffre_cli.output import clean, emit, note
 
@@ -40,6 +40,7 @@ app.command("list")(backups.list_backups)
 app.command("show")(backups.show_backup)
 app.command()(backups.verify)
 app.add_typer(restore.app, name="restore")
+app.command()(drill.drill)
 app.command()(operations.rotate)
 app.command()(operations.recheck)
 app.command()(operations.health)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coffre.databases.registration import Registration
     from coffre.results import (
         BackupResult,
+        DrillResult,
         Finding,
         HealthResult,
         ObjectivesReport,
@@ -227,6 +228,27 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
         }
     )
     return Group(summary, *_findings(new))
+
+
+def drilled(result: DrillResult) -> Group:
+    """A restore that was rehearsed, phase by phase."""
+    equal = "equal to the backup" if result.digests_equal else "not equal"
+    summary = facts(
+        {
+            "backup": result.backup_id,
+            "server": result.server,
+            "content": f"{count(result.rows)} rows, {size(result.bytes)}",
+            "digests": Text(equal, style="green" if result.digests_equal else "red"),
+            "time": duration(result.seconds),
+            "database": f"kept as {result.kept_as}" if result.kept_as else "dropped again",
+        }
+    )
+    longest = max(result.phases.values(), default=0.0)
+    rows = (
+        (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
+        for name, seconds in result.phases.items()
+    )
+    return Group(summary, "", table("phase", "time", "", rows=rows), *_findings(result.findings))
 
 
 def rotation(result: RotateResult) -> Group:

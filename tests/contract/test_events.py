@@ -13,6 +13,7 @@ from moto.events.models import EventPattern
 
 from coffre.events import (
     BackupRequest,
+    DrillRequest,
     Event,
     HealthRequest,
     ProveRequest,
@@ -30,7 +31,7 @@ PARSERS: dict[str, Callable[[object], Event]] = {
         parse(RecheckRequest, event) if "action" in event else VerifyRequest.from_event(event)
     ),
     "prove": lambda event: parse(ProveRequest, event),
-    "restore": lambda event: parse(RestoreRequest, event),
+    "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),  # type: ignore[index]
     "rotate": lambda event: parse(RotateRequest, event),
     "health": lambda event: parse(HealthRequest, event),
 }

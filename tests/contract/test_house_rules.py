@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from coffre.events import BackupRequest, Event, HealthRequest, RecheckRequest, RotateRequest, parse
+from coffre.events import (
+    BackupRequest,
+    DrillRequest,
+    Event,
+    HealthRequest,
+    RecheckRequest,
+    RotateRequest,
+    parse,
+)
 
 Resources = dict[str, dict[str, Any]]
 
@@ -138,7 +146,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 8
+    assert len(deliveries(resources)) == 9
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -330,6 +338,7 @@ def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> N
     models: dict[str, type[Event]] = {
         "backup": BackupRequest,
         "verify": RecheckRequest,
+        "restore": DrillRequest,
         "rotate": RotateRequest,
         "health": HealthRequest,
     }

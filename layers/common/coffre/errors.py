@@ -71,6 +71,13 @@ class InvalidUrlError(BadInputError):
     advice = "Use postgresql://user@host:5432/database or postgresql:///database?host=/socket/dir&user=name."
 
 
+class NoScratchServerError(BadInputError):
+    """A drill has no server to restore to."""
+
+    code = "no-scratch-server"
+    advice = "Name one in the registration (`scratch`), or give its URL."
+
+
 class UnknownDatabaseError(BadInputError):
     """No database is registered under this name."""
 

@@ -170,6 +170,31 @@ class RestoreRequest(Event):
         return self
 
 
+class DrillRequest(Event):
+    """Rehearse a restore on a scratch server; without a database, one for each that has such a server.
+
+    Attributes
+    ----------
+    target_secret:
+        Whose URL names the scratch server; by default the registration's ``scratch``.
+    keep:
+        Leave the restored database there.
+    """
+
+    action: Literal["drill"]
+    database: DatabaseName | None = None
+    backup: BackupRef = "latest"
+    target_secret: str | None = Field(default=None, min_length=1)
+    roles: Literal["keep", "mine"] = "mine"
+    keep: bool = False
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        if self.database is None and self.model_fields_set - {"action"}:
+            raise ValueError("a drill of all databases takes nothing else")
+        return self
+
+
 class RotateRequest(Event):
     """Apply the retention policy to one database or to all; a dry run only says what would happen."""
 

@@ -48,7 +48,7 @@ class BackupResult(Result):
 
 
 class FanOutResult(Result):
-    """The databases whose backups were started."""
+    """The databases for which a backup, or a drill, was started."""
 
     started: list[str]
 
@@ -210,6 +210,30 @@ class RotateReport(Result):
     waiting_chunks: int = 0
     waiting_bytes: int = 0
     orphans: int = 0
+
+
+class DrillResult(Result):
+    """A rehearsed restore.
+
+    Attributes
+    ----------
+    seconds, phases:
+        How long it took, in all and each part of it.
+    kept_as:
+        The database that was left on the scratch server; None: it was dropped.
+    """
+
+    database: str
+    backup_id: str
+    status: Literal["completed"] = "completed"
+    server: str
+    kept_as: str | None
+    rows: int
+    bytes: int
+    seconds: float
+    phases: dict[str, float]
+    digests_equal: bool
+    findings: list[Finding]
 
 
 class RecheckReport(Result):

@@ -57,6 +57,8 @@ class Registration(_Model):
         Seconds that sessions may queue behind the backup's locks before it lets go; None: it holds on.
     rpo_hours:
         How old the newest backup may be.
+    scratch:
+        Name or ARN of the secret with the URL of a server for drills; None: none are scheduled.
     rto_minutes:
         How long a restore may take, as far as measured ones tell; None: as long as it takes.
     prove:
@@ -74,6 +76,7 @@ class Registration(_Model):
     rpo_hours: Annotated[float, Field(gt=0)] = 26
     rto_minutes: Annotated[float, Field(gt=0)] | None = None
     critical_tables: list[str] = []
+    scratch: Annotated[str, Field(min_length=1)] | None = None
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

@@ -22,6 +22,8 @@ DetailType = Literal[
     "Proof Inconclusive",
     "Restore Completed",
     "Restore Failed",
+    "Drill Completed",
+    "Drill Failed",
     "Recheck Completed",
     "Restore Undone",
     "Rotation Completed",
