@@ -27,6 +27,7 @@ from tests.fakes.dynamodb import MemoryDynamo, MemoryEvents
 from tests.fakes.store import MemoryStore
 
 T = TypeVar("T")
+DIE = signal.SIGUSR1
 
 
 class Way(enum.Enum):
@@ -253,9 +254,13 @@ class FaultyClient:
 
 
 def in_a_process(
-    run: Callable[[], object], injector: Injector, holds: Callable[[], bytes], place: Path
+    run: Callable[[], object],
+    injector: Injector,
+    holds: Callable[[], bytes],
+    place: Path,
+    started: Callable[[int], None] = lambda _: None,
 ) -> bytes | None:
-    """Run in a process of its own, which the injector kills.
+    """Run in a process of its own, which the injector kills, or a signal (`DIE`) from outside.
 
     Parameters
     ----------
@@ -263,6 +268,8 @@ def in_a_process(
         What the services hold.
     place:
         Where that is written down at the moment of death.
+    started:
+        Told the process id.
 
     Returns
     -------
@@ -270,7 +277,7 @@ def in_a_process(
         What the services held; None if the run came to its end alive.
     """
 
-    def die() -> None:
+    def die(*_: object) -> None:
         place.write_bytes(holds())
         os.killpg(os.getpid(), signal.SIGKILL)
 
@@ -279,10 +286,12 @@ def in_a_process(
     if child == 0:
         os.setpgid(0, 0)
         injector.on_kill = die
+        signal.signal(DIE, die)
         try:
             run()
         except BaseException:
             traceback.print_exc()
         os._exit(0)
+    started(child)
     _, status = os.waitpid(child, 0)
     return place.read_bytes() if os.WIFSIGNALED(status) and place.exists() else None

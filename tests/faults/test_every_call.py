@@ -6,106 +6,17 @@ that ``COFFRE_FAULT_SEED`` chooses; with ``COFFRE_FAULTS=all`` (``make test-faul
 
 from __future__ import annotations
 
-import gc
-import itertools
-import os
-import random
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.ids import backup_id, utc_now
-from coffre.vault.layout import Layout
 from tests.fakes.vault import put_backup, put_evidence
+from tests.faults.cases import FIRST, SECOND, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.injection import Way
-from tests.faults.world import DATABASE, KEEP_ONE, LAYOUT, Outcome, World
-from tests.support.postgres import coffre_sessions, create, databases, dumped, no_sessions_left, sql, target
-
-SEED = int(os.environ.get("COFFRE_FAULT_SEED", "20261120"))
-WHOLE = os.environ.get("COFFRE_FAULTS") == "all"
-FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)
-SECOND = datetime(2026, 11, 2, 3, tzinfo=UTC)
-CONTENT = """
-CREATE TABLE goods (id serial PRIMARY KEY, name text NOT NULL);
-INSERT INTO goods (name) SELECT md5(i::text) FROM generate_series(1, 300) i;
-CREATE TABLE sales (id int REFERENCES goods, at timestamptz);
-INSERT INTO sales SELECT i, '2026-11-01'::timestamptz + i * interval '1 min' FROM generate_series(1, 200) i;
-SELECT lo_from_bytea(0, 'a large object');
-"""
-Case = tuple[int, Way]
-
-
-def cases(calls: int, sample: int) -> list[Case]:
-    """Which cases to try, in the order of the calls."""
-    every = list(itertools.product(range(calls), Way))
-    if WHOLE or len(every) <= sample:
-        return every
-    chosen = random.Random(SEED).sample(every, sample)  # noqa: S311 - not for secrets
-    return sorted(chosen, key=every.index)
-
-
-class Told:
-    """Counts, and prints what was tried at the end."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self.tried = 0
-        self.ends: dict[str, int] = {}
-
-    def count(self, outcome: Outcome) -> None:
-        """One more."""
-        self.tried += 1
-        end = "killed" if outcome.killed else "told" if outcome.error else "survived"
-        self.ends[end] = self.ends.get(end, 0) + 1
-
-    def print(self, calls: int) -> None:
-        """Say it."""
-        ends = ", ".join(f"{number} {end}" for end, number in sorted(self.ends.items()))
-        print(f"\n{self._what}: {calls} calls, {self.tried} faults tried ({ends}), nothing lost; seed {SEED}")
-
-
-@pytest.fixture(scope="module")
-def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
-    """The customer's server; it is quick because what it loses at a power cut doesn't matter here."""
-    from tests.support.postgres import customer_server
-
-    with customer_server(postgres_root, 16, scratch_root) as started:
-        yield started
-
-
-@pytest.fixture
-def world(postgres_root: Path, tmp_path: Path) -> World:
-    """A fresh world."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    return World(postgres_root, scratch)
-
-
-@pytest.fixture(scope="module")
-def source(server: EphemeralServer) -> Target:
-    """What is backed up."""
-    return create(server, "source", CONTENT)
-
-
-def nobody_is_left(server: EphemeralServer) -> bool:
-    """Whether no session is left on the source.  Workers of this process end when nothing names them."""
-    if coffre_sessions(server):
-        gc.collect()
-    return no_sessions_left(server)
-
-
-def clean_scratch(world: World, outcome: Outcome) -> None:
-    left = [path.name for path in world.scratch.iterdir()]
-    if outcome.killed:
-        for name in left:  # as a new sandbox would be empty
-            (world.scratch / name).rename(world.scratch.parent / f"left-{name}")
-    else:
-        assert left == []
+from tests.faults.world import DATABASE, LAYOUT, World
+from tests.support.postgres import databases, dumped, sql, target
 
 
 def test_a_backup_loses_nothing_whichever_call_fails(

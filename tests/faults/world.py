@@ -23,7 +23,7 @@ from coffre.events import BackupRequest, RestoreRequest, VerifyRequest
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore import run as restore
-from coffre.results import BackupResult, Compared, ProofReport, RestoreResult, VerifyResult
+from coffre.results import BackupResult, Compared, ProofReport, RestorePlan, RestoreResult, VerifyResult
 from coffre.rotate import run as rotate
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
@@ -62,11 +62,14 @@ class Outcome:
         What it answered; None if it failed or was killed.
     error:
         What it raised.
+    killed, survived:
+        Whether a process that was to be killed was, or ended before.
     """
 
     result: Any = None
     error: CoffreError | None = None
     killed: bool = False
+    survived: bool = False
 
 
 class Workers(InProcessPool):
@@ -88,6 +91,7 @@ class World:
         self.store = FaultyStore(self.injector)
         self.dynamo, self.events = MemoryDynamo(), MemoryEvents()
         self.offset = timedelta()
+        self.restore_seconds = float(SECONDS)
         self.catalogue = Catalogue(FaultyClient("dynamodb", self.dynamo, self.injector), "table", self.clock)
         client = FaultyClient("events", self.events, self.injector)
         self.publisher = Publisher(client, "default", "stack")
@@ -161,10 +165,9 @@ class World:
         services = rotate.Services(self.store, self.catalogue, self.publisher, 3600, self.clock)
         return rotate.run({DATABASE: retention}, services, dry_run=False, seconds=600)
 
-    def restore(self, target: Target, backup_id: str, token: str = "") -> RestoreResult:
-        """Restore into ``target``, after a plan unless its token is given."""
+    def _restores(self) -> restore.Services:
         self.clock()
-        services = restore.Services(
+        return restore.Services(
             self.store,
             self.catalogue,
             self.publisher,
@@ -173,11 +176,19 @@ class World:
             3600,
             self._start_workers,
         )
+
+    def plan(self, target: Target, backup_id: str) -> RestorePlan:
+        """What a restore into ``target`` would do."""
         request = RestoreRequest(action="plan", database=DATABASE, backup=backup_id, target_secret="-")
-        if not token:
-            token = restore.plan(request, target, services, seconds=SECONDS).token
-        confirmed = request.model_copy(update={"action": "run", "token": token})
-        return restore.run(confirmed, target, services, seconds=SECONDS)
+        return restore.plan(request, target, self._restores(), seconds=self.restore_seconds)
+
+    def restore(self, target: Target, backup_id: str, token: str = "") -> RestoreResult:
+        """Restore into ``target``, after a plan unless its token is given."""
+        token = token or self.plan(target, backup_id).token
+        confirmed = RestoreRequest(
+            action="run", database=DATABASE, backup=backup_id, target_secret="-", token=token
+        )
+        return restore.run(confirmed, target, self._restores(), seconds=self.restore_seconds)
 
     def attempt(self, run: Callable[[], Any], number: int, way: Way) -> Outcome:
         """A run whose call ``number`` fails; in a process of its own if that is to be killed.
@@ -188,21 +199,23 @@ class World:
         try:
             if not way.kills:
                 return Outcome(result=run())
-            # The child counts for itself, so what was hit is in what it leaves.
-            place = self.scratch.parent / "state"
-            left = in_a_process(run, self.injector, self.dying, place)
-            if left is None:
-                return Outcome()
-            state, calls = pickle.loads(left)  # noqa: S301 - our own
-            self.reset(state)
-            self.injector.calls = calls
-            return Outcome(killed=True)
+            return self.killed(run)
         except CoffreError as error:
             return Outcome(error=error)
         finally:
             self.injector.on_kill = lambda: None
 
-    def dying(self) -> bytes:
+    def killed(self, run: Callable[[], Any], started: Callable[[int], None] = lambda _: None) -> Outcome:
+        """A run in a process of its own that doesn't survive; what it did to the services stays."""
+        left = in_a_process(run, self.injector, self._dying, self.scratch.parent / "state", started)
+        if left is None:
+            return Outcome(survived=True)
+        state, calls = pickle.loads(left)  # noqa: S301 - our own
+        self.reset(state)
+        self.injector.calls = calls
+        return Outcome(killed=True)
+
+    def _dying(self) -> bytes:
         """What a process that is killed leaves: what the services hold, and what was called."""
         return pickle.dumps((self.state(), self.injector.calls))
 
