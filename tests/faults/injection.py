@@ -100,9 +100,7 @@ class Injector:
                 return do()
             return self._fail(do, fail, cut)
 
-    def _fail(
-        self, do: Callable[[], T], fail: Callable[[Way], Exception], cut: Callable[[T], T] | None
-    ) -> T:
+    def _fail(self, do: Callable[[], T], fail: Callable[[Way], Exception], cut: Callable[[T], T] | None) -> T:
         way = self._way
         if way is Way.ERROR:
             raise fail(way)
@@ -153,9 +151,7 @@ class FaultyStore(MemoryStore):
         self._keys, number = pickle.loads(state)  # noqa: S301 - our own
         self._numbers = itertools.count(number)
 
-    def _call(
-        self, operation: str, key: str, do: Callable[[], T], cut: Callable[[T], T] | None = None
-    ) -> T:
+    def _call(self, operation: str, key: str, do: Callable[[], T], cut: Callable[[T], T] | None = None) -> T:
         def fail(way: Way) -> Exception:
             what = {Way.ERROR: "the store answered 503 SlowDown", Way.CUT: "IncompleteRead"}
             return StoreUnavailableError(f"could not {operation} {key}: {what.get(way, 'ReadTimeoutError')}")
