@@ -22,7 +22,7 @@ _FUNCTIONS: dict[str, Callable[[Any], bool]] = {
 class _Absent:
     """A missing attribute: no comparison with it holds, except that it differs from anything."""
 
-    def _never(self, other: object) -> bool:
+    def _never(self, _: object) -> bool:
         return False
 
     __lt__ = __le__ = __gt__ = __ge__ = _never

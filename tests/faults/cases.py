@@ -1,4 +1,4 @@
-"""What the tests that fail every call share: which cases are tried, the content, the count of what was tried."""
+"""What the tests that fail every call share: which cases are tried, on what content, and the count."""
 
 from __future__ import annotations
 

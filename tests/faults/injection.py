@@ -1,8 +1,8 @@
 """Lets one call of a run fail, the n-th, in one of the ways in which calls fail.
 
 Everything that a verb asks of S3, DynamoDB and EventBridge passes through one `Injector`, which counts.  The
-services live in the memory of this process.  A run that is to be killed is a real process, a fork of this one:
-when its turn comes, what the services hold by then is written down, and it kills itself.
+services live in the memory of this process.  A run that is to be killed is a real process, a fork of this
+one: when its turn comes, what the services hold by then is written down, and it kills itself.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ can't double what it carries (TCP numbers its bytes), so that way of failing doe
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -146,8 +147,6 @@ class _Answers:
 
 
 def _end(end: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     end.close()

@@ -1,4 +1,4 @@
-"""Every request to the source, or to a restore's target, fails once, in each of its ways, and nothing is lost.
+"""Every request to a source, or to a restore's target, fails once in each way, and nothing is lost.
 
 Like ``test_every_call``: a sample by seed, or all with ``COFFRE_FAULTS=all``.
 """

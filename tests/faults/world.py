@@ -47,7 +47,7 @@ class Registered:
     def __init__(self, prove: str = "every") -> None:
         self._registration = Registration.model_validate({"secret": "-", "prove": prove})
 
-    def get(self, name: str) -> Registration:
+    def get(self, _name: str) -> Registration:
         """The registration."""
         return self._registration
 

@@ -55,7 +55,9 @@ class Recorder:
     def __call__(self, method: str, path: str, environ: dict[str, Any], body: bytes) -> Response | None:
         """Take down one request of a function."""
         query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
-        signed = environ.get("HTTP_AUTHORIZATION", "") or "Credential=" + query.get("X-Amz-Credential", [""])[0]
+        signed = (
+            environ.get("HTTP_AUTHORIZATION", "") or "Credential=" + query.get("X-Amz-Credential", [""])[0]
+        )
         caller = _CALLER.search(signed)
         if caller is not None and caller[1] != "local":
             for action, resource, context in _asked(method, path, query, environ, body):
@@ -101,9 +103,7 @@ def _json_call(target: str, content: dict[str, Any]) -> Asked:
         yield f"{service}:{operation}", "*", {}
 
 
-def _s3_call(
-    method: str, path: str, query: Mapping[str, list[str]], environ: Mapping[str, Any]
-) -> Asked:
+def _s3_call(method: str, path: str, query: Mapping[str, list[str]], environ: Mapping[str, Any]) -> Asked:
     bucket, _, key = path.encode("latin-1").decode().lstrip("/").partition("/")
     resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
     context = {"aws:securetransport": "true"}

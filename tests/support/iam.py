@@ -99,7 +99,9 @@ def matches(pattern: str, text: str) -> bool:
     return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-def allowing(statements: list[Statement], action: str, resource: str, context: Context) -> Iterator[Statement]:
+def allowing(
+    statements: list[Statement], action: str, resource: str, context: Context
+) -> Iterator[Statement]:
     """The statements that allow a request; none if one denies it."""
     covering = [s for s in statements if s.covers(action, resource, context)]
     if not any(statement.effect == "Deny" for statement in covering):
@@ -137,6 +139,8 @@ def _holds(operator: str, key: str, values: tuple[str, ...], context: Context) -
     given = context.get(key)
     if operator == "Null":
         return (given is None) == (values == ("true",))
+    if operator == "NumericGreaterThan":
+        return given is not None and any(float(given) > float(value) for value in values)
     negated = operator in ("StringNotEquals", "ArnNotEquals")
     if operator not in ("StringEquals", "ArnEquals", "Bool") and not negated:
         raise NotUnderstoodError(operator)

@@ -1,7 +1,7 @@
 """Least privilege, shown: each function's role allows exactly the calls that the function makes.
 
-The real functions run in a local cloud whose endpoint writes down every request by the credentials that signed
-it.  Everything that they do is made to happen once, errors included; then the calls are compared with the
+The real functions run in a local cloud whose endpoint writes down every request by the credentials that
+signed it.  Everything that they do is made to happen once, errors included; then the calls are compared with the
 template's policies, in both directions.
 """
 
@@ -16,22 +16,20 @@ from typing import Any
 
 import pytest
 from moto.s3.models import s3_backends
-from samcli.yamlhelper import yaml_parse
 
+from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration, encode
 from coffre.ids import utc_now
 from coffre.vault.layout import Layout
 from localcloud import LocalCloud, up
 from tests.conftest import ROOT
-from tests.support.calls import ACCOUNT, REGION, Call, Recorder
-from tests.support.iam import Resolver, Statement, allowing, denied_by
-from tests.support.postgres import create, customer_server, sql, url
+from tests.support.calls import ACCOUNT, Call, Recorder
+from tests.support.iam import Statement, allowing, denied_by
+from tests.support.policies import OTHER_SECRET, STACK, VERBS, Policies
+from tests.support.postgres import create, customer_server, sql, target, url
 
-STACK = "local"
-VERBS = ["backup", "verify", "prove", "restore", "rotate", "health"]
 LONG_AGO = timedelta(days=2)
-OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
 
 BY_LAMBDA = ("logs:", "xray:", "sqs:SendMessage", "ec2:")
 """What Lambda does with the role, not the code: logs, traces, failed events, network interfaces."""
@@ -41,6 +39,11 @@ NOT_SEEN = {
     ("secretsmanager:GetSecretValue", OTHER_SECRET): "the owner's own secrets, when the parameter names some",
 }
 """What no request shows here, and why it is needed all the same."""
+
+COMING = {
+    "restore": ("ssm:GetParameter", "secretsmanager:GetSecretValue"),
+}
+"""A restore in the place of a registered database reads its registration and its secret."""
 
 
 class Desk:
@@ -52,6 +55,7 @@ class Desk:
         self._lambda = cloud.client("lambda")
         self._secrets = cloud.client("secretsmanager")
         self._times = itertools.count(1)
+        self.catalogue = Catalogue(cloud.client("dynamodb"), str(cloud.table))
 
     def call(self, verb: str, **event: Any) -> dict[str, Any]:
         """Invoke a function and wait; its answer or its error."""
@@ -95,6 +99,14 @@ class Desk:
             for version in versions:
                 version.last_modified -= LONG_AGO
 
+    def hold(self, name: str) -> None:
+        """Take a database's lease, as another run would."""
+        self.catalogue.acquire(name, "somebody else", utc_now() + timedelta(hours=1))
+
+    def let_go(self, name: str) -> None:
+        """Give it back."""
+        self.catalogue.release(name, "somebody else")
+
     def mark(self, key: str) -> None:
         """Put a delete marker, as a rotation would that thought nobody needs it."""
         self.cloud.client("s3").delete_object(Bucket=self.cloud.bucket, Key=key)
@@ -109,10 +121,11 @@ def live(desk: Desk) -> None:
     desk.register("nowhere", "postgresql://u@127.0.0.1:1/db")
     desk.backup("one", preflight_only=True)
     desk.fire("backup-daily")
-    sql(create(server, "two"), "SELECT 1")
     assert desk.backup("one")["status"] == "completed"
     assert desk.backup("one")["status"] == "completed"
+    desk.hold("one")
     failures = [
+        desk.backup("one"),
         desk.backup("nowhere"),
         desk.backup("nobody"),
         desk.backup("one", type="dayly"),
@@ -120,6 +133,7 @@ def live(desk: Desk) -> None:
         desk.call("restore", action="plan", database="one", target_secret=f"coffre/{STACK}/targets/none"),
         desk.call("rotate", database="nobody"),
     ]
+    desk.let_go("one")
     assert all("errorMessage" in failure for failure in failures)
     # A chunk behind a marker is read through it.
     store = desk.cloud.client("s3")
@@ -128,8 +142,7 @@ def live(desk: Desk) -> None:
     assert desk.call("verify", database="one", backup_id="latest")["verdict"] != "failed"
     assert desk.restore("one", url(server, "restored"))["digests_equal"]
     # Old backups go, their chunks are marked, and later purged; what was marked too soon comes back.
-    sql(create(server, "spare"), "SELECT 1")
-    sql(_one(server), "DELETE FROM t WHERE i > 50")
+    sql(target(server, "one"), "DELETE FROM t WHERE i > 50")
     desk.backup("one")
     desk.age()
     assert desk.call("rotate", database="one", dry_run=True)["failed"] == {}
@@ -138,12 +151,6 @@ def live(desk: Desk) -> None:
     desk.fire("rotate-daily")
     desk.call("health")
     desk.call("health", database="one")
-
-
-def _one(server: EphemeralServer) -> Any:
-    from tests.support.postgres import target
-
-    return target(server, "one")
 
 
 @pytest.fixture(scope="module")
@@ -161,46 +168,12 @@ def recorded(
         yield recorder.calls, cloud
 
 
-class Policies:
-    """The template's policies, with the names of a running cloud."""
-
-    def __init__(self, cloud: LocalCloud) -> None:
-        template = yaml_parse((ROOT / "template.yaml").read_text())
-        self.resources: dict[str, Any] = template["Resources"]
-        names: dict[str, Any] = {
-            "AWS::StackName": STACK,
-            "AWS::Partition": "aws",
-            "AWS::Region": REGION,
-            "AWS::AccountId": ACCOUNT,
-            "Vault.Arn": f"arn:aws:s3:::{cloud.bucket}",
-            "VaultKey.Arn": "the vault's key",
-            "Catalogue.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{cloud.table}",
-            "DatabaseSecretArns": [OTHER_SECRET],
-            "DatabaseSecretKeyArns": ["the secrets' key"],
-        }
-        for name, resource in self.resources.items():
-            if resource["Type"] == "AWS::Serverless::Function":
-                verb = name.removesuffix("Function").lower()
-                names[f"{name}.Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-{verb}"
-            else:
-                names.setdefault(f"{name}.Arn", f"arn of {name}")
-        self._resolver = Resolver(names)
-
-    def role(self, verb: str) -> list[Statement]:
-        """What a function's role allows."""
-        return self._resolver.role(self.resources[f"{verb.capitalize()}Role"]["Properties"])
-
-    def bucket(self) -> list[Statement]:
-        """What the bucket's policy denies."""
-        return self._resolver.statements(self.resources["VaultPolicy"]["Properties"]["PolicyDocument"])
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_call_that_a_function_makes_is_allowed(
     recorded: tuple[set[Call], LocalCloud], verb: str
 ) -> None:
     calls, cloud = recorded
-    policies = Policies(cloud)
+    policies = Policies(str(cloud.bucket), str(cloud.table))
     mine = [call for call in calls if call.caller == f"{STACK}-{verb}"]
     assert bool(mine) == (verb != "prove"), "prove has credentials and never uses them"
     for call in mine:
@@ -217,11 +190,13 @@ def test_nothing_is_allowed_that_a_function_never_does(
     calls, cloud = recorded
     mine = [call for call in calls if call.caller == f"{STACK}-{verb}"]
     unused = []
-    for statement in Policies(cloud).role(verb):
+    for statement in Policies(str(cloud.bucket), str(cloud.table)).role(verb):
         for action, resource in itertools.product(statement.actions, statement.resources):
             if action.startswith(BY_LAMBDA) or (action, resource) in NOT_SEEN:
                 continue
+            if action in COMING.get(verb, ()) and "/databases/" in resource:
+                continue
             one = Statement("Allow", (action,), (resource,), statement.conditions)
             if not any(one.covers(call.action, call.resource, dict(call.context)) for call in mine):
-                unused.append((action, resource))
-    assert unused == []
+                unused.append(f"{action} on {resource}")
+    assert not unused, "\n".join(unused)
