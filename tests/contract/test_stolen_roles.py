@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.support.iam import Context, allowing, denied_by
 from tests.support.policies import VERBS, Policies
 
@@ -13,6 +14,9 @@ BUCKET = "arn:aws:s3:::vault"
 BACKUP = f"{BUCKET}/shop/backups/20261101T030000Z-daily-000000"
 MANIFEST, CHUNK = f"{BACKUP}/manifest.json", f"{BUCKET}/shop/chunks/00/{'0' * 64}"
 PROOF, TICKET = f"{BUCKET}/shop/proofs/20261101T030000Z-daily-000000/t.json", f"{BUCKET}/_tickets/x"
+SECRETS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coffre/local"
+DATABASE_SECRET, TARGET_SECRET = f"{SECRETS}/databases/shop-AbCdEf", f"{SECRETS}/targets/t-AbCdEf"
+TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/catalogue"
 TLS = {"aws:securetransport": "true"}
 NEW = {**TLS, "s3:objectcreationoperation": "true", "s3:if-none-match": "*"}
 OVER = {**TLS, "s3:objectcreationoperation": "true"}
@@ -98,21 +102,18 @@ def test_nobody_speaks_without_tls_or_writes_what_nobody_else_can_read(who: str)
 
 
 def test_who_reads_backups_and_who_reads_credentials() -> None:
-    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coffre/local/databases/shop-AbCdEf"
-    target = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coffre/local/targets/t-AbCdEf"
     rows = {verb for verb in VERBS if can(verb, "s3:GetObject", CHUNK)}
-    credentials = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", secret)}
-    targets = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", target)}
+    credentials = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", DATABASE_SECRET)}
+    targets = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", TARGET_SECRET)}
     assert rows == {"backup", "verify", "restore", "rotate"}
     assert credentials == {"backup", "restore", "health"}
     assert targets == {"restore"}
 
 
 def test_nobody_deletes_from_the_catalogue() -> None:
-    table = "arn:aws:dynamodb:us-east-1:123456789012:table/catalogue"
     for verb, action in itertools.product(VERBS, ("DeleteItem", "DeleteTable", "UpdateTable", "Scan")):
-        assert not can(verb, f"dynamodb:{action}", table)
-    assert {verb for verb in VERBS if can(verb, "dynamodb:UpdateItem", table)} == {
+        assert not can(verb, f"dynamodb:{action}", TABLE)
+    assert {verb for verb in VERBS if can(verb, "dynamodb:UpdateItem", TABLE)} == {
         "backup",
         "verify",
         "restore",
@@ -132,3 +133,31 @@ def test_a_role_uses_the_key_through_the_store_only() -> None:
         "restore",
         "rotate",
     }
+
+
+def table() -> dict[str, list[str]]:
+    """The table of `docs/threat-model.md`: the cells by role."""
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line
+    ]
+    return {row[0]: row[1:] for row in rows if row[0] in VERBS}
+
+
+def test_the_threat_model_says_what_the_template_does() -> None:
+    functions = {verb: f"arn:aws:lambda:us-east-1:123456789012:function:local-{verb}" for verb in VERBS}
+
+    def row(verb: str) -> list[str]:
+        does = [
+            can(verb, "s3:GetObject", CHUNK),
+            can(verb, "s3:PutObject", MANIFEST, NEW),
+            can(verb, "s3:PutObject", PROOF, NEW),
+            can(verb, "s3:DeleteObjectVersion", CHUNK),
+            can(verb, "secretsmanager:GetSecretValue", DATABASE_SECRET),
+            can(verb, "secretsmanager:GetSecretValue", TARGET_SECRET),
+            can(verb, "dynamodb:UpdateItem", TABLE),
+        ]
+        calls = [name for name, arn in functions.items() if can(verb, "lambda:InvokeFunction", arn)]
+        return [*("yes" if one else "no" for one in does), ", ".join(calls) or "nothing"]
+
+    assert table() == {verb: row(verb) for verb in VERBS}
