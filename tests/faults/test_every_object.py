@@ -1,7 +1,7 @@
-"""Every object of a vault is damaged in turn, and each time it is found (B02 to B04, and the file's own promise).
+"""Every object of a vault is damaged in turn, and each time it is found (B02 to B05).
 
-One backup in memory, so that hundreds of damages cost seconds.  ``test_vault_damage`` shows some of them through
-the deployed functions.
+One backup in memory, so that hundreds of damages cost seconds.  ``test_vault_damage`` shows some of them
+through the deployed functions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 from tests.faults.cases import FIRST, SECOND, SEED
 from tests.faults.world import LAYOUT, World
-from tests.support.postgres import create, databases, dumped, target
+from tests.support.postgres import databases, dumped, target
 
 FLIPS = 8
-"""Bits of each object that are flipped, one at a time: the first, the last, and some that the seed chooses."""
+"""Bits of each object that are flipped, one at a time: the first, the last, some that the seed chooses."""
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_restore_refuses_any_damaged_object_or_reads_its_right_version(
     world, name, keys = vault
     wanted, there = target(server, "from_damage"), databases(server)
     before = world.state()
-    # References are for rotation, globals for a restore by hand; the manifest's hash is in the confirmed plan.
+    # References are for rotation, globals for restores by hand; the manifest's hash is in the plan.
     needed = [key for key in keys if not re.search(r"/refs/|/globals-|/manifest\.json$", key)]
     token = world.plan(wanted, name).token
     for key in needed:

@@ -30,6 +30,7 @@ SECONDS = 3.0
 """A run's time: a silent line must not take more of it, and a little."""
 
 RESTORE_SECONDS = 5.0
+PASSWORD = "hunter2-is-nowhere"
 
 
 @pytest.fixture
@@ -45,7 +46,19 @@ def line(server: EphemeralServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
 
 def over(line: FaultyLine, where: Target) -> Target:
     """The same database, over the line."""
-    return replace(where, host="127.0.0.1", port=line.port)
+    return replace(where, host="127.0.0.1", port=line.port, password=PASSWORD)
+
+
+def leaks(world: World, outcome: Outcome) -> list[str]:
+    """Where the password is told: errors, events, the catalogue, the vault (B17)."""
+    error = outcome.error
+    told = {
+        "error": f"{error} {error.hint}" if error else "",
+        "events": repr(world.events.entries),
+        "catalogue": repr(world.dynamo.items),
+        "vault": repr([world.store.get(key).read() for key in world.store.keys()]),  # noqa: SIM118
+    }
+    return [where for where, text in told.items() if PASSWORD in text]
 
 
 def attempt(world: World, line: FaultyLine, action: Callable[[], Any], number: int, way: Way) -> Outcome:
@@ -92,6 +105,7 @@ def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
         hit = f"{way} of request {number} of {requests}"
         outcome = attempt(world, line, lambda: world.backup(there, SECOND, seconds=SECONDS), number, way)
         told.count(outcome)
+        assert leaks(world, outcome) == [], hit
         assert kept.items() <= world.versions().items(), hit
         assert world.content(old) == whole[old], hit
         exists = world.manifest(new) is not None
@@ -133,6 +147,7 @@ def test_a_restore_never_looks_finished_whichever_request_to_its_target_fails(
         outcome = attempt(world, line, lambda: world.restore(wanted, name, token), number, way)
         world.restore_seconds = 120.0
         told.count(outcome)
+        assert leaks(world, outcome) == [], hit
         assert world.versions() == kept, hit
         new = databases(server) - there
         assert "restored" in new or outcome.result is None, hit

@@ -77,9 +77,8 @@ def test_states_are_kept_and_an_invalid_index_is_told_to_be_lost(
         "ALTER TABLE t ADD CONSTRAINT later CHECK (other < 0) NOT VALID",
         "CREATE PUBLICATION everything FOR ALL TABLES",
     )
-    with pytest.raises(CoffreError):
-        with open_session(source, seconds=10) as session:
-            session.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON public.t ((id > 0))")
+    with pytest.raises(CoffreError), open_session(source, seconds=10) as session:
+        session.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON public.t ((id > 0))")
     with open_session(source, seconds=10) as session:
         told = {(f.code, f.object) for f in preflight.inspect(session)}
     assert ("invalid-index", "public.broken") in told

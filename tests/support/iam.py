@@ -72,17 +72,20 @@ class Resolver:
             return value
         if len(value) == 1:
             (name, argument), *_ = value.items()
-            if name == "Ref":
-                return None if argument == "AWS::NoValue" else self.names[argument]
-            if name == "Fn::GetAtt":
-                return self.names[argument if isinstance(argument, str) else ".".join(argument)]
-            if name == "Fn::Sub":
-                return _SUB.sub(lambda match: str(self.names[match[1]]), argument)
-            if name == "Fn::If":
-                return self(argument[1] if self.conditions.get(argument[0], True) else argument[2])
-            if name.startswith("Fn::"):
-                raise NotUnderstoodError(name)
+            if name == "Ref" or name.startswith("Fn::"):
+                return self._function(name, argument)
         return {key: self(item) for key, item in value.items()}
+
+    def _function(self, name: str, argument: Any) -> Any:
+        if name == "Ref":
+            return None if argument == "AWS::NoValue" else self.names[argument]
+        if name == "Fn::GetAtt":
+            return self.names[argument if isinstance(argument, str) else ".".join(argument)]
+        if name == "Fn::Sub":
+            return _SUB.sub(lambda match: str(self.names[match[1]]), argument)
+        if name == "Fn::If":
+            return self(argument[1] if self.conditions.get(argument[0], True) else argument[2])
+        raise NotUnderstoodError(name)
 
     def statements(self, document: Any) -> list[Statement]:
         """The statements of a policy document."""

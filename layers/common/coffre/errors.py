@@ -208,7 +208,7 @@ class ServerMemoryError(CoffreError):
     """The server is out of memory, or of room for locks: a backup locks every table at once."""
 
     code = "server-memory"
-    advice = "Many tables: raise max_locks_per_transaction, so that it times max_connections exceeds their number."
+    advice = "With many tables raise max_locks_per_transaction: times max_connections it must exceed them."
 
 
 class WaitersPresentError(CoffreError):

@@ -1,8 +1,8 @@
 """Least privilege, shown: each function's role allows exactly the calls that the function makes.
 
 The real functions run in a local cloud whose endpoint writes down every request by the credentials that
-signed it.  Everything that they do is made to happen once, errors included; then the calls are compared with the
-template's policies, in both directions.
+signed it.  Everything that they do is made to happen once, errors included; then the calls are compared with
+the template's policies, in both directions.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ GUARDS: Mapping[str, str] = {
 CONNECT_SECONDS = 10.0
 
 SILENCE_SECONDS = 15.0
-"""Beyond a statement's own limit, which the server enforces: after that no answer comes any more, although the
-network says that somebody is there (a proxy, a server that was stopped)."""
+"""Beyond a statement's own limit, which the server enforces: after that no answer comes any more, although
+the network says that somebody is there (a proxy, a server that was stopped)."""
 
 
 class Session:
