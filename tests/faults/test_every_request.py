@@ -103,7 +103,10 @@ def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
     for number, way in cases(requests, 12, WAYS):
         world.reset(before)
         hit = f"{way} of request {number} of {requests}"
-        outcome = attempt(world, line, lambda: world.backup(there, SECOND, seconds=SECONDS), number, way)
+        limit = SECONDS if way is Way.TIMEOUT else 60.0
+        outcome = attempt(
+            world, line, lambda limit=limit: world.backup(there, SECOND, seconds=limit), number, way
+        )
         told.count(outcome)
         assert leaks(world, outcome) == [], hit
         assert kept.items() <= world.versions().items(), hit
@@ -143,7 +146,7 @@ def test_a_restore_never_looks_finished_whichever_request_to_its_target_fails(
     told = Told("restore into a failing target")
     for number, way in cases(requests, 5, WAYS):
         hit = f"{way} of request {number} of {requests}"
-        world.restore_seconds = RESTORE_SECONDS
+        world.restore_seconds = RESTORE_SECONDS if way is Way.TIMEOUT else 120.0
         outcome = attempt(world, line, lambda: world.restore(wanted, name, token), number, way)
         world.restore_seconds = 120.0
         told.count(outcome)

@@ -149,6 +149,8 @@ def live(desk: Desk) -> None:
     desk.fire("rotate-daily")
     desk.age()
     desk.fire("rotate-daily")
+    desk.fire("recheck-daily")
+    desk.call("verify", action="recheck", days=1, database="one")
     desk.call("health")
     desk.call("health", database="one")
 
