@@ -169,5 +169,5 @@ def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:
             raise BackupIncompleteError(f"{file.key} isn't in the vault as it was written")
     body = encode(manifest)
     digest = root_hash(body)
-    store.put_once(key, body, size=len(body), sha256=digest)
+    store.put_new(key, body, size=len(body), sha256=digest)
     return digest

@@ -50,8 +50,8 @@ def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
         raise StoreUnavailableError(f"{path.name} has {size} bytes, more than one PUT may have")
     stored = FileInfo(key.replace("{sha256}", sha256), size, sha256)
     if size <= AT_ONCE:
-        store.put_once(stored.key, path.read_bytes(), size=size, sha256=sha256)
+        store.put_new(stored.key, path.read_bytes(), size=size, sha256=sha256)
         return stored
     with path.open("rb") as file:
-        store.put_once(stored.key, file, size=size, sha256=sha256)
+        store.put_new(stored.key, file, size=size, sha256=sha256)
     return stored

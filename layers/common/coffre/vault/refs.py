@@ -49,7 +49,7 @@ def write_refs(store: ObjectStore, prefix: str, ids: Iterable[bytes]) -> list[Re
         digest = hashlib.sha256(body).hexdigest()
         first, last = body[:1].hex(), body[-ID_BYTES:][:1].hex()
         key = f"{prefix}refs/{first}{last}-{digest}"
-        store.put_once(key, body, size=len(body), sha256=digest)
+        store.put_new(key, body, size=len(body), sha256=digest)
         files.append(
             RefsFile(
                 key=key, size=len(body), sha256=digest, first=first, last=last, chunks=len(body) // ID_BYTES

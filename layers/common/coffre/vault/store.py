@@ -93,25 +93,6 @@ class ObjectStore:
             else:
                 return
 
-    def put_once(self, key: str, body: bytes | BinaryIO, *, size: int, sha256: str) -> None:
-        """Write an object under a key that only this run writes; see `put_new`.
-
-        A request whose answer was lost is sent again below us, and then meets its own object: what is there
-        with this very content is ours.
-
-        Raises
-        ------
-        ObjectExistsError
-            If something else is there.
-        StoreUnavailableError
-        """
-        try:
-            self.put_new(key, body, size=size, sha256=sha256)
-        except ObjectExistsError:
-            seen = self.head(key)
-            if seen is None or (seen.size, seen.sha256) != (size, sha256):
-                raise
-
     def get(self, key: str, version: str | None = None) -> BinaryIO:
         """An object's bytes, as a stream.
 

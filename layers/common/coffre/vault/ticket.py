@@ -59,7 +59,7 @@ def issue_ticket(
             out.write(json.dumps([key, url]).encode() + b"\n")
     content = body.getvalue()
     key = f"{TICKETS}{ticket.database}/{ticket.backup_id}/{new_attempt()}.ndjson.zst"
-    store.put_once(key, content, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    store.put_new(key, content, size=len(content), sha256=hashlib.sha256(content).hexdigest())
     return store.presigned(key, seconds=seconds)
 
 

@@ -175,7 +175,7 @@ def _record(
         seconds=round(seconds, 3),
     )
     body = result.model_dump_json(indent=1).encode()
-    services.store.put_once(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
     services.catalogue.verdict(result)
     services.publisher.publish(EVENTS[result.verdict], result.answer())
     return result
