@@ -6,7 +6,7 @@ CODE := layers functions cli localcloud demo bench tests docs
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-stores lint types build bench clean
+.PHONY: help install demo test test-faults test-stores lint types build bench clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 
 test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: install  ## Let every call and request of every run fail, in each of its ways (more than an hour)
+	COFFRE_FAULTS=all $(BIN)/python -m pytest -n 0 -s --timeout 3600 tests/faults/test_every_call.py tests/faults/test_every_request.py
 
 test-stores: install  ## Hold the object store's contract against OpenStack Swift and LocalStack (from PyPI, 300 MB)
 	STORES="swift localstack" $(BIN)/python -m pytest --timeout 1200 -rxs tests/contract/test_store.py

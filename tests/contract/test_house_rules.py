@@ -231,7 +231,7 @@ def test_only_backup_and_verify_may_write_and_only_their_own(resources: Resource
     }
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
-        "VerifyRole": ["*/proofs/*", "*/backups/*/notes/*", "_tickets/*"],
+        "VerifyRole": ["*/proofs/*", "_tickets/*"],
     }
 
 

@@ -211,6 +211,13 @@ class LockNotGrantedError(CoffreError):
     advice = "Somebody holds a strong lock (a migration?); the run is retried later."
 
 
+class ServerMemoryError(CoffreError):
+    """The server is out of memory, or of room for locks: a backup locks every table at once."""
+
+    code = "server-memory"
+    advice = "With many tables raise max_locks_per_transaction: times max_connections it must exceed them."
+
+
 class WaitersPresentError(CoffreError):
     """Sessions queued behind the backup's locks for longer than the database's policy allows."""
 

@@ -97,10 +97,12 @@ def run(
         return _take(job, services)
 
 
-def check(target: Target, services: Services, *, database: str) -> list[Finding]:
-    """Everything that speaks for or against a backup, without taking one."""
+def check(
+    target: Target, services: Services, *, database: str, seconds: float = PREFLIGHT_SECONDS
+) -> list[Finding]:
+    """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
     findings = check_safeguards(services.store, Layout(database))
-    with open_session(target, seconds=PREFLIGHT_SECONDS) as session:
+    with open_session(target, seconds=min(seconds, PREFLIGHT_SECONDS)) as session:
         return findings + preflight.inspect(session)
 
 
@@ -153,7 +155,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     watch = _Watch(job)
     setup = [_setup(job, services, number, folder) for number in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = check(job.target, services, database=job.database)
+        findings = check(job.target, services, database=job.database, seconds=seconds)
         preflight.raise_refusal(findings, job.target.label)
         _write_known_chunks(job, services, folder / KNOWN)
         with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:

@@ -97,6 +97,9 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     """
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup_id)
+    recorded = _recorded_hash(services.catalogue, manifest)
+    if recorded not in (None, digest):
+        return _record(services, manifest, recorded, _report("failed", [_another(manifest)]), 0.0)
     run_id = f"{manifest.id}-{new_attempt()}"
     services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
     services.catalogue.complete(manifest, digest)
@@ -132,6 +135,25 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
     result = RecheckResult(reports=reports)
     services.publisher.publish("Recheck Completed", result.answer())
     return result
+
+
+def _recorded_hash(catalogue: Catalogue, manifest: Manifest) -> str | None:
+    """The root hash that the backup had when it was committed; None if the catalogue doesn't know it.
+
+    A manifest is written once, and a backup made again after its deletion is no longer `completed` before.
+    """
+    entry = catalogue.backup(manifest.database, manifest.id)
+    return entry.root_hash if entry is not None and entry.status == "completed" else None
+
+
+def _another(manifest: Manifest) -> Finding:
+    return Finding(
+        level="refuse",
+        code="manifest-differs",
+        object=manifest.id,
+        message=f"the manifest of {manifest.id} isn't the one that was written: its hash is another one",
+        advice="Look at the versions of manifest.json; the catalogue holds the hash of the right one.",
+    )
 
 
 def _record(
