@@ -21,6 +21,7 @@ from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration, encode
 from coffre.ids import utc_now
+from coffre.restore.token import new_token
 from coffre.vault.layout import Layout
 from localcloud import LocalCloud, up
 from tests.conftest import ROOT
@@ -141,7 +142,7 @@ def live(desk: Desk) -> None:
     assert desk.restore("one", target_secret=desk.target(url(server, "restored")))["digests_equal"]
     assert desk.restore("one", mode="swap")["digests_equal"]
     assert "errorMessage" not in desk.restore("one", mode="undo")
-    unplanned = desk.call("restore", action="run", database="one", mode="swap", token="0" * 48)
+    unplanned = desk.call("restore", action="run", database="one", mode="swap", token=new_token(utc_now()))
     assert "errorMessage" in unplanned
     scratch = desk.target(url(server, "postgres"))
     desk.register("one", prove="daily", retention=only_newest, scratch=scratch)
