@@ -134,7 +134,9 @@ def verify_services() -> VerifyServices:
         max_run_seconds=here.max_run_seconds,
         scratch=here.scratch,
         start_workers=start_workers,
-        invoke_prove=lambda payload, seconds: invoke(here.prove_function, payload, seconds=seconds),
+        invoke_prove=lambda payload, seconds: invoke(
+            f"{here.prove_function}-{payload['major']}", payload, seconds=seconds
+        ),
     )
 
 

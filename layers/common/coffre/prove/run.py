@@ -22,14 +22,16 @@ from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.databases.postgresql.tools import Tools, dump_major
+from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
     DiskFullError,
     ManifestInvalidError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
+    ToolMissingError,
     WorkerFailedError,
 )
 from coffre.events import ProveRequest
@@ -52,6 +54,7 @@ _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,
     DiskFullError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
     WorkerFailedError,
 )
@@ -128,7 +131,9 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         raise DiskFullError(
             f"{manifest.totals.bytes} bytes of rows don't fit the proof's {free} bytes of scratch space"
         )
-    major = dump_major(manifest.engine.server_version_num // 10_000)
+    major = request.major or manifest.engine.major
+    if major < manifest.engine.major:
+        raise ServerTooOldError(f"a backup of PostgreSQL {manifest.engine.major} can't be proven on {major}")
     with EphemeralServer.start(services.postgres, major, services.scratch) as server:
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
@@ -167,7 +172,7 @@ def _own_superuser(server: EphemeralServer) -> Target:
 
 
 def _in_box(proof: _Proof) -> ProofReport:
-    watch, rebuild, major = proof.watch, proof.rebuild, proof.server.major
+    watch, rebuild, major = proof.watch, proof.rebuild, restore_major(proof.server.major)
     missing = _prepare(proof)
     if missing:
         return _report("inconclusive", missing)
@@ -193,7 +198,8 @@ def _restore_large_objects(proof: _Proof) -> None:
     if file is not None:
         path = fetch_file(proof.reader, file, proof.folder / "large_objects")
         target, deadline = proof.rebuild.target, proof.watch.deadline
-        restore_large_objects(proof.tools, proof.server.major, path, target, deadline=deadline)
+        major = restore_major(proof.server.major)
+        restore_large_objects(proof.tools, major, path, target, deadline=deadline)
 
 
 def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofReport:

@@ -80,9 +80,9 @@ class EphemeralServer:
         Parameters
         ----------
         tools_root:
-            The layer's folder (in Lambda ``/opt/postgres``).
+            The tools' folder (in Lambda ``/opt/postgres``); the servers lie beside it, in ``proof/<major>``.
         major:
-            A major version that the layer holds: 16 or 18.
+            The major version, 14 to 18; in Lambda only that of the function's own proof layer is there.
         scratch:
             Where the server makes a folder of its own for everything it writes.
         settings:
@@ -91,15 +91,16 @@ class EphemeralServer:
         Raises
         ------
         ToolMissingError
-            The layer doesn't hold that version.
+            There is no server of that version.
         DiskFullError
             The scratch folder has no room for the template.
         ServerStartError
             The server ended or wasn't ready in time; the message holds its last log lines.
         """
-        tree, template = tools_root / str(major), tools_root / "template" / f"{major}.tar.zst"
-        if not (tree.is_dir() and template.is_file()):
-            raise ToolMissingError(f"there is no PostgreSQL {major} in {tools_root}")
+        tree = (tools_root.parent / "proof" / str(major)).resolve()
+        template = tree / "template.tar.zst"
+        if not template.is_file():
+            raise ToolMissingError(f"there is no PostgreSQL {major} in {tree.parent}")
         user = UNPRIVILEGED if os.geteuid() == 0 else None
         if user is not None and not _open_to_all(scratch):
             raise ServerStartError(
