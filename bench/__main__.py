@@ -90,7 +90,12 @@ def _assemble() -> Path:
     """PostgreSQL as the layers ship it; put together once."""
     destination = ROOT / ".coffre" / "opt"
     for layer in (["postgres"], ["proof", str(MAJOR)]):
-        command = [sys.executable, str(ROOT / "layers" / layer[0] / "assemble.py"), str(destination), *layer[1:]]
+        command = [
+            sys.executable,
+            str(ROOT / "layers" / layer[0] / "assemble.py"),
+            str(destination),
+            *layer[1:],
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     return destination / "postgres"
 

@@ -59,7 +59,9 @@ class World:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 lines = done.stderr.strip().splitlines()
-                raise DemoError(f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}")
+                raise DemoError(
+                    f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}"
+                )
 
     def start_server(self) -> None:
         """Start the customer's PostgreSQL; it stops with this world."""

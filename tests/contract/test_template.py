@@ -41,7 +41,9 @@ def test_sam_finds_nothing_to_complain_about(root: Path) -> None:
 
 @pytest.mark.parametrize("verb", FUNCTIONS)
 def test_every_function_is_found_under_the_stacks_name(functions: Resources, verb: str) -> None:
-    assert functions[verb]["FunctionName"] == {"Fn::Sub": "${AWS::StackName}-" + verb.replace("prove", "prove-")}
+    assert functions[verb]["FunctionName"] == {
+        "Fn::Sub": "${AWS::StackName}-" + verb.replace("prove", "prove-")
+    }
 
 
 @pytest.mark.parametrize("verb", FUNCTIONS)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,10 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"
 
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
 
 
 def boot(server: EphemeralServer) -> Target:
@@ -82,9 +87,9 @@ def test_every_extension_that_a_server_offers_can_be_made(
         found = sql(
             boot(server),
             "SELECT xpath('//b/text()', '<a><b>x</b></a>'::xml)::text, "
-            "'a' < 'B' COLLATE \"en-x-icu\", to_tsvector('french', 'les chevaux')::text",
+            "'a' < 'B' COLLATE \"en-x-icu\", to_tsvector('french', 'chevaux')::text",
         )
-        assert found == [["{x}", True, "'cheval':2"]]
+        assert found == [["{x}", True, "'cheval':1"]]
 
 
 @pytest.mark.parametrize("major", [16, 18])
@@ -135,7 +140,9 @@ def test_a_registry_of_ones_own_is_asked_and_a_damaged_cache_is_renewed(
     assert [path.name for path in made.parent.iterdir()] == ["17"]
 
 
-def test_a_registry_that_does_not_answer_is_named(program: ModuleType, registry: Path, tmp_path: Path) -> None:
+def test_a_registry_that_does_not_answer_is_named(
+    program: ModuleType, registry: Path, tmp_path: Path
+) -> None:
     with pytest.raises(program.AssembleError, match=r"could not fetch http://127.0.0.1.*linux-x64-14"):
         program.assemble(tmp_path / "opt", 14, cache=tmp_path / "cache")
 
@@ -160,17 +167,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sam")
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "eu-west-1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    for layer in ("CommonLayer", "PostgresLayer", "Proof18Layer"):
+
+    def build(layer: str) -> subprocess.CompletedProcess[str]:
         command = ["sam", "build", layer, "--build-dir", str(folder / layer), "--no-cached"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor() as threads:
+        for done in threads.map(build, ("CommonLayer", "PostgresLayer", "Proof18Layer")):
+            assert done.returncode == 0, done.stderr
     return folder
 
 
 def test_a_proof_function_fits_lambdas_limit(built: Path, postgres_root: Path) -> None:
     """18 is built as it is deployed; the other majors are measured as the tests use them."""
     shared = size(built / "CommonLayer/CommonLayer") + size(built / "PostgresLayer/PostgresLayer")
-    built18 = size(built / "Proof18Layer/Proof18Layer")
-    largest = max(size(postgres_root.parent / "proof" / str(major)) for major in MAJORS)
-    assert built18 == size(postgres_root.parent / "proof/18")
-    assert shared + largest < LIMIT_BYTES
+    made, used = built / "Proof18Layer/Proof18Layer/proof", postgres_root.parent / "proof"
+    assert files(made / "18") == files(used / "18")
+    largest = max(size(used / str(major)) for major in MAJORS)
+    assert 100 << 20 < shared + largest < LIMIT_BYTES
