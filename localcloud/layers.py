@@ -1,8 +1,8 @@
 """Layers from their source folders, as they would be under ``/opt``.
 
-* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>]`` writes below
-  ``<kept>/<name of the folder>`` and does nothing when it is there already. All clouds of a template share it: the
-  folder is ``.coffre/opt`` beside the template. The variant is what the layer's metadata say.
+* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>]`` writes
+  below ``<kept>/<name of the folder>`` and does nothing when it is there already. All clouds of a template
+  share it: the folder is ``.coffre/opt`` beside the template. The layer's metadata name the variant.
 * A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and third-party
   packages come from the environment that runs the local cloud.
 * A layer without one is the content of ``/opt``: its entries are linked, ``python`` goes on the path.

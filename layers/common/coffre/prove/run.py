@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coffre.databases.postgresql.compare import compare_objects
-from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
-from coffre.databases.postgresql.objects import missing_needs
+from coffre.databases.postgresql.connection import Session, identifier, open_session
+from coffre.databases.postgresql.locales import create_database
+from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
@@ -28,9 +29,12 @@ from coffre.errors import (
     DeadlineExceededError,
     DiskFullError,
     ManifestInvalidError,
+    QueryFailedError,
+    RowCountMismatchError,
     ServerStartError,
     ServerTooOldError,
     StoreUnavailableError,
+    ToolFailedError,
     ToolMissingError,
     WorkerFailedError,
 )
@@ -56,6 +60,7 @@ _NOT_THE_BACKUPS_FAULT = (
     ServerStartError,
     ServerTooOldError,
     StoreUnavailableError,
+    ToolMissingError,
     WorkerFailedError,
 )
 
@@ -172,10 +177,20 @@ def _own_superuser(server: EphemeralServer) -> Target:
 
 
 def _in_box(proof: _Proof) -> ProofReport:
-    watch, rebuild, major = proof.watch, proof.rebuild, restore_major(proof.server.major)
-    missing = _prepare(proof)
+    missing, substitute = _prepare(proof)
     if missing:
         return _report("inconclusive", missing)
+    try:
+        return _restored(proof, substitute)
+    except (QueryFailedError, RowCountMismatchError, ToolFailedError) as error:
+        if not substitute:
+            raise
+        return _report("inconclusive", [_finding(error, "warn"), *substitute])
+
+
+def _restored(proof: _Proof, substitute: list[Finding]) -> ProofReport:
+    """Restore and compare; ``substitute`` says what the database was created with instead."""
+    watch, rebuild, major = proof.watch, proof.rebuild, restore_major(proof.server.major)
     schema = fetch_file(proof.reader, proof.manifest.schema_file, proof.folder / "schema")
     archive = SchemaArchive(proof.tools, major, schema, rebuild.target, watch.deadline, ("--no-tablespaces",))
     with watch.phase("schema"):
@@ -190,7 +205,7 @@ def _in_box(proof: _Proof) -> ProofReport:
         findings, compared = _compare(proof)
     with watch.phase("event_triggers"):
         archive.event_triggers()
-    return _judge(proof, findings, compared)
+    return _judge(proof, findings + substitute, compared)
 
 
 def _restore_large_objects(proof: _Proof) -> None:
@@ -219,20 +234,29 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
     return _report("proven", findings, compared, version, proof.watch.phases)
 
 
-def _prepare(proof: _Proof) -> list[Finding]:
-    """Make the database and the roles; what this box lacks for them."""
-    boot = replace(proof.rebuild.target, database="postgres")
+def _prepare(proof: _Proof) -> tuple[list[Finding], list[Finding]]:
+    """Make the database and the roles: what this box lacks for them, and what takes another's place."""
+    boot, manifest = replace(proof.rebuild.target, database="postgres"), proof.manifest
     with open_session(boot, seconds=proof.watch.seconds_left) as session:
-        needs = proof.manifest.needs
-        missing = missing_needs(session, needs, [extension.name for extension in proof.manifest.extensions])
+        missing = [need for need in manifest.needs if need.startswith(SUPERUSER)]
+        missing += missing_needs(session, [need for need in manifest.needs if need not in missing], [])
+        missing += missing_versions(session, manifest.extensions)
         if missing:
-            return [_lacking(need) for need in missing]
-        encoding = literal(proof.manifest.locale.encoding)
-        session.run(
-            f"CREATE DATABASE proof TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
+            return [_lacking(need) for need in missing], []
+        instead = create_database(session, "proof", manifest.locale)
         _create_roles(session, proof)
-    return []
+    return [], [_substituted(manifest, instead)] if instead else []
+
+
+def _substituted(manifest: Manifest, instead: str) -> Finding:
+    locale = manifest.locale.locale or manifest.locale.collate
+    return Finding(
+        level="info",
+        code="collation-replaced",
+        object=locale,
+        message=f"the proof server has no collation {locale}: rows were compared under {instead}",
+        advice="What is equal doesn't depend on it; the order of text, and checks that rely on it, may.",
+    )
 
 
 def _lacking(need: str) -> Finding:
@@ -241,7 +265,7 @@ def _lacking(need: str) -> Finding:
         level="warn",
         code="needs",
         object=need,
-        message=f"the proof server has no {need.replace(':', ' ')} to offer",
+        message=f"the proof server has no {need.replace(':', ' ', 1)} to offer",
         advice="The backup was read back whole; restore it to a server that has it to be sure.",
     )
 
