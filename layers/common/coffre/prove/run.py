@@ -21,6 +21,7 @@ from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missin
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, restore_major
@@ -113,7 +114,7 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
     """
     watch = Stopwatch("the proof", request.seconds)
     try:
-        with scratch_folder(services.scratch, "proof") as folder:
+        with unreadable(), scratch_folder(services.scratch, "proof") as folder:
             return _prove(request, services, folder, watch)
     except _NOT_THE_BACKUPS_FAULT as error:
         return _report("inconclusive", [_finding(error, "warn")])
@@ -139,7 +140,7 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     major = request.major or manifest.engine.major
     if major < manifest.engine.major:
         raise ServerTooOldError(f"a backup of PostgreSQL {manifest.engine.major} can't be proven on {major}")
-    with EphemeralServer.start(services.postgres, major, services.scratch) as server:
+    with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
