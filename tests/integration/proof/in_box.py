@@ -8,12 +8,14 @@ import json
 import os
 import pwd
 import socket
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from coffre.databases.postgresql.seal import unreadable
 from coffre.vault.reader import load_manifest
 from coffre.vault.ticket import Ticket, issue_ticket
 from tests.support.vault import DATABASE, SECONDS, ServedStore
@@ -52,9 +54,21 @@ def prove(store: ServedStore) -> dict[str, Any]:
     return answer
 
 
+def peek() -> dict[str, bool]:
+    """Whether another process of the same user can read this one's environment, usually and during a proof."""
+
+    def readable() -> bool:
+        command = ["cat", f"/proc/{os.getpid()}/environ"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S607
+
+    usually = readable()
+    with unreadable():
+        return {"usually": usually, "proving": readable()}
+
+
 def main() -> None:
     """Print one JSON object."""
-    around = surroundings()
+    around, peeked = surroundings(), peek()
     with ServedStore() as store:
         with tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read())) as tar:
             for member in tar:
@@ -63,7 +77,7 @@ def main() -> None:
                     store.put(member.name, body.read())
         answer = prove(store)
     left = [str(path) for path in Path("/tmp").iterdir() if path.name != ".dev"]  # noqa: S108
-    sys.stdout.write(json.dumps({"around": around, "answer": answer, "left": left}))
+    sys.stdout.write(json.dumps({"around": around, "peeked": peeked, "answer": answer, "left": left}))
 
 
 if __name__ == "__main__":

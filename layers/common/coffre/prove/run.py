@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coffre.databases.postgresql.compare import compare_objects
-from coffre.databases.postgresql.connection import Session, identifier, open_session
+from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.locales import create_database
 from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
@@ -178,30 +178,43 @@ def _own_superuser(server: EphemeralServer) -> Target:
 
 
 def _in_box(proof: _Proof) -> ProofReport:
-    missing, substitute = _prepare(proof)
+    restorer = f"restorer_{new_attempt()}"
+    missing, substitute = _prepare(proof, restorer)
     if missing:
         return _report("inconclusive", missing)
     try:
-        return _restored(proof, substitute)
+        return _restored(proof, restorer, substitute)
     except (QueryFailedError, RowCountMismatchError, ToolFailedError) as error:
         if not substitute:
             raise
         return _report("inconclusive", [_finding(error, "warn"), *substitute])
 
 
-def _restored(proof: _Proof, substitute: list[Finding]) -> ProofReport:
+def _restored(proof: _Proof, restorer: str, substitute: list[Finding]) -> ProofReport:
     """Restore and compare; ``substitute`` says what the database was created with instead."""
-    watch, rebuild, major = proof.watch, proof.rebuild, restore_major(proof.server.major)
+    watch, rebuild = proof.watch, proof.rebuild
     schema = fetch_file(proof.reader, proof.manifest.schema_file, proof.folder / "schema")
-    archive = SchemaArchive(proof.tools, major, schema, rebuild.target, watch.deadline, ("--no-tablespaces",))
-    with watch.phase("schema"):
-        archive.before_rows()
-    with watch.phase("rows"), _schemas_open_to_owners(proof):
-        rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
-    with watch.phase("large_objects"):
-        _restore_large_objects(proof)
-    with watch.phase("indexes"):
-        archive.after_rows(WORKERS)
+    archive = SchemaArchive(
+        proof.tools,
+        restore_major(proof.server.major),
+        schema,
+        rebuild.target,
+        watch.deadline,
+        ("--no-tablespaces",),
+        restorer=restorer,
+    )
+    archive.schemas()
+    with _schemas_open_to_owners(proof):
+        with watch.phase("schema"):
+            archive.before_rows(schemas=False)
+        with watch.phase("rows"):
+            rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+        with watch.phase("large_objects"):
+            _restore_large_objects(proof)
+        with watch.phase("indexes"):
+            archive.indexes(WORKERS)
+    with watch.phase("grants"):
+        archive.grants(WORKERS)
     with watch.phase("compare"):
         findings, compared = _compare(proof)
     with watch.phase("event_triggers"):
@@ -235,7 +248,7 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
     return _report("proven", findings, compared, version, proof.watch.phases)
 
 
-def _prepare(proof: _Proof) -> tuple[list[Finding], list[Finding]]:
+def _prepare(proof: _Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:
     """Make the database and the roles: what this box lacks for them, and what takes another's place."""
     boot, manifest = replace(proof.rebuild.target, database="postgres"), proof.manifest
     with open_session(boot, seconds=proof.watch.seconds_left) as session:
@@ -246,6 +259,9 @@ def _prepare(proof: _Proof) -> tuple[list[Finding], list[Finding]]:
             return [_lacking(need) for need in missing], []
         instead = create_database(session, "proof", manifest.locale)
         _create_roles(session, proof)
+        _create_restorer(session, restorer, [role.name for role in proof.contents.roles])
+    with proof.rebuild.session() as session:
+        session.run(f"ALTER SCHEMA public OWNER TO {identifier(restorer)}")
     return [], [_substituted(manifest, instead)] if instead else []
 
 
@@ -292,19 +308,33 @@ def _create_roles(session: Session, proof: _Proof) -> None:
             session.run(grant)
 
 
+def _create_restorer(session: Session, name: str, roles: Sequence[str]) -> None:
+    """The ordinary role that restores: what it restores runs the database's own code, with its rights.
+
+    It may act as each of the source's roles, and none of them as more than itself.
+    """
+    session.run(f"CREATE ROLE {identifier(name)} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB BYPASSRLS")
+    everyone = ", ".join(identifier(role) for role in [name, *roles])
+    session.run(f"GRANT CREATE ON DATABASE proof TO {everyone}")
+    for role in roles:
+        session.run(f"GRANT {identifier(role)} TO {identifier(name)}")
+
+
 @contextmanager
 def _schemas_open_to_owners(proof: _Proof) -> Iterator[None]:
-    """Grants come after the rows, so until then owners may use all schemas."""
-    relations = proof.contents.relations.values()
-    schemas = ", ".join(sorted({identifier(relation.schema) for relation in relations}))
-    owners = ", ".join(sorted({identifier(relation.owner) for relation in relations}))
-    if not schemas:
-        yield
-        return
+    """Grants come after the rows; until then all roles may use all schemas, and make their objects there."""
+    roles = ", ".join(identifier(role.name) for role in proof.contents.roles)
+    mine = "left(nspname, 3) <> 'pg_' AND nspname <> 'information_schema'"
     with proof.rebuild.session() as session:
-        session.run(f"GRANT USAGE ON SCHEMA {schemas} TO {owners}")
-        yield
-        session.run(f"REVOKE USAGE ON SCHEMA {schemas} FROM {owners}")
+        found = session.run(f"SELECT oid::bigint, nspname, nspacl::text FROM pg_namespace WHERE {mine}")
+        schemas = ", ".join(identifier(row[1]) for row in found)
+        if roles and schemas:
+            session.run(f"GRANT USAGE, CREATE ON SCHEMA {schemas} TO {roles}")
+    yield
+    with proof.rebuild.session() as session:
+        for oid, _, grants in found:  # REVOKE would take from owners what is theirs
+            before = "NULL" if grants is None else f"{literal(grants)}::aclitem[]"
+            session.run(f"UPDATE pg_namespace SET nspacl = {before} WHERE oid = {oid}")
 
 
 def _compare(proof: _Proof) -> tuple[list[Finding], Compared]:

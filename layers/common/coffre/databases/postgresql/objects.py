@@ -77,6 +77,9 @@ WHERE l.collprovider = 'c' AND l.collnamespace <> 'pg_catalog'::regnamespace
 _FOR_SUPERUSERS = f"""
 SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND {_mine("p.oid", "pg_proc")}
+UNION SELECT 'function ' || p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE (p.proleakproof OR p.prosupport <> 0) AND {_mine("p.oid", "pg_proc")}
 UNION SELECT 'wrapper ' || w.fdwname FROM pg_foreign_data_wrapper w
   WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = w.oid AND d.deptype = 'e'
                     AND d.classid = 'pg_foreign_data_wrapper'::regclass)
