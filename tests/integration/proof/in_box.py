@@ -55,11 +55,11 @@ def prove(store: ServedStore) -> dict[str, Any]:
 
 
 def peek() -> dict[str, bool]:
-    """Whether another process of the same user can read this one's environment, usually and during a proof."""
+    """Whether a process of the same user can read this one's environment, usually and during a proof."""
 
     def readable() -> bool:
         command = ["cat", f"/proc/{os.getpid()}/environ"]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S607
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     usually = readable()
     with unreadable():
