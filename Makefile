@@ -18,6 +18,8 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
+	-for major in 14 15 16 17 18; do $(BIN)/python layers/proof/assemble.py .coffre/opt $$major || exit 1; done
 	touch $@
 
 demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud

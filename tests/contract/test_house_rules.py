@@ -21,10 +21,11 @@ from coffre.events import (
 
 Resources = dict[str, dict[str, Any]]
 
-VERBS = ["backup", "health", "prove", "restore", "rotate", "verify"]
-# The one function without OnFailure: Lambda demands that a role may send to its function's destination,
-# and prove's role may only log. Only verify invokes it, synchronously, and reports its failure.
-WITHOUT_ON_FAILURE = {"prove"}
+PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
+VERBS = sorted(["backup", "health", "restore", "rotate", "verify", *PROVERS])
+# Those without OnFailure: Lambda demands that a role may send to its function's destination,
+# and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
+WITHOUT_ON_FAILURE = set(PROVERS)
 # Actions that AWS doesn't tie to a resource, or not before the resource exists.
 WITHOUT_RESOURCE = {
     "xray:PutTraceSegments",
@@ -184,6 +185,13 @@ def test_a_queue_of_failures_that_is_not_empty_raises_an_alarm(resources: Resour
 def test_every_function_raises_an_alarm_when_it_fails(resources: Resources) -> None:
     alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
     watched = {a["Dimensions"][0]["Value"]["Ref"] for a in alarms if a.get("MetricName") == "Errors"}
+    for alarm in alarms:
+        parts = {m["Id"]: m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m}
+        (total,) = [m["Expression"] for m in alarm.get("Metrics", []) if "Expression" in m] or [""]
+        for name, metric in parts.items():
+            if metric["MetricName"] == "Errors":
+                assert f"FILL({name}, 0)" in total
+                watched.add(metric["Dimensions"][0]["Value"]["Ref"])
     assert watched == {f"{verb.capitalize()}Function" for verb in VERBS}
 
 
@@ -276,21 +284,26 @@ def test_prove_may_only_log(resources: Resources, functions: Resources) -> None:
         ("logs:CreateLogStream", arn("ProveLogs")),
         ("logs:PutLogEvents", arn("ProveLogs")),
     ]
-    assert functions["prove"]["TracingConfig"] == {"Mode": "PassThrough"}
-    assert "VpcConfig" not in functions["prove"]
+    for prover in PROVERS:
+        assert functions[prover]["Role"] == arn("ProveRole")
+        assert functions[prover]["TracingConfig"] == {"Mode": "PassThrough"}
+        assert "VpcConfig" not in functions[prover]
 
 
 def test_only_verify_invokes_prove(resources: Resources) -> None:
     callers = {
-        name
+        (name, one["Fn::GetAtt"][0])
         for name, role in of_type(resources, "AWS::IAM::Role").items()
         for action, resource in allowed(role)
-        if action == "lambda:InvokeFunction" and arn("ProveFunction") in as_list(resource)
+        if action == "lambda:InvokeFunction"
+        for one in as_list(resource)
+        if "Fn::GetAtt" in one and one["Fn::GetAtt"][0].startswith("Prove")
     }
-    assert callers == {"VerifyRole"}
-    assert "prove" not in {verb for verb, _ in deliveries(resources).values()}
+    assert callers == {("VerifyRole", f"{prover.capitalize()}Function") for prover in PROVERS}
+    assert not {verb for verb, _ in deliveries(resources).values()} & set(PROVERS)
     permissions = of_type(resources, "AWS::Lambda::Permission").values()
-    assert {"Ref": "ProveFunction"} not in [p["FunctionName"] for p in permissions]
+    for prover in PROVERS:
+        assert {"Ref": f"{prover.capitalize()}Function"} not in [p["FunctionName"] for p in permissions]
 
 
 def test_nothing_in_the_vault_expires_but_tickets(resources: Resources) -> None:

@@ -34,8 +34,8 @@ class Policies:
         }
         for name, resource in self.resources.items():
             if resource["Type"] == "AWS::Serverless::Function":
-                verb = name.removesuffix("Function").lower()
-                names[f"{name}.Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}-{verb}"
+                function = str(resource["Properties"]["FunctionName"]).replace("${AWS::StackName}", STACK)
+                names[f"{name}.Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"
             else:
                 names.setdefault(f"{name}.Arn", f"arn of {name}")
         self._resolver = Resolver(names)

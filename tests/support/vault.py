@@ -28,6 +28,8 @@ from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove
 from coffre.restore import run as restore
 from coffre.results import BackupResult, RestoreResult, VerifyResult
+from coffre.vault.manifest import Manifest
+from coffre.vault.reader import load_manifest
 from coffre.vault.ticket import TicketReader
 from coffre.verify import run as verify
 from coffre.verify.read import ReadTask
@@ -213,6 +215,10 @@ class Verbs:
         token = restore.plan(request, target, services, seconds=SECONDS).token
         confirmed = request.model_copy(update={"action": "run", "token": token})
         return restore.run(confirmed, target, services, seconds=SECONDS)
+
+    def manifest(self, *, backup_id: str = "latest", database: str = DATABASE) -> Manifest:
+        """A backup's manifest."""
+        return load_manifest(self.store, database, backup_id)[0]
 
     def _prove(self, event: dict[str, object]) -> dict[str, object]:
         services = prove.Services(self._root, self._scratch, self._start_workers)

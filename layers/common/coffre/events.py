@@ -115,10 +115,15 @@ class RecheckRequest(Event):
 
 
 class ProveRequest(Event):
-    """Restore one backup in the box and compare: everything needed stands behind the ticket's URL."""
+    """Restore one backup in the box and compare: everything needed stands behind the ticket's URL.
+
+    ``major`` is the server's major version: `verify` calls the function that has it.  Without one it is the
+    source's.
+    """
 
     ticket_url: str = Field(min_length=10)
     seconds: float = Field(gt=0, le=900)
+    major: int | None = Field(default=None, ge=14, le=18)
 
 
 class RestoreRequest(Event):

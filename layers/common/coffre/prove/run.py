@@ -16,20 +16,27 @@ from pathlib import Path
 
 from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
-from coffre.databases.postgresql.objects import missing_needs
+from coffre.databases.postgresql.locales import create_database
+from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.databases.postgresql.tools import Tools, dump_major
+from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
     DiskFullError,
     ManifestInvalidError,
+    QueryFailedError,
+    RowCountMismatchError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
+    ToolFailedError,
+    ToolMissingError,
     WorkerFailedError,
 )
 from coffre.events import ProveRequest
@@ -52,7 +59,9 @@ _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,
     DiskFullError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
+    ToolMissingError,
     WorkerFailedError,
 )
 
@@ -105,7 +114,7 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
     """
     watch = Stopwatch("the proof", request.seconds)
     try:
-        with scratch_folder(services.scratch, "proof") as folder:
+        with unreadable(), scratch_folder(services.scratch, "proof") as folder:
             return _prove(request, services, folder, watch)
     except _NOT_THE_BACKUPS_FAULT as error:
         return _report("inconclusive", [_finding(error, "warn")])
@@ -128,8 +137,10 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         raise DiskFullError(
             f"{manifest.totals.bytes} bytes of rows don't fit the proof's {free} bytes of scratch space"
         )
-    major = dump_major(manifest.engine.server_version_num // 10_000)
-    with EphemeralServer.start(services.postgres, major, services.scratch) as server:
+    major = request.major or manifest.engine.major
+    if major < manifest.engine.major:
+        raise ServerTooOldError(f"a backup of PostgreSQL {manifest.engine.major} can't be proven on {major}")
+    with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
@@ -167,25 +178,48 @@ def _own_superuser(server: EphemeralServer) -> Target:
 
 
 def _in_box(proof: _Proof) -> ProofReport:
-    watch, rebuild, major = proof.watch, proof.rebuild, proof.server.major
-    missing = _prepare(proof)
+    restorer = f"restorer_{new_attempt()}"
+    missing, substitute = _prepare(proof, restorer)
     if missing:
         return _report("inconclusive", missing)
+    try:
+        return _restored(proof, restorer, substitute)
+    except (QueryFailedError, RowCountMismatchError, ToolFailedError) as error:
+        if not substitute:
+            raise
+        return _report("inconclusive", [_finding(error, "warn"), *substitute])
+
+
+def _restored(proof: _Proof, restorer: str, substitute: list[Finding]) -> ProofReport:
+    """Restore and compare; ``substitute`` says what the database was created with instead."""
+    watch, rebuild = proof.watch, proof.rebuild
     schema = fetch_file(proof.reader, proof.manifest.schema_file, proof.folder / "schema")
-    archive = SchemaArchive(proof.tools, major, schema, rebuild.target, watch.deadline, ("--no-tablespaces",))
-    with watch.phase("schema"):
-        archive.before_rows()
-    with watch.phase("rows"), _schemas_open_to_owners(proof):
-        rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
-    with watch.phase("large_objects"):
-        _restore_large_objects(proof)
-    with watch.phase("indexes"):
-        archive.after_rows(WORKERS)
+    archive = SchemaArchive(
+        proof.tools,
+        restore_major(proof.server.major),
+        schema,
+        rebuild.target,
+        watch.deadline,
+        ("--no-tablespaces",),
+        restorer=restorer,
+    )
+    archive.schemas()
+    with _schemas_open_to_owners(proof):
+        with watch.phase("schema"):
+            archive.before_rows(schemas=False)
+        with watch.phase("rows"):
+            rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+        with watch.phase("large_objects"):
+            _restore_large_objects(proof)
+        with watch.phase("indexes"):
+            archive.indexes(WORKERS)
+    with watch.phase("grants"):
+        archive.grants(WORKERS)
     with watch.phase("compare"):
         findings, compared = _compare(proof)
     with watch.phase("event_triggers"):
         archive.event_triggers()
-    return _judge(proof, findings, compared)
+    return _judge(proof, findings + substitute, compared)
 
 
 def _restore_large_objects(proof: _Proof) -> None:
@@ -193,7 +227,8 @@ def _restore_large_objects(proof: _Proof) -> None:
     if file is not None:
         path = fetch_file(proof.reader, file, proof.folder / "large_objects")
         target, deadline = proof.rebuild.target, proof.watch.deadline
-        restore_large_objects(proof.tools, proof.server.major, path, target, deadline=deadline)
+        major = restore_major(proof.server.major)
+        restore_large_objects(proof.tools, major, path, target, deadline=deadline)
 
 
 def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofReport:
@@ -213,20 +248,32 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
     return _report("proven", findings, compared, version, proof.watch.phases)
 
 
-def _prepare(proof: _Proof) -> list[Finding]:
-    """Make the database and the roles; what this box lacks for them."""
-    boot = replace(proof.rebuild.target, database="postgres")
+def _prepare(proof: _Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:
+    """Make the database and the roles: what this box lacks for them, and what takes another's place."""
+    boot, manifest = replace(proof.rebuild.target, database="postgres"), proof.manifest
     with open_session(boot, seconds=proof.watch.seconds_left) as session:
-        needs = proof.manifest.needs
-        missing = missing_needs(session, needs, [extension.name for extension in proof.manifest.extensions])
+        missing = [need for need in manifest.needs if need.startswith(SUPERUSER)]
+        missing += missing_needs(session, [need for need in manifest.needs if need not in missing], [])
+        missing += missing_versions(session, manifest.extensions)
         if missing:
-            return [_lacking(need) for need in missing]
-        encoding = literal(proof.manifest.locale.encoding)
-        session.run(
-            f"CREATE DATABASE proof TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
+            return [_lacking(need) for need in missing], []
+        instead = create_database(session, "proof", manifest.locale)
         _create_roles(session, proof)
-    return []
+        _create_restorer(session, restorer, [role.name for role in proof.contents.roles])
+    with proof.rebuild.session() as session:
+        session.run(f"ALTER SCHEMA public OWNER TO {identifier(restorer)}")
+    return [], [_substituted(manifest, instead)] if instead else []
+
+
+def _substituted(manifest: Manifest, instead: str) -> Finding:
+    locale = manifest.locale.locale or manifest.locale.collate
+    return Finding(
+        level="info",
+        code="collation-replaced",
+        object=locale,
+        message=f"the proof server has no collation {locale}: rows were compared under {instead}",
+        advice="What is equal doesn't depend on it; the order of text, and checks that rely on it, may.",
+    )
 
 
 def _lacking(need: str) -> Finding:
@@ -235,7 +282,7 @@ def _lacking(need: str) -> Finding:
         level="warn",
         code="needs",
         object=need,
-        message=f"the proof server has no {need.replace(':', ' ')} to offer",
+        message=f"the proof server has no {need.replace(':', ' ', 1)} to offer",
         advice="The backup was read back whole; restore it to a server that has it to be sure.",
     )
 
@@ -261,19 +308,33 @@ def _create_roles(session: Session, proof: _Proof) -> None:
             session.run(grant)
 
 
+def _create_restorer(session: Session, name: str, roles: Sequence[str]) -> None:
+    """The ordinary role that restores: what it restores runs the database's own code, with its rights.
+
+    It may act as each of the source's roles, and none of them as more than itself.
+    """
+    session.run(f"CREATE ROLE {identifier(name)} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB BYPASSRLS")
+    everyone = ", ".join(identifier(role) for role in [name, *roles])
+    session.run(f"GRANT CREATE ON DATABASE proof TO {everyone}")
+    for role in roles:
+        session.run(f"GRANT {identifier(role)} TO {identifier(name)}")
+
+
 @contextmanager
 def _schemas_open_to_owners(proof: _Proof) -> Iterator[None]:
-    """Grants come after the rows, so until then owners may use all schemas."""
-    relations = proof.contents.relations.values()
-    schemas = ", ".join(sorted({identifier(relation.schema) for relation in relations}))
-    owners = ", ".join(sorted({identifier(relation.owner) for relation in relations}))
-    if not schemas:
-        yield
-        return
+    """Grants come after the rows; until then all roles may use all schemas, and make their objects there."""
+    roles = ", ".join(identifier(role.name) for role in proof.contents.roles)
+    mine = "left(nspname, 3) <> 'pg_' AND nspname <> 'information_schema'"
     with proof.rebuild.session() as session:
-        session.run(f"GRANT USAGE ON SCHEMA {schemas} TO {owners}")
-        yield
-        session.run(f"REVOKE USAGE ON SCHEMA {schemas} FROM {owners}")
+        found = session.run(f"SELECT oid::bigint, nspname, nspacl::text FROM pg_namespace WHERE {mine}")
+        schemas = ", ".join(identifier(row[1]) for row in found)
+        if roles and schemas:
+            session.run(f"GRANT USAGE, CREATE ON SCHEMA {schemas} TO {roles}")
+    yield
+    with proof.rebuild.session() as session:
+        for oid, _, grants in found:  # REVOKE would take from owners what is theirs
+            before = "NULL" if grants is None else f"{literal(grants)}::aclitem[]"
+            session.run(f"UPDATE pg_namespace SET nspacl = {before} WHERE oid = {oid}")
 
 
 def _compare(proof: _Proof) -> tuple[list[Finding], Compared]:

@@ -64,7 +64,7 @@ class Services:
     Attributes
     ----------
     invoke_prove:
-        Calls `prove` and waits: (event, seconds to wait) -> answer.
+        Calls the `prove` of the event's ``major`` and waits: (event, seconds to wait) -> answer.
     """
 
     store: ObjectStore
@@ -303,7 +303,8 @@ class _Verification:
         url = issue_ticket(self._store, self._ticket(), self._objects(), seconds=int(seconds) + 60)
         try:
             answer = self._services.invoke_prove(
-                {"ticket_url": url, "seconds": min(seconds, 860.0)}, seconds + 10
+                {"ticket_url": url, "seconds": min(seconds, 860.0), "major": self._manifest.engine.major},
+                seconds + 10,
             )
         except FunctionFailedError as error:
             return _report("inconclusive", [_doubt("proof-not-done", error.message)])

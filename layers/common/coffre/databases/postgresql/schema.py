@@ -9,7 +9,8 @@ Source: ``RestoreArchive`` and ``_tocEntryRestorePass`` in pg_backup_archiver.c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry
@@ -20,7 +21,34 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.vault.parts import Relation
 
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
-_LAST = frozenset({"EVENT TRIGGER"})
+_REFRESHES = frozenset({"MATERIALIZED VIEW DATA"})
+_LAST = "EVENT TRIGGER"
+_SUPERUSERS = frozenset(
+    {
+        "ACCESS METHOD",
+        "ACL",
+        "CAST",
+        "DEFAULT ACL",
+        "EVENT TRIGGER",
+        "EXTENSION",
+        "FOREIGN DATA WRAPPER",
+        "OPERATOR CLASS",
+        "OPERATOR FAMILY",
+        "PROCEDURAL LANGUAGE",
+        "PUBLICATION",
+        "PUBLICATION TABLES IN SCHEMA",
+        "SECURITY LABEL",
+        "SERVER",
+        "SUBSCRIPTION",
+        "SUBSCRIPTION TABLE",
+        "TEXT SEARCH PARSER",
+        "TEXT SEARCH TEMPLATE",
+        "TRANSFORM",
+        "USER MAPPING",
+    }
+)
+"""What a superuser may restore without running the database's own code, and others mostly can't."""
+
 SEQUENCE_BATCH = 200
 
 
@@ -34,6 +62,10 @@ class SchemaArchive:
         Further options of pg_restore, for example ``--no-owner``.
     left_out:
         Dump ids of entries that must not be restored.
+    restorer:
+        An ordinary role that restores all but what only a superuser can.  Much of a schema runs the
+        database's own code with the rights of whoever restores it: a check that is added later, a foreign
+        key's casts, a domain's check on a default.
     """
 
     tools: Tools
@@ -43,40 +75,91 @@ class SchemaArchive:
     deadline: float
     options: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
+    restorer: str = ""
 
     def entries(self, *options: str) -> list[ArchiveEntry]:
         """The archive's entries; see `list_entries`."""
         return list_entries(self.tools, self.major, self.path, *options, deadline=self.deadline)
 
-    def before_rows(self) -> None:
+    def schemas(self) -> None:
+        """Restore schemas alone, for a `restorer` who has to give rights on them away."""
+        self._restore([e for e in self.entries("--section=pre-data") if e.description == "SCHEMA"], "schemas")
+
+    def before_rows(self, *, schemas: bool = True) -> None:
         """Restore schemas, types, functions, tables and views.
+
+        Parameters
+        ----------
+        schemas:
+            False if they are there already.
 
         Raises
         ------
         ToolFailedError
             pg_restore stops at the first error; its message names the object.
         """
-        early = [e for e in self.entries("--section=pre-data") if e.description not in _GRANTS]
+        left_out = _GRANTS if schemas else _GRANTS | {"SCHEMA"}
+        early = [e for e in self.entries("--section=pre-data") if e.description not in left_out]
         self._restore(early, "before")
 
     def after_rows(self, jobs: int) -> None:
         """Restore indexes, constraints, triggers, policies; then grants; then refresh materialized views."""
+        self._restore(self._late(), "after", f"--jobs={jobs}")
+
+    def indexes(self, jobs: int) -> None:
+        """The first part of `after_rows`: indexes, constraints, triggers, policies."""
+        later = _GRANTS | _REFRESHES
+        entries = [entry for entry in self._late() if entry.description not in later]
+        self._restore(entries, "indexes", f"--jobs={jobs}")
+
+    def grants(self, jobs: int) -> None:
+        """The rest of `after_rows`: grants, then the refresh of materialized views."""
+        late = self._late()
+        self._restore([entry for entry in late if entry.description in _GRANTS], "grants")
+        self._restore([e for e in late if e.description in _REFRESHES], "refresh", f"--jobs={jobs}")
+
+    def _late(self) -> list[ArchiveEntry]:
         before = {e.dump_id for e in self.entries("--section=pre-data") if e.description not in _GRANTS}
-        late = [e for e in self.entries() if e.dump_id not in before and e.description not in _LAST]
-        self._restore(late, "after", f"--jobs={jobs}")
+        return [e for e in self.entries() if e.dump_id not in before and not _comes_last(e)]
 
     def event_triggers(self) -> None:
-        """Restore the event triggers: after this no statement of ours may run as a superuser."""
-        self._restore([e for e in self.entries() if e.description in _LAST], "last")
+        """Restore the event triggers: after this no statement of ours may run as a superuser.
+
+        Their owners must be superusers, which the source's roles aren't where a `restorer` restores.
+        """
+        options = ["--no-owner"] if self.restorer else []
+        self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
 
     def _restore(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> None:
         wanted = [entry for entry in entries if entry.dump_id not in self.left_out]
+        if not self.restorer:
+            self._run(wanted, name, self.target, *options)
+            return
+        ordinary = replace(self.target, user=self.restorer)
+        for privileged, run in groupby(wanted, _for_superusers):
+            self._run(list(run), name, self.target if privileged else ordinary, *options)
+
+    def _run(self, wanted: Sequence[ArchiveEntry], name: str, target: Target, *options: str) -> None:
         if not wanted:
             return
         chosen = self.path.with_name(f"{name}.list")
         chosen.write_text("".join(f"{entry.dump_id};\n" for entry in wanted))
         arguments = ["--exit-on-error", *self.options, *options, f"--use-list={chosen}", str(self.path)]
-        self.tools.run("pg_restore", self.major, arguments, self.target, deadline=self.deadline)
+        self.tools.run("pg_restore", self.major, arguments, target, deadline=self.deadline)
+
+
+def _comes_last(entry: ArchiveEntry) -> bool:
+    """Whether it is an event trigger, or the comment of one."""
+    return entry.description == _LAST or (
+        entry.description == "COMMENT" and entry.name.startswith(f"- {_LAST} ")
+    )
+
+
+def _for_superusers(entry: ArchiveEntry) -> bool:
+    """Whether a superuser has to restore it; the comment of such an object counts as one."""
+    if entry.description == "COMMENT":
+        return any(f" {kind} " in f" {entry.name}" for kind in _SUPERUSERS)
+    return entry.description in _SUPERUSERS
 
 
 def restore_large_objects(
