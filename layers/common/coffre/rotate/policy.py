@@ -187,7 +187,9 @@ def _decision(
         reason = f"superseded: not among the newest {retention.keep_last}, and in none of the periods to keep"
     if backup.locked is not None and backup.locked > now:
         # Its bytes can't go before that date, so hiding it would only take it away from its owner.
-        return Decision(backup.backup_id, "keep", (f"locked: until {_time(backup.locked)}", f"then: {reason}"))
+        return Decision(
+            backup.backup_id, "keep", (f"locked: until {_time(backup.locked)}", f"then: {reason}")
+        )
     return Decision(backup.backup_id, "delete", (reason,))
 
 

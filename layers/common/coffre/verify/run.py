@@ -98,7 +98,9 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup_id)
     run_id = f"{manifest.id}-{new_attempt()}"
-    services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
+    services.catalogue.start_run(
+        request.database, "verify", run_id, started + timedelta(seconds=seconds), manifest.id
+    )
     services.catalogue.complete(manifest, digest)
     try:
         with scratch_folder(services.scratch, "verify") as folder:
