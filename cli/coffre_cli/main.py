@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from coffre.errors import CoffreError, describe
-from coffre_cli import backups, databases, local, operations, restore
+from coffre_cli import backups, databases, holds, local, operations, restore
 from coffre_cli.errors import UsageError, translate
 from coffre_cli.output import clean, emit, note
 
@@ -42,6 +42,8 @@ app.command()(backups.verify)
 app.add_typer(restore.app, name="restore")
 app.command()(operations.rotate)
 app.command()(operations.recheck)
+app.command()(holds.hold)
+app.command()(holds.release)
 app.command()(operations.health)
 app.add_typer(operations.catalogue, name="catalogue")
 

@@ -346,9 +346,7 @@ class NoObjectLockError(BadInputError):
     """What was asked needs a bucket with Object Lock."""
 
     code = "no-object-lock"
-    advice = (
-        "Leave out `--legal`; Object Lock is a parameter of the stack's first deployment."
-    )
+    advice = "Leave out `--legal`; Object Lock is a parameter of the stack's first deployment."
 
 
 class HeldMeanwhileError(CoffreError):

@@ -43,7 +43,7 @@ from coffre.vault.locks import Lock
 from coffre.vault.manifest import ArchiveFile, Manifest, PartFile
 from coffre.vault.parts import Chunk, End, encode_record
 from coffre.vault.reader import load_manifest, read_part
-from coffre.vault.safeguards import check_safeguards
+from coffre.vault.safeguards import check_safeguards, lock_finding
 from coffre.workers import Message
 
 WORKERS = 2
@@ -109,6 +109,10 @@ def _lock(job: Job, services: Services) -> Lock | None:
 
 def check(target: Target, services: Services, *, database: str) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one."""
+    return [*_inspect(target, services, database), lock_finding(services.store)]
+
+
+def _inspect(target: Target, services: Services, database: str) -> list[Finding]:
     findings = check_safeguards(services.store, Layout(database))
     with open_session(target, seconds=PREFLIGHT_SECONDS) as session:
         return findings + preflight.inspect(session)
@@ -163,7 +167,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     watch = _Watch(job)
     setup = [_setup(job, services, number, folder) for number in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = check(job.target, services, database=job.database)
+        findings = _inspect(job.target, services, job.database)
         preflight.raise_refusal(findings, job.target.label)
         _write_known_chunks(job, services, folder / KNOWN)
         with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:

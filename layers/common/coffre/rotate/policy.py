@@ -1,8 +1,9 @@
 """Which backups to keep, and why: a pure function of the backups, the policy and the time.
 
-Tiers are computed from the backups' times, as restic does; a type is a label and decides nothing, so a daily
-backup becomes a weekly or a monthly one without being taken again.  Tiers count periods that have a backup, or
-days before the newest backup, never days that pass: if no backup arrives any more, none is deleted any more.
+Tiers are computed from the backups' times, as restic does; a type is a label and decides nothing, so a
+daily backup becomes a weekly or a monthly one without being taken again.  Tiers count periods that have a
+backup, or days before the newest backup, never days that pass: if no backup arrives any more, none is deleted
+any more.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) 
 
     Kept are: the newest ``keep_last`` backups, and as many of the proven ones; the last backup of each of the
     newest N hours, days, ISO weeks, months and years that have one; what is held; what lies in the future;
-    what Object Lock keeps anyway.  A backup whose proof failed, or whose proof became doubtful, takes nobody's
-    place as a proven one; it is deleted once a newer one is proven.
+    what Object Lock keeps anyway.  A backup whose proof failed takes nobody's place; it is deleted once a
+    newer one is proven.  One whose proof became doubtful is kept until then.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """Puts damaged chunks aside, so that the next backup stores their rows afresh.
 
-Who finds damage can't hide it, and who hides it doesn't believe it unread: a verification names damaged chunks
-in its evidence, a backup that meets one in a note, and a rotation reads each of them again.  First every proof
-that rests on such a chunk is put in doubt, then the chunk gets a delete marker, so a rotation that is cut short
-is just repeated.  The damaged version stays below: readers look for the version whose content is right.
+Who finds damage can't hide it, and who hides it doesn't believe it unread: a verification names damaged
+chunks in its evidence, a backup that meets one in a note, and a rotation reads each of them again.  First
+every proof that rests on such a chunk is put in doubt, then the chunk gets a delete marker, so a rotation
+that is cut short is just repeated.  The damaged version stays below: readers look for the one whose content
+is right.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Apply the retention policy to databases: decide, hide manifests, sweep.
 
 An order that can be cut short anywhere: damaged chunks are put aside, locks made longer, the decision is
-written to the audit trail, the manifest goes, the catalogue follows, and only then are chunks and files looked
-at.  The next rotation finishes what is left.
+written to the audit trail, the manifest goes, the catalogue follows, and only then are chunks and files
+looked at.  The next rotation finishes what is left.
 """
 
 from __future__ import annotations

@@ -231,9 +231,8 @@ def open_chunk(chunk: Chunk, body: BinaryIO, *, close: bool = True) -> Iterator[
     """
     digest, length = hashlib.sha256(), 0
     try:
-        with zstandard.ZstdDecompressor().stream_reader(
-            body, read_across_frames=False, closefd=close
-        ) as reader:
+        unpacker = zstandard.ZstdDecompressor()
+        with unpacker.stream_reader(body, read_across_frames=False, closefd=close) as reader:
             while block := reader.read(MIB):
                 length += len(block)
                 if length > chunk.bytes:

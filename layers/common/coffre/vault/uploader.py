@@ -18,7 +18,7 @@ from coffre.errors import ObjectExistsError, ObjectMissingError
 from coffre.vault.chunks import PlainChunk, open_chunk
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
-from coffre.vault.locks import bodies, extend
+from coffre.vault.locks import extend
 from coffre.vault.parts import Chunk
 from coffre.vault.store import ObjectStore
 
@@ -91,6 +91,8 @@ class ChunkUploader:
         ------
         ObjectCorruptError
             If it isn't what its key says.
+        ObjectMissingError
+            If it was hidden meanwhile.
         """
         expected = self._record(plain, 0, "")
         digest = hashlib.sha256()
@@ -100,8 +102,10 @@ class ChunkUploader:
                 pass
             tee.read_rest()
         if self._store.lock is not None:
-            for info in bodies(self._store, expected.key):
-                extend(self._store, info, self._store.lock)
+            seen = self._store.head(expected.key)
+            if seen is None:
+                raise ObjectMissingError(f"object {expected.key} was hidden while it was read")
+            extend(self._store, seen, self._store.lock)
         return Stored(self._record(plain, tee.size, digest.hexdigest()), new=False)
 
     def _record(self, plain: PlainChunk, stored: int, sha256: str) -> Chunk:
