@@ -9,12 +9,8 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from coffre.events import BackupRequest, Event, HealthRequest, RecheckRequest, RotateRequest, parse
-=======
-from coffre.events import BackupRequest, Event, HealthRequest, RotateRequest, parse
 from coffre.vault.locks import LONGEST
->>>>>>> 657934c (Hold and release backups by command; say in show and check what is immutable)
 
 Resources = dict[str, dict[str, Any]]
 

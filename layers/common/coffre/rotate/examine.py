@@ -11,20 +11,20 @@ from coffre.ids import backup_time
 from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
 from coffre.rotate.policy import BackupFacts
-from coffre.vault.evidence import damaged_chunks, is_doubted, newest_evidence
+from coffre.rotate.quarantine import Suspects
+from coffre.vault.evidence import is_doubted, newest_evidence
 from coffre.vault.layout import Layout
-from coffre.vault.notes import MAX_CHUNKS, active_holds, describe_hold
+from coffre.vault.notes import active_holds, describe_hold
 from coffre.vault.reader import load_manifest
 from coffre.vault.store import ObjectStore
 
 
 @dataclass(frozen=True)
 class Examined:
-    """The backups' facts, their proofs as far as they stand, and the chunks that evidence calls damaged."""
+    """The backups' facts, and their proofs as far as they stand."""
 
     facts: tuple[BackupFacts, ...]
     proofs: Mapping[str, VerifyResult]
-    damaged: frozenset[str]
 
     def without_proofs(self, doubtful: Iterable[str]) -> tuple[BackupFacts, ...]:
         """The facts once the proofs of these backups are in doubt."""
@@ -40,6 +40,7 @@ def examine(
     layout: Layout,
     backups: Iterable[Backup],
     runs: Iterable[RunRecord],
+    suspects: Suspects,
     now: datetime,
     *,
     has_locks: bool,
@@ -52,6 +53,8 @@ def examine(
     ----------
     runs:
         That are recorded as going on.
+    suspects:
+        Reads what evidence calls damaged.
     has_locks:
         The bucket has Object Lock.
 
@@ -61,15 +64,15 @@ def examine(
     """
     facts: list[BackupFacts] = []
     proofs: dict[str, VerifyResult] = {}
-    damaged = set[str]()
     reading = {run.backup_id: run for run in runs if run.backup_id}
     for backup in backups:
         _, root_hash = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
         evidence = newest_evidence(store, layout.database, backup.backup_id, root_hash, backup.notes)
         if evidence is not None and evidence.verdict == "proven":
             proofs[backup.backup_id] = evidence.model_copy(update={"reasons": []})
-        if evidence is not None:
-            damaged.update(damaged_chunks(evidence)[: MAX_CHUNKS - len(damaged)])
+        verdict = evidence.verdict if evidence is not None else None
+        # What failed for chunks that were stored afresh since may be whole again: it mustn't go for that.
+        healed = evidence is not None and verdict == "failed" and suspects.is_healed(evidence)
         holds = [describe_hold(note, hold) for note, hold in active_holds(store, backup.notes, now)]
         run = reading.get(backup.backup_id)
         if run is not None:
@@ -81,13 +84,13 @@ def examine(
             BackupFacts(
                 backup.backup_id,
                 backup_time(backup.backup_id),
-                evidence.verdict if evidence else None,
+                "inconclusive" if healed else verdict,
                 tuple(holds),
-                doubted=evidence is not None and is_doubted(evidence),
+                doubted=healed or (evidence is not None and is_doubted(evidence)),
                 locked=locked,
             )
         )
-    return Examined(tuple(facts), proofs, frozenset(damaged))
+    return Examined(tuple(facts), proofs)
 
 
 def _locks(store: ObjectStore, layout: Layout, backup: Backup) -> tuple[datetime | None, bool]:

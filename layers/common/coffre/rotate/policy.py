@@ -129,7 +129,7 @@ def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, lis
         elif backup.verdict == "failed" and (proven is None or _newer(backup, proven)):
             _add(firm, backup, "failed: its proof failed, but no newer backup is proven yet")
         elif backup.doubted and (proven is None or _newer(backup, proven)):
-            _add(firm, backup, "doubted: it was proven, a chunk of it is damaged, and no newer one is proven")
+            _add(firm, backup, "doubted: a chunk of it was found damaged, and no newer backup is proven yet")
 
 
 def _newer(one: BackupFacts, other: BackupFacts) -> bool:

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
+from coffre.vault.evidence import damaged_chunks
 from coffre.vault.layout import Layout
 from coffre.vault.notes import MAX_CHUNKS, Chunks, Note, read_chunks, write_note
 from coffre.vault.reader import is_sound_chunk, load_manifest
@@ -20,43 +22,65 @@ from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 
 
-def find_damaged(
-    store: ObjectStore,
-    layout: Layout,
-    named: Iterable[str],
-    notes: Iterable[Note],
-    check: Callable[[], None],
-) -> frozenset[bytes]:
-    """The visible chunks whose content isn't what their key says, of those that somebody named.
+class Suspects:
+    """Reads the chunks again that somebody called damaged, each once, and `MAX_CHUNKS` of them at most.
 
     Parameters
     ----------
-    named:
-        Ids that evidence names.
-    notes:
-        Of runs that met damage.
     check:
         Called before each chunk is read; raises to stop.
-
-    Returns
-    -------
-    frozenset of bytes
-        At most `MAX_CHUNKS`; the next rotation finds the rest.
-
-    Raises
-    ------
-    StoreUnavailableError
     """
-    ids = {*named, *(chunk for note in notes for chunk in read_chunks(store, note))}
-    found = set[bytes]()
-    for identifier in sorted(ids):
-        check()
-        if len(found) == MAX_CHUNKS:
-            break
-        key = layout.chunk(identifier)
-        if store.head(key) is not None and not is_sound_chunk(store, key):
-            found.add(bytes.fromhex(identifier))
-    return frozenset(found)
+
+    def __init__(self, store: ObjectStore, layout: Layout, check: Callable[[], None]) -> None:
+        self._store = store
+        self._layout = layout
+        self._check = check
+        self._sound: dict[str, bool] = {}
+        self._damaged = set[bytes]()
+
+    @property
+    def damaged(self) -> frozenset[bytes]:
+        """Those that are visible and aren't what their key says.  The next rotation finds what is left."""
+        return frozenset(self._damaged)
+
+    def read(self, identifier: str) -> bool:
+        """Whether a chunk is there and right by now; one too many counts as wrong.
+
+        Raises
+        ------
+        StoreUnavailableError
+        """
+        if identifier not in self._sound:
+            if len(self._sound) == MAX_CHUNKS:
+                return False
+            self._check()
+            key = self._layout.chunk(identifier)
+            self._sound[identifier] = is_sound_chunk(self._store, key)
+            if not self._sound[identifier] and self._store.head(key) is not None:
+                self._damaged.add(bytes.fromhex(identifier))
+        return self._sound[identifier]
+
+    def read_notes(self, notes: Iterable[Note]) -> None:
+        """Read what runs met; see `coffre.backup.capture`.
+
+        Raises
+        ------
+        StoreUnavailableError
+        """
+        for note in notes:
+            for identifier in read_chunks(self._store, note):
+                self.read(identifier)
+
+    def is_healed(self, evidence: VerifyResult) -> bool:
+        """Whether a verification failed for damaged chunks alone, and all of them are right by now.
+
+        Raises
+        ------
+        StoreUnavailableError
+        """
+        named = damaged_chunks(evidence)
+        sound = [self.read(identifier) for identifier in named]
+        return len(named) == len(evidence.reasons) > 0 and all(sound)
 
 
 def users_of(

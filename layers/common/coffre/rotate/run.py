@@ -26,7 +26,7 @@ from coffre.rotate.examine import examine
 from coffre.rotate.inventory import Horizon, take_inventory
 from coffre.rotate.policy import Decision, decide
 from coffre.rotate.promote import promote, promotions
-from coffre.rotate.quarantine import find_damaged, put_aside, users_of
+from coffre.rotate.quarantine import Suspects, put_aside, users_of
 from coffre.rotate.sweep import Sweep, freed_bytes
 from coffre.vault.evidence import doubted
 from coffre.vault.layout import Layout
@@ -109,8 +109,10 @@ def _work(
     runs = [record for record in services.catalogue.live_runs(database) if record.kind != "rotate"]
     horizon = Horizon.at(moment, timedelta(seconds=services.max_run_seconds), _oldest(runs))
     inventory, rule = take_inventory(store, layout, horizon), store.lock_rule()
-    examined = examine(store, layout, inventory.live, runs, moment, has_locks=rule is not None)
-    damaged = find_damaged(store, layout, examined.damaged, inventory.damage, check)
+    suspects = Suspects(store, layout, check)
+    suspects.read_notes(inventory.damage)
+    examined = examine(store, layout, inventory.live, runs, suspects, moment, has_locks=rule is not None)
+    damaged = suspects.damaged
     doubtful = {
         backup_id: chunks
         for backup_id, chunks in users_of(store, layout, damaged, inventory.live).items()

@@ -81,12 +81,13 @@ def is_doubted(result: VerifyResult) -> bool:
 
 
 def damaged_chunks(result: VerifyResult) -> list[str]:
-    """The ids of the chunks that a verification found damaged."""
+    """The ids of the chunks that a verification found damaged or gone."""
     prefix = Layout(result.database).chunks
     return [
         reason.object.rsplit("/", 1)[-1]
         for reason in result.reasons
-        if reason.code == ObjectCorruptError.code and reason.object.startswith(prefix)
+        if reason.code in (ObjectCorruptError.code, ObjectMissingError.code)
+        and reason.object.startswith(prefix)
     ]
 
 
