@@ -21,10 +21,11 @@ from coffre.vault.store import ObjectStore
 
 @dataclass(frozen=True)
 class Examined:
-    """The backups' facts, and their proofs as far as they stand."""
+    """The backups' facts, their proofs as far as they stand, and those that are in doubt already."""
 
     facts: tuple[BackupFacts, ...]
     proofs: Mapping[str, VerifyResult]
+    doubts: tuple[VerifyResult, ...]
 
     def without_proofs(self, doubtful: Iterable[str]) -> tuple[BackupFacts, ...]:
         """The facts once the proofs of these backups are in doubt."""
@@ -64,12 +65,15 @@ def examine(
     """
     facts: list[BackupFacts] = []
     proofs: dict[str, VerifyResult] = {}
+    doubts: list[VerifyResult] = []
     reading = {run.backup_id: run for run in runs if run.backup_id}
     for backup in backups:
         _, root_hash = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
         evidence = newest_evidence(store, layout.database, backup.backup_id, root_hash, backup.notes)
         if evidence is not None and evidence.verdict == "proven":
             proofs[backup.backup_id] = evidence.model_copy(update={"reasons": []})
+        if evidence is not None and is_doubted(evidence):
+            doubts.append(evidence)
         verdict = evidence.verdict if evidence is not None else None
         # What failed for chunks that were stored afresh since may be whole again: it mustn't go for that.
         healed = evidence is not None and verdict == "failed" and suspects.is_healed(evidence)
@@ -90,7 +94,7 @@ def examine(
                 locked=locked,
             )
         )
-    return Examined(tuple(facts), proofs)
+    return Examined(tuple(facts), proofs, tuple(doubts))
 
 
 def _locks(store: ObjectStore, layout: Layout, backup: Backup) -> tuple[datetime | None, bool]:

@@ -128,8 +128,9 @@ def _work(
     freed = freed_bytes(store, layout, after.live, gone)
     if not dry_run:
         put_aside(store, layout, damaged, doubtful, moment)
-        for backup_id in doubtful:
-            services.catalogue.verdict(doubted(examined.proofs[backup_id]))
+        lost = (doubted(examined.proofs[backup_id]) for backup_id in doubtful)
+        for result in (*examined.doubts, *lost):  # an earlier rotation may have died before it said so
+            services.catalogue.verdict(result)
         for extension in extensions:
             promote(store, layout, extension, check)
         _delete(database, decisions, services, moment)
