@@ -10,16 +10,20 @@ is right.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from coffre.ids import stamp
 from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
-from coffre.vault.evidence import damaged_chunks
+from coffre.vault.evidence import damaged_chunks, evidence_time
 from coffre.vault.layout import Layout
 from coffre.vault.notes import MAX_CHUNKS, Chunks, Note, read_chunks, write_note
 from coffre.vault.reader import is_sound_chunk, load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
+
+CLOCKS = timedelta(minutes=1)
+"""How far the store's clock and a function's may be apart."""
 
 
 class Suspects:
@@ -43,21 +47,30 @@ class Suspects:
         """Those that are visible and aren't what their key says.  The next rotation finds what is left."""
         return frozenset(self._damaged)
 
-    def read(self, identifier: str) -> bool:
+    def read(self, identifier: str, accused: str) -> bool:
         """Whether a chunk is there and right by now; one too many counts as wrong.
+
+        Parameters
+        ----------
+        accused:
+            When it was called damaged.  What was written clearly later isn't read: the store has checked it.
 
         Raises
         ------
         StoreUnavailableError
         """
-        if identifier not in self._sound:
-            if len(self._sound) == MAX_CHUNKS:
-                return False
-            self._check()
-            key = self._layout.chunk(identifier)
-            self._sound[identifier] = is_sound_chunk(self._store, key)
-            if not self._sound[identifier] and self._store.head(key) is not None:
-                self._damaged.add(bytes.fromhex(identifier))
+        if identifier in self._sound:
+            return self._sound[identifier]
+        key = self._layout.chunk(identifier)
+        seen = self._store.head(key)
+        if seen is None or stamp(seen.modified - CLOCKS) > accused:
+            return seen is not None
+        if len(self._sound) == MAX_CHUNKS:
+            return False
+        self._check()
+        self._sound[identifier] = is_sound_chunk(self._store, key)
+        if not self._sound[identifier]:
+            self._damaged.add(bytes.fromhex(identifier))
         return self._sound[identifier]
 
     def read_notes(self, notes: Iterable[Note]) -> None:
@@ -69,7 +82,7 @@ class Suspects:
         """
         for note in notes:
             for identifier in read_chunks(self._store, note):
-                self.read(identifier)
+                self.read(identifier, note.time)
 
     def is_healed(self, evidence: VerifyResult) -> bool:
         """Whether a verification failed for damaged chunks alone, and all of them are right by now.
@@ -79,7 +92,8 @@ class Suspects:
         StoreUnavailableError
         """
         named = damaged_chunks(evidence)
-        sound = [self.read(identifier) for identifier in named]
+        accused = evidence_time(evidence.evidence)
+        sound = [self.read(identifier, accused) for identifier in named]
         return len(named) == len(evidence.reasons) > 0 and all(sound)
 
 
