@@ -72,6 +72,22 @@ def test_the_whole_story(world: World) -> None:
     assert world.verdict(old) == "proven"
 
 
+def test_damage_that_an_earlier_look_found_is_put_aside_as_well(world: World) -> None:
+    """Each slice of a recheck is evidence of its own; the newest doesn't know of those before it."""
+    manifest = world.backup(["one", "two", "three"])
+    keys = [chunk.key for chunk in world.chunks(manifest)]
+    for key in keys[:2]:
+        world.store.tamper(key, flip)
+        world.store.advance(minutes=5)
+        accuse(world, manifest, key)
+    assert world.rotate().quarantined_chunks == 2
+    assert [world.store.head(key) is None for key in keys] == [True, True, False]
+    world.store.advance(hours=1)
+    world.backup(["one"])
+    facts = {d.backup_id: d for d in world.rotate(retention=MANY).decisions}
+    assert not any(reason.startswith("doubted") for reason in facts[manifest.id].reasons), "two is gone"
+
+
 def test_a_doubt_outlives_the_catalogue(world: World) -> None:
     old, _, _ = damaged_world(world)
     world.rotate(retention=MANY)

@@ -12,7 +12,7 @@ from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
 from coffre.rotate.policy import BackupFacts
 from coffre.rotate.quarantine import Suspects
-from coffre.vault.evidence import is_doubted, newest_evidence
+from coffre.vault.evidence import failures, is_doubted, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.notes import active_holds, describe_hold
 from coffre.vault.reader import load_manifest
@@ -76,7 +76,9 @@ def examine(
             doubts.append(evidence)
         verdict = evidence.verdict if evidence is not None else None
         # What failed for chunks that were stored afresh since may be whole again: it mustn't go for that.
-        healed = evidence is not None and verdict == "failed" and suspects.is_healed(evidence)
+        found = failures(store, layout.database, backup.backup_id, root_hash) if verdict == "failed" else ()
+        whole = [suspects.is_healed(failure) for failure in found]
+        healed = verdict == "failed" and all(whole)
         holds = [describe_hold(note, hold) for note, hold in active_holds(store, backup.notes, now)]
         run = reading.get(backup.backup_id)
         if run is not None:

@@ -30,7 +30,7 @@ from coffre.vault.reader import is_sound_chunk, load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 
-WINDOW = 16_384
+WINDOW = 65_536
 """Chunks that are held at a time, while the references of one backup after the other are read."""
 
 _CHUNK = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<id>(?P=folder)[0-9a-f]{62})\Z")

@@ -5,7 +5,7 @@ Evidence is never changed.  What takes a proof away later is a note of doubt on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
@@ -16,6 +16,8 @@ from coffre.vault.notes import Note, list_notes, newest_doubt
 from coffre.vault.store import ObjectStore
 
 MAX_BYTES = 4 << 20
+MAX_FAILURES = 100
+"""Pieces of evidence about one backup that are read back at most."""
 
 
 DOUBT = Finding(
@@ -53,21 +55,43 @@ def newest_evidence(
     ------
     StoreUnavailableError
     """
-    keys = [
-        item.key for item in store.objects(Layout(database).proofs(backup_id)) if item.key.endswith(".json")
-    ]
-    if not keys:
-        return None
-    try:
-        found = VerifyResult.model_validate_json(store.read(keys[-1], limit=MAX_BYTES))
-    except (ValidationError, ObjectCorruptError, ObjectMissingError):
-        return None
-    same = (found.database, found.backup_id, found.root_hash) == (database, backup_id, root_hash)
-    if not same or found.verdict != "proven":
-        return found if same else None
+    keys = _keys(store, database, backup_id)
+    found = _read(store, keys[-1], (database, backup_id, root_hash)) if keys else None
+    if found is None or found.verdict != "proven":
+        return found
     known = list_notes(store, Layout(database), backup_id) if notes is None else notes
     doubt = newest_doubt(known)
     return found if doubt is None or doubt <= evidence_time(found.evidence) else doubted(found)
+
+
+def failures(store: ObjectStore, database: str, backup_id: str, root_hash: str) -> Iterator[VerifyResult]:
+    """What failed since this backup was last verified otherwise, the newest first.
+
+    A look at a part of the vault names what it found there and nothing of what others found before.
+
+    Raises
+    ------
+    StoreUnavailableError
+    """
+    for key in _keys(store, database, backup_id)[: -MAX_FAILURES - 1 : -1]:
+        found = _read(store, key, (database, backup_id, root_hash))
+        if found is None or found.verdict != "failed":
+            return
+        yield found
+
+
+def _keys(store: ObjectStore, database: str, backup_id: str) -> list[str]:
+    prefix = Layout(database).proofs(backup_id)
+    return [item.key for item in store.objects(prefix) if item.key.endswith(".json")]
+
+
+def _read(store: ObjectStore, key: str, about: tuple[str, str, str]) -> VerifyResult | None:
+    """A piece of evidence, if it can be read and is about this manifest."""
+    try:
+        found = VerifyResult.model_validate_json(store.read(key, limit=MAX_BYTES))
+    except (ValidationError, ObjectCorruptError, ObjectMissingError):
+        return None
+    return found if (found.database, found.backup_id, found.root_hash) == about else None
 
 
 def doubted(proof: VerifyResult) -> VerifyResult:
