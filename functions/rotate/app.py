@@ -13,7 +13,7 @@ from coffre.rotate import hold, run
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point; see `coffre.events` for the events: `RotateRequest`, or `HoldRequest`."""
     seconds = wiring.seconds_left(context)
-    if "action" in event:
+    if isinstance(event, dict) and "action" in event:
         return hold.run(parse(HoldRequest, event), wiring.rotate_services(), seconds=seconds).answer()
     request = parse(RotateRequest, event)
     registry = wiring.registry()

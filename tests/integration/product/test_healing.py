@@ -84,3 +84,9 @@ def test_a_flipped_bit_is_found_put_aside_and_healed(
     assert stack.restore(name, url(server16, f"healed_{found_by}"), backup=old)["digests_equal"]
     (report,) = stack.call("rotate", database=name)["reports"]
     assert (report["quarantined_chunks"], report["doubted"]) == (0, [])
+    held = stack.call("rotate", action="hold", database=name, backup_id=old, reason="audit")
+    assert "(audit)" in held["holds"][0]
+    (report,) = stack.call("rotate", database=name, dry_run=True)["reports"]
+    (reasons,) = [d["reasons"] for d in report["decisions"] if d["backup_id"] == old]
+    assert any(reason.startswith("held: hold") for reason in reasons)
+    assert stack.call("rotate", action="release", database=name, backup_id=old)["holds"] == []
