@@ -110,9 +110,7 @@ class SignedRequests:
         frozen: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
         return frozen
 
-    def put(
-        self, key: str, body: bytes, sha256: str, more: dict[str, str] | None = None
-    ) -> tuple[int, bool]:
+    def put(self, key: str, body: bytes, sha256: str, more: dict[str, str] | None = None) -> tuple[int, bool]:
         """Write ``body`` under ``key`` with its checksum, if nothing is there.
 
         Parameters
