@@ -52,7 +52,8 @@ def add(
         list[str] | None,
         typer.Option(
             metavar="TIER=N",
-            help="How many to keep: hourly, daily, weekly, monthly, yearly, keep_last or cap; repeat it.",
+            help="How many to keep (7), or for how many days (30d): hourly, daily, weekly, monthly, yearly, "
+            "keep_last or cap; repeat it.",
         ),
     ] = None,
     rpo_hours: Annotated[float | None, typer.Option(help="How old the newest backup may be.")] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         DrillResult,
         Finding,
         HealthResult,
+        HoldResult,
         ObjectivesReport,
         RecheckResult,
         RestorePlan,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         RotateResult,
         VerifyResult,
     )
+    from coffre.vault.locks import LockRule
     from coffre.vault.manifest import Manifest
 
 _STYLES = {
@@ -119,7 +122,9 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
     return table(*columns, rows=rows, numbers=("rows", "size", "new"))
 
 
-def one_backup(entry: BackupEntry | None, manifest: Manifest | None, root_hash: str) -> Group:
+def one_backup(
+    entry: BackupEntry | None, manifest: Manifest | None, root_hash: str, protection: Mapping[str, Any]
+) -> Group:
     """Everything about one backup."""
     parts: list[RenderableType] = []
     if entry is not None:
@@ -127,7 +132,8 @@ def one_backup(entry: BackupEntry | None, manifest: Manifest | None, root_hash: 
         parts += _findings(entry.reasons)
     if manifest is not None:
         parts.append("")
-        parts.append(facts(_manifest_facts(manifest, root_hash)))
+        protected = {"holds": "; ".join(protection["holds"]), "immutable": protection["immutable"]}
+        parts.append(facts(_manifest_facts(manifest, root_hash) | protected))
         if manifest.left_out:
             rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
             parts += ["", table("left out", "name", "why", rows=rows)]
@@ -260,6 +266,31 @@ def rotation(result: RotateResult) -> Group:
     return Group(*parts) if parts else Group("no database is registered")
 
 
+def held(result: HoldResult) -> Group:
+    """The holds of a backup after a change."""
+    summary = facts(
+        {
+            "backup": f"{result.database} {result.backup_id}",
+            "holds": "; ".join(map(clean, result.holds)) or "none",
+            "objects": count(result.objects) if result.objects else "",
+        }
+    )
+    return Group(summary)
+
+
+def immutability(rule: LockRule | None, until: datetime | None, *, legal_hold: bool, bucket: str) -> str:
+    """What keeps a backup from being deleted by anybody, as the store itself says it."""
+    if rule is None:
+        return f"no: {bucket} has no Object Lock"
+    now = datetime.now(UTC)
+    if legal_hold:
+        return "by a legal hold until it is released"
+    if until is None or until <= now:
+        return "no: its lock has ended" if until else "no: it has no lock"
+    bypass = ", but for who may bypass governance" if rule.mode == "GOVERNANCE" else ""
+    return f"until {until:%Y-%m-%d %H:%M:%S} UTC ({rule.mode}{bypass})"
+
+
 def _rotated(report: RotateReport) -> list[RenderableType]:
     title = f"{report.database} (dry run: nothing is changed)" if report.dry_run else report.database
     rows = (
@@ -278,7 +309,24 @@ def _rotated(report: RotateReport) -> list[RenderableType]:
         f"{count(report.orphans)} orphans"
     )
     decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
-    return [Text(title, style="bold"), decisions, sweep]
+    return [Text(title, style="bold"), decisions, sweep, *_more(report)]
+
+
+def _more(report: RotateReport) -> list[RenderableType]:
+    """Locks and damage, where there are any."""
+    lines: list[RenderableType] = []
+    if report.locked_objects:
+        until = f"until {moment(report.locked_until)}" if report.locked_until else "until they are released"
+        what = f"{count(report.locked_objects)} objects ({size(report.locked_bytes)})"
+        lines.append(f"locked: {what} wait for Object Lock, {until}")
+    if report.extended:
+        lines.append(f"locks made longer: {', '.join(report.extended)}")
+    if report.quarantined_chunks:
+        number = f"{count(report.quarantined_chunks)} damaged chunks put aside"
+        lines.append(Text(f"{number}: back up again to store their rows afresh", style="yellow"))
+    if report.doubted:
+        lines.append(Text(f"no longer proven: {', '.join(report.doubted)}", style="yellow"))
+    return lines
 
 
 def health(result: HealthResult) -> Group:

@@ -18,6 +18,7 @@ from coffre.events import (
     RotateRequest,
     parse,
 )
+from coffre.vault.locks import LONGEST
 
 Resources = dict[str, dict[str, Any]]
 
@@ -230,9 +231,9 @@ def test_rotate_can_not_delete_evidence(resources: Resources) -> None:
         assert target == [{"Fn::Sub": "${Vault.Arn}/*/backups/*"}, {"Fn::Sub": "${Vault.Arn}/*/chunks/*"}]
 
 
-def test_only_backup_and_verify_may_write_and_only_their_own(resources: Resources) -> None:
+def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: Resources) -> None:
     writers = {
-        name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in targets]
+        name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in as_list(targets)]
         for name, role in of_type(resources, "AWS::IAM::Role").items()
         for action, targets in allowed(role)
         if fnmatchcase("s3:PutObject", action)
@@ -240,7 +241,41 @@ def test_only_backup_and_verify_may_write_and_only_their_own(resources: Resource
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
         "VerifyRole": ["*/proofs/*", "_tickets/*"],
+        "RotateRole": ["*/backups/*/notes/*"],
     }
+
+
+def test_only_backup_and_rotate_may_lock_and_only_rotate_may_hold(resources: Resources) -> None:
+    """Retention can be made longer, never shorter: nobody may bypass it."""
+    may = {
+        (name, action)
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for action, _ in allowed(role)
+        if "ObjectRetention" in action or "LegalHold" in action or "Bypass" in action
+    }
+    assert may == {
+        ("BackupRole", "s3:GetObjectRetention"),
+        ("BackupRole", "s3:PutObjectRetention"),
+        ("RotateRole", "s3:GetObjectRetention"),
+        ("RotateRole", "s3:PutObjectRetention"),
+        ("RotateRole", "s3:GetObjectLegalHold"),
+        ("RotateRole", "s3:PutObjectLegalHold"),
+    }
+
+
+def test_whoever_writes_backups_can_not_end_a_hold(resources: Resources) -> None:
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = [one for one in document["Statement"] if one["Sid"] == "OnlyRotateHolds"]
+    told = {target["Fn::Sub"].rpartition("*-")[2] for target in statement["Resource"]}
+    assert told == {"hold.json", "release.json", "doubt.json"}
+    assert statement["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": arn("RotateRole")}}
+
+
+def test_no_lock_may_be_endless(resources: Resources) -> None:
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = [one for one in document["Statement"] if one["Sid"] == "NoEndlessLocks"]
+    longest = statement["Condition"]["NumericGreaterThan"]["s3:object-lock-remaining-retention-days"]
+    assert int(longest) == LONGEST.days
 
 
 def test_roles_are_written_out_and_hold_no_convenience_policy(

@@ -34,7 +34,9 @@ class Policies:
         }
         for name, resource in self.resources.items():
             if resource["Type"] == "AWS::Serverless::Function":
-                function = str(resource["Properties"]["FunctionName"]).replace("${AWS::StackName}", STACK)
+                function = str(resource["Properties"]["FunctionName"]["Fn::Sub"]).replace(
+                    "${AWS::StackName}", STACK
+                )
                 names[f"{name}.Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"
             else:
                 names.setdefault(f"{name}.Arn", f"arn of {name}")

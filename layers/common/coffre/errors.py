@@ -319,7 +319,14 @@ class ObjectCorruptError(CoffreError):
     """An object's content isn't what its manifest says."""
 
     code = "object-corrupt"
-    advice = "Use another backup. Put a delete marker on the object: the next backup stores its data again."
+    advice = "Use another backup. A rotation puts a damaged chunk aside; the next backup stores it again."
+
+
+class ChunkDamagedError(CoffreError):
+    """Rows that are in the vault already, as it seems, can't be used again: their chunk is damaged."""
+
+    code = "chunk-damaged"
+    advice = "The next rotation puts the chunk aside, and the backup after it stores the rows afresh."
 
 
 class ObjectExistsError(CoffreError):
@@ -347,6 +354,20 @@ class VaultUnsafeError(CoffreError):
 
     code = "vault-unsafe"
     advice = "Correct the bucket's settings; the template sets them right."
+
+
+class NoObjectLockError(BadInputError):
+    """What was asked needs a bucket with Object Lock."""
+
+    code = "no-object-lock"
+    advice = "Leave out `--legal`; Object Lock is a parameter of the stack's first deployment."
+
+
+class HeldMeanwhileError(CoffreError):
+    """A backup that a rotation was about to delete has been held in the meantime."""
+
+    code = "held-meanwhile"
+    advice = "Nothing was deleted; the next rotation decides again."
 
 
 class BackupIncompleteError(CoffreError):

@@ -207,6 +207,25 @@ class RotateRequest(Event):
     dry_run: bool = False
 
 
+class HoldRequest(Event):
+    """Keep a backup whatever the policy says, or end that; ``legal`` makes S3 hold its objects as well."""
+
+    action: Literal["hold", "release"]
+    database: DatabaseName
+    backup_id: BackupRef
+    reason: str = Field(default="", max_length=200)
+    until: UtcTime | None = None
+    legal: bool = False
+
+    @model_validator(mode="after")
+    def _release_ends_all(self) -> Self:
+        if self.action == "release" and (self.until is not None or self.legal):
+            raise ValueError("a release ends every hold at once: until and legal belong to a hold")
+        if self.legal and self.until is not None:
+            raise ValueError("a legal hold has no end of its own: only a release ends it")
+        return self
+
+
 class HealthRequest(Event):
     """Report on one database or on all."""
 

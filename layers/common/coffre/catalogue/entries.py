@@ -61,6 +61,8 @@ class RunRecord:
 
     Attributes
     ----------
+    backup_id:
+        The backup that it reads, if it reads one.
     done, total, rows:
         How far a verification or a restore is, in bytes of rows.
     """
@@ -70,6 +72,7 @@ class RunRecord:
     kind: RunKind
     started: str
     deadline: str
+    backup_id: str | None = None
     ended: str | None = None
     expires_at: int = 0
     done: int = 0

@@ -226,17 +226,21 @@ class Catalogue:
 
     # Runs
 
-    def start_run(self, database: str, kind: RunKind, run_id: str, deadline: datetime) -> RunRecord:
-        """Record a run, before it uses anything in the vault."""
+    def start_run(
+        self, database: str, kind: RunKind, run_id: str, deadline: datetime, backup_id: str | None = None
+    ) -> RunRecord:
+        """Record a run, before it uses anything in the vault; ``backup_id`` is the backup that it reads."""
         record = RunRecord(
             database,
             run_id,
             kind,
             stamp(self._now()),
             stamp(deadline),
+            backup_id,
             expires_at=int((deadline + RUNS_KEPT).timestamp()),
         )
         values = {"run_id": run_id, "kind": kind, "started": record.started, "deadline": record.deadline}
+        values |= {"backup_id": backup_id} if backup_id else {}
         self._table.put(database, f"RUN#{run_id}", {**values, "expires_at": record.expires_at})
         return record
 

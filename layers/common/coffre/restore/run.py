@@ -138,7 +138,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         services.catalogue.confirm_plan(request.database, token, _digest(restore, situation))
         run_id = _run_id(request, restore.manifest)
         services.catalogue.start_run(
-            request.database, "restore", run_id, started + timedelta(seconds=seconds)
+            request.database, "restore", run_id, started + timedelta(seconds=seconds), restore.manifest.id
         )
         services.catalogue.audit(
             request.database, "restore", restore.manifest.id, _audited(restore, situation)

@@ -50,6 +50,12 @@ ENDING_SECONDS = 20.0
 """Kept back of the function's time for the verdict."""
 
 SHORTEST_PROOF = 60.0
+MAX_REASONS = 5_000
+"""More would not fit into evidence (`coffre.vault.evidence.MAX_BYTES`)."""
+
+SHOWN_REASONS = 100
+"""More would not fit into an event (256 KB) or an item of the catalogue (400 KB)."""
+
 EVENTS: dict[Verdict, DetailType] = {
     "proven": "Proof Passed",
     "failed": "Proof Failed",
@@ -101,7 +107,9 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     if recorded not in (None, digest):
         return _record(services, manifest, recorded, _report("failed", [_another(manifest)]), 0.0)
     run_id = f"{manifest.id}-{new_attempt()}"
-    services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
+    services.catalogue.start_run(
+        request.database, "verify", run_id, started + timedelta(seconds=seconds), manifest.id
+    )
     services.catalogue.complete(manifest, digest)
     try:
         with scratch_folder(services.scratch, "verify") as folder:
@@ -175,12 +183,14 @@ def _record(
         evidence=evidence,
         seconds=round(seconds, 3),
     )
+    result = _bounded(result, MAX_REASONS)
     body = result.model_dump_json(indent=1).encode()
     services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
-    services.catalogue.verdict(result)
+    shown = _bounded(result, SHOWN_REASONS)
+    services.catalogue.verdict(shown)
     if result.verdict == "proven":
         services.catalogue.record_restore(_measured(result, report))
-    services.publisher.publish(EVENTS[result.verdict], result.answer())
+    services.publisher.publish(EVENTS[result.verdict], shown.answer())
     return result
 
 
@@ -371,6 +381,15 @@ def _refusal(error: CoffreError, what: str = "") -> Finding:
 
 def _doubt(code: str, message: str) -> Finding:
     return Finding(level="warn", code=code, object="", message=message)
+
+
+def _bounded(result: VerifyResult, most: int) -> VerifyResult:
+    """The result with as many reasons as fit where it goes; the next look finds what is left out."""
+    left = len(result.reasons) - most
+    if left <= 0:
+        return result
+    more = _doubt("more", f"{left} more findings are left out")
+    return result.model_copy(update={"reasons": [*result.reasons[:most], more]})
 
 
 def _report(verdict: Verdict, reasons: list[Finding]) -> ProofReport:
