@@ -6,7 +6,7 @@ CODE := layers functions cli localcloud demo bench tests docs
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-stores lint types build bench clean
+.PHONY: help install demo test test-faults test-stores lint types build bench clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,6 +18,8 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
+	-for major in 14 15 16 17 18; do $(BIN)/python layers/proof/assemble.py .coffre/opt $$major || exit 1; done
 	touch $@
 
 demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
@@ -25,6 +27,9 @@ demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 
 test: install  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: install  ## Let every call and request of every run fail, in each of its ways (more than an hour)
+	COFFRE_FAULTS=all $(BIN)/python -m pytest -n 0 -s --timeout 3600 tests/faults/test_every_call.py tests/faults/test_every_request.py
 
 test-stores: install  ## Hold the object store's contract against OpenStack Swift and LocalStack (from PyPI, 300 MB)
 	STORES="swift localstack" $(BIN)/python -m pytest --timeout 1200 -rxs tests/contract/test_store.py

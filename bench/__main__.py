@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import capture, dedup, imports, load, machine, memory, runtime
-from bench.lab import FAST, HERE, ROOT, BenchError, Lab
+from bench.lab import FAST, HERE, MAJOR, ROOT, BenchError, Lab
 from bench.report import Table
 from coffre.errors import CoffreError
 
@@ -87,10 +87,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _assemble() -> Path:
-    """PostgreSQL as the layer ships it; put together once."""
+    """PostgreSQL as the layers ship it; put together once."""
     destination = ROOT / ".coffre" / "opt"
-    command = [sys.executable, str(ROOT / "layers/postgres/assemble.py"), str(destination)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    for layer in (["postgres"], ["proof", str(MAJOR)]):
+        command = [
+            sys.executable,
+            str(ROOT / "layers" / layer[0] / "assemble.py"),
+            str(destination),
+            *layer[1:],
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     return destination / "postgres"
 
 

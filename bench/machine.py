@@ -23,7 +23,7 @@ def describe(postgres: Path) -> list[str]:
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} cores, {_processor()}, {_memory():.0f} GiB of memory",
         f"Python {platform.python_version()}, {platform.system()} {platform.release()}",
-        _version([str(postgres / "18/bin/postgres"), "--version"]),
+        _version([str(postgres.parent / "proof/18/bin/postgres"), "--version"]),
     ]
     others = [[str(DEBIAN / "postgres"), "--version"], ["gzip", "--version"], ["zstd", "--version"]]
     return [line for line in [*lines, *map(_version, others)] if line]

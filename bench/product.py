@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,10 @@ SECONDS = 880.0
 
 class Silent:
     """Takes every call and answers nothing."""
+
+    def restores(self, _: str) -> Iterator[Any]:
+        """No history."""
+        return iter(())
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_arguments, **_named: None
@@ -83,7 +87,9 @@ def restore(order: dict[str, Any]) -> dict[str, Any]:
     """Restore the newest backup of ``database`` to ``target``, which doesn't exist yet."""
     from coffre.restore import run
 
-    services = dataclasses.replace(wiring.restore_services(), catalogue=SILENT, publisher=SILENT)
+    services = dataclasses.replace(
+        wiring.restore_services(), catalogue=SILENT, publisher=SILENT, registry=REGISTERED
+    )
     target = Target(**order["target"])
     request = RestoreRequest(action="plan", database=order["database"], target_secret="-")
     token = run.plan(request, target, services, seconds=SECONDS).token

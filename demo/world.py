@@ -18,6 +18,9 @@ from demo.errors import DemoError
 from demo.sql import Place, execute
 
 ROOT = Path(__file__).parents[1]
+OPT = ROOT / ".coffre" / "opt"
+"""Where the local cloud puts what layers make."""
+
 MAJOR = 16
 SUPERUSER = "postgres"
 
@@ -50,16 +53,19 @@ class World:
         ------
         DemoError
         """
-        script = ROOT / "layers" / "postgres" / "assemble.py"
-        command = [sys.executable, str(script), str(self.state / "opt")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            raise DemoError(f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}")
+        for layer in (["postgres"], ["proof", str(MAJOR)]):
+            script = ROOT / "layers" / layer[0] / "assemble.py"
+            command = [sys.executable, str(script), str(OPT), *layer[1:]]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                lines = done.stderr.strip().splitlines()
+                raise DemoError(
+                    f"PostgreSQL can't be put together: {lines[-1] if lines else done.returncode}"
+                )
 
     def start_server(self) -> None:
         """Start the customer's PostgreSQL; it stops with this world."""
-        server = EphemeralServer.start(self.state / "opt" / "postgres", MAJOR, self._folder)
+        server = EphemeralServer.start(OPT / "postgres", MAJOR, self._folder)
         self._server = server
         # A customer's superuser isn't called like that of the server that proves backups.
         _rename_superuser(Place(server.socket_dir, server.port, server.superuser))

@@ -172,7 +172,7 @@ class LocalCloud:
     def _start(self, path: Path, port: int, parameters: Mapping[str, str]) -> None:
         source = template.read(path, self.region, parameters)
         opt = self.state / "opt"
-        python_path = mount(source.layers.values(), opt)
+        python_path = mount(source.layers.values(), opt, path.resolve().parent / ".coffre" / "opt")
         try:
             self._server = Server(self._application, port)
         except OSError as error:

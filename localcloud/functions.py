@@ -185,7 +185,8 @@ class Function:
             "AWS_REGION": around.region,
             "AWS_DEFAULT_REGION": around.region,
             "AWS_ENDPOINT_URL": around.endpoint,
-            "AWS_ACCESS_KEY_ID": "local",
+            # As on AWS, each function has credentials of its own.
+            "AWS_ACCESS_KEY_ID": settings.name,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_SESSION_TOKEN": "local",
             **settings.environment,

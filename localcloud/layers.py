@@ -1,12 +1,14 @@
 """Layers from their source folders, as they would be under ``/opt``.
 
-* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <opt>`` writes
-  ``<opt>/<name of the folder>``, with a ``.complete`` in it when done, and is not run again then.
+* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>]`` writes
+  below ``<kept>/<name of the folder>`` and does nothing when it is there already. All clouds of a template
+  share it: the folder is ``.coffre/opt`` beside the template. The layer's metadata name the variant.
 * A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and third-party
   packages come from the environment that runs the local cloud.
 * A layer without one is the content of ``/opt``: its entries are linked, ``python`` goes on the path.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -16,12 +18,13 @@ from localcloud.errors import LayerError
 from localcloud.template import Layer
 
 
-def mount(layers: Iterable[Layer], opt: Path) -> dict[str, tuple[Path, ...]]:
+def mount(layers: Iterable[Layer], opt: Path, kept: Path) -> dict[str, tuple[Path, ...]]:
     """Mount layers.
 
     Args:
         layers: those of the template.
         opt: the folder that stands for ``/opt``.
+        kept: the folder of what layers have made.
 
     Returns:
         What each layer, by logical id, adds to Python's path.
@@ -33,12 +36,16 @@ def mount(layers: Iterable[Layer], opt: Path) -> dict[str, tuple[Path, ...]]:
     for entry in opt.iterdir():
         if entry.is_symlink():
             entry.unlink()
-    return {layer.logical: _mount(layer, opt) for layer in layers}
+        elif (entry / ".complete").exists():  # made here by an earlier version
+            shutil.rmtree(entry)
+    return {layer.logical: _mount(layer, opt, kept) for layer in layers}
 
 
-def _mount(layer: Layer, opt: Path) -> tuple[Path, ...]:
+def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
     if (layer.folder / "assemble.py").is_file():
-        _assemble(layer, opt)
+        made, place = _assemble(layer, kept), opt / layer.folder.name
+        if not place.is_symlink():  # its variants share it
+            place.symlink_to(made)
         return ()
     if layer.build_method:
         return (layer.folder,)
@@ -53,14 +60,10 @@ def _mount(layer: Layer, opt: Path) -> tuple[Path, ...]:
     return (python,) if python.is_dir() else ()
 
 
-def _assemble(layer: Layer, opt: Path) -> None:
-    complete = opt / layer.folder.name / ".complete"
-    if complete.exists():
-        return
-    command = [sys.executable, str(layer.folder / "assemble.py"), str(opt)]
+def _assemble(layer: Layer, kept: Path) -> Path:
+    command = [sys.executable, str(layer.folder / "assemble.py"), str(kept), *filter(None, [layer.variant])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise LayerError(f"{layer.logical}: assemble.py failed: {lines[-1] if lines else done.returncode}")
-    complete.parent.mkdir(exist_ok=True)
-    complete.touch()
+    return kept / layer.folder.name

@@ -36,11 +36,13 @@ class Layer:
         logical: logical id.
         folder: its ContentUri.
         build_method: ``BuildMethod`` of its metadata, "" if the folder is the content of ``/opt`` as it is.
+        variant: ``Variant`` of its metadata, "" if its folder makes one thing only.
     """
 
     logical: str
     folder: Path
     build_method: str
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,9 @@ def _take_folders(source: dict[str, Any], base: Path) -> tuple[dict[str, Path], 
             uri = properties.get("ContentUri")
             if not isinstance(uri, str) or not (base / uri).is_dir():
                 raise TemplateError(f"{name}: ContentUri {uri!r} is not a folder beside the template")
-            method = resource.get("Metadata", {}).get("BuildMethod", "")
-            layers[name] = Layer(name, base / uri, method)
+            metadata = resource.get("Metadata", {})
+            method, variant = metadata.get("BuildMethod", ""), str(metadata.get("Variant", ""))
+            layers[name] = Layer(name, base / uri, method, variant)
             properties["ContentUri"] = f"s3://{_LAYER_BUCKET}/{name}"
     return task_roots, layers
 

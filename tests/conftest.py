@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[1]
+MAJORS = (14, 15, 16, 17, 18)
+"""The versions of PostgreSQL that sources may have."""
 
 
 @pytest.fixture(scope="session")
 def postgres_root() -> Path:
-    """PostgreSQL 16 and 18 as the layer ships them, put together once and kept for the next run."""
+    """PostgreSQL's tools as their layer ships them, put together once and kept for the next run.
+
+    The servers of all majors, as the proof layers ship them, are beside: see `EphemeralServer.start`.
+    """
     destination = ROOT / ".coffre" / "opt"
-    subprocess.run(
-        [sys.executable, str(ROOT / "layers" / "postgres" / "assemble.py"), str(destination)], check=True
-    )
+    layers = [("postgres", []), *(("proof", [str(major)]) for major in MAJORS)]
+    for layer, variant in layers:
+        program = ROOT / "layers" / layer / "assemble.py"
+        subprocess.run([sys.executable, str(program), str(destination), *variant], check=True)
     return destination / "postgres"
 
 

@@ -111,10 +111,33 @@ def show_backup(
             found.registry().get(name)
             raise
     document = {**(_document(entry) if entry else {"database": name, "backup_id": identifier})}
+    protection = _protection(found, name, identifier)
+    document |= protection
     document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
     document["compared"] = evidence.compared.model_dump() if evidence else None
     document["upgrade"] = evidence.upgrade.model_dump(mode="json") if evidence and evidence.upgrade else None
-    emit(document, as_json, show.one_backup(entry, manifest, root_hash, evidence))
+    emit(document, as_json, show.one_backup(entry, manifest, root_hash, protection, evidence))
+
+
+def _protection(stack: Stack, name: str, identifier: str) -> dict[str, Any]:
+    """What keeps a backup from being deleted: holds, and what the store itself says of its lock."""
+    from coffre.ids import utc_now
+    from coffre.vault.layout import Layout
+    from coffre.vault.notes import active_holds, describe_hold, list_notes
+    from coffre_cli.show import immutability
+
+    store, layout = stack.store(), Layout(name)
+    rule, info = store.lock_rule(), store.head(layout.manifest(identifier))
+    until = info.locked_until if info else None
+    legal_hold = info.legal_hold if info else False
+    standing = active_holds(store, list_notes(store, layout, identifier), utc_now())
+    return {
+        "holds": [describe_hold(note, hold) for note, hold in standing],
+        "object_lock": rule.mode if rule else None,
+        "locked_until": until.isoformat() if until else None,
+        "legal_hold": legal_hold,
+        "immutable": immutability(rule, until, legal_hold=legal_hold, bucket=stack.bucket),
+    }
 
 
 def verify(

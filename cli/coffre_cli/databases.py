@@ -52,10 +52,16 @@ def add(
         list[str] | None,
         typer.Option(
             metavar="TIER=N",
-            help="How many to keep: hourly, daily, weekly, monthly, yearly, keep_last or cap; repeat it.",
+            help="How many to keep (7), or for how many days (30d): hourly, daily, weekly, monthly, yearly, "
+            "keep_last or cap; repeat it.",
         ),
     ] = None,
     rpo_hours: Annotated[float | None, typer.Option(help="How old the newest backup may be.")] = None,
+    rto_minutes: Annotated[float | None, typer.Option(help="How long a restore may take.")] = None,
+    scratch: Annotated[
+        str | None,
+        typer.Option(metavar="SECRET", help="A secret with the URL of a server for scheduled drills."),
+    ] = None,
     critical_table: Annotated[
         list[str] | None,
         typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
@@ -93,6 +99,8 @@ def add(
         "types": types or None,
         "retention": registering.read_retention(retention or []) or None,
         "rpo_hours": rpo_hours,
+        "rto_minutes": rto_minutes,
+        "scratch": scratch,
         "critical_tables": critical_table or None,
         "prove": prove,
     }

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from coffre.errors import CoffreError, describe
-from coffre_cli import backups, databases, local, operations, restore
+from coffre_cli import backups, databases, drill, holds, local, operations, restore
 from coffre_cli.errors import UsageError, translate
 from coffre_cli.output import clean, emit, note
 
@@ -39,10 +39,14 @@ app.command()(backups.backup)
 app.command("list")(backups.list_backups)
 app.command("show")(backups.show_backup)
 app.command()(backups.verify)
-app.command()(restore.restore)
+app.add_typer(restore.app, name="restore")
+app.command()(drill.drill)
 app.command()(operations.rotate)
 app.command()(operations.recheck)
+app.command()(holds.hold)
+app.command()(holds.release)
 app.command()(operations.health)
+app.command()(operations.objectives)
 app.add_typer(operations.catalogue, name="catalogue")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coffre_cli.options import AnyDatabase, Json, Region, StackName
+from coffre_cli.options import AnyDatabase, Database, Json, Region, StackName
 from coffre_cli.output import emit
 from coffre_cli.stack import find_stack
 
@@ -83,6 +83,30 @@ def health(
     emit(answer, as_json, show.health(result))
     grave = any(finding.level == "refuse" for entry in result.databases for finding in entry.reasons)
     if grave or not all(entry.reachable for entry in result.databases):
+        raise typer.Exit(1)
+
+
+def objectives(
+    name: Database,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How far to look back.")] = 30,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Say which RPO and RTO were really met.
+
+    By the backups and restores that there were, read from the catalogue with your own credentials.  The exit
+    code is 1 if an objective wasn't met.
+    """
+    from coffre.health.objectives import report
+    from coffre.ids import utc_now
+    from coffre_cli import show
+
+    found = find_stack(stack, region)
+    result = report(name, found.registry().get(name), found.catalogue(), days=days, now=utc_now())
+    document = {**result.answer(), "rpo_met": result.rpo_met, "rto_met": result.rto_met}
+    emit(document, as_json, show.objectives(result))
+    if not result.rpo_met or result.rto_met is False:
         raise typer.Exit(1)
 
 

@@ -16,19 +16,19 @@ from coffre_cli.secret import database_secret, delete_secret, write_secret
 from coffre_cli.stack import Stack
 
 
-def read_retention(pairs: Sequence[str]) -> dict[str, int]:
-    """``["daily=7", ...]`` as numbers by tier.
+def read_retention(pairs: Sequence[str]) -> dict[str, int | str]:
+    """``["daily=7", "hourly=3d", ...]`` as counts, or days, by tier.
 
     Raises
     ------
     UsageError
     """
-    read: dict[str, int] = {}
+    read: dict[str, int | str] = {}
     for pair in pairs:
         tier, _, number = pair.partition("=")
-        if not number.isdecimal():
-            raise UsageError(f"--retention {pair} isn't of the form daily=7")
-        read[tier.replace("-", "_")] = int(number)
+        if not number.removesuffix("d").isdecimal():
+            raise UsageError(f"--retention {pair} isn't of the form daily=7 or daily=30d")
+        read[tier.replace("-", "_")] = int(number) if number.isdecimal() else number
     return read
 
 

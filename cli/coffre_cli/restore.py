@@ -1,14 +1,18 @@
-"""`coffre restore`: plan, confirmation, run."""
+"""`coffre restore`: plan, confirmation, run; undo and history."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from coffre_cli.errors import NotConfirmedError
+from coffre_cli.default import DefaultGroup
+from coffre_cli.errors import NotConfirmedError, UsageError
 from coffre_cli.options import Backup, Database, Json, Region, StackName, Wait
 from coffre_cli.output import emit, note
 from coffre_cli.stack import Stack, find_stack
@@ -16,26 +20,58 @@ from coffre_cli.stack import Stack, find_stack
 if TYPE_CHECKING:
     from coffre.results import RestorePlan
 
+Mode = Literal["new", "swap"]
 Roles = Literal["keep", "mine"]
+COUNTDOWN_SECONDS = 10
+
+Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the target.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Run the plan without asking and without a countdown.")]
+
+app = typer.Typer(
+    cls=DefaultGroup,
+    help="Bring data back.  `coffre restore NAME latest ...` is short for `coffre restore run ...`.",
+)
 
 
-def restore(
+@app.callback()
+def _restore() -> None:
+    """Bring data back.  `coffre restore NAME latest ...` is short for `coffre restore run ...`."""
+
+
+@app.command()
+def run(
     name: Database,
     reference: Backup,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="URL",
-            help="A database that is empty or doesn't exist yet; `-` reads the URL from standard input.",
+            help="The target database; `-` reads the URL from standard input. "
+            "With --mode swap it may be left out: the registered database itself.",
         ),
-    ],
-    ca: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the target.")
     ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(
+            help="new: into a database that is empty or doesn't exist; "
+            "swap: in the place of one, which stays under a dated name."
+        ),
+    ] = "new",
+    no_safety: Annotated[
+        bool, typer.Option("--no-safety", help="With --mode swap: don't back up first what is replaced.")
+    ] = False,
+    ca: Ca = None,
     roles: Annotated[
         Roles,
         typer.Option(help="keep: the source's owners and grants; mine: all belongs to the role of the URL."),
     ] = "keep",
+    map_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE=TARGET",
+            help="A role of the source and the existing role that takes its place; repeat it.",
+        ),
+    ] = None,
     with_exceptions: Annotated[
         bool,
         typer.Option(
@@ -43,44 +79,142 @@ def restore(
             help="Leave out what can't be restored, such as constraints that rows violate, and name it.",
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Run the plan without asking.")] = False,
+    yes: Yes = False,
     wait: Wait = False,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a backup into a new or empty database.
+    """Restore a backup: into a new or empty database, or in the place of one.
 
-    First shows what will happen, and asks.
+    First shows what will happen, and asks.  `latest` is the newest backup that isn't a safety backup.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, whatever happens; without --wait it is kept for the run, and the next `coffre restore`
     more than a day later deletes it.
     """
+    if to is None and mode == "new":
+        raise UsageError("a restore into a new database needs --to", "Give the new database's URL.")
+    if no_safety and mode != "swap":
+        raise UsageError("--no-safety is for --mode swap, which replaces a database")
+    mapped = _role_map(map_role or [])
+    _refuse_if_nobody_can_be_asked(yes)
+    found = find_stack(stack, region)
+    started: list[str] = []
+    with _target(found, to, ca, started) as target:
+        more: dict[str, Any] = {"safety": "skip"} if no_safety else {}
+        more |= {"role_map": mapped} if mapped else {}
+        more |= {"exceptions": "accept"} if with_exceptions else {}
+        request = {"database": name, "mode": mode, "roles": roles, **target, **more}
+        plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
+        event = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
+        if wait:
+            _run(found, event, plan, as_json)
+        else:
+            started.append(plan.backup_id)
+            _start(found, event, as_json)
+
+
+@app.command()
+def undo(
+    name: Database,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The database that was replaced; default: the registered one."),
+    ] = None,
+    ca: Ca = None,
+    yes: Yes = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Put back the database that a restore with --mode swap replaced last.
+
+    The restored one stays, too, under a dated name.  Refuses if another database bears the name by now.
+    """
+    from coffre.results import UndoPlan, UndoResult
+    from coffre_cli import invoke, show_restores
+    from coffre_cli.progress import spinner
+
+    _refuse_if_nobody_can_be_asked(yes)
+    found = find_stack(stack, region)
+    with _target(found, to, ca, []) as target:
+        request = {"database": name, "mode": "undo", **target}
+        with spinner("looking for what was replaced"):
+            plan = UndoPlan.model_validate(invoke.call(found, "restore", {**request, "action": "plan"}))
+        note(show_restores.undo_plan(plan))
+        _confirm("Undo?", f"{plan.target} is replaced by {plan.comes_back}", yes=yes)
+        with spinner("undoing"):
+            answer = invoke.call(found, "restore", {**request, "action": "run", "token": plan.token})
+    emit(answer, as_json, show_restores.undone(UndoResult.model_validate(answer)))
+
+
+@app.command("list")
+def history(
+    name: Database,
+    limit: Annotated[int, typer.Option(min=1, help="How many, from the newest.")] = 20,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """List a database's restores, undos and proofs, and how long each took."""
+    from itertools import islice
+
+    from coffre_cli import show_restores
+
+    found = find_stack(stack, region)
+    entries = list(islice(found.catalogue().restores(name), limit))
+    if not entries:
+        found.registry().get(name)
+    emit([vars(entry) for entry in entries], as_json, show_restores.history(entries))
+
+
+@contextmanager
+def _target(stack: Stack, to: str | None, ca: Path | None, started: list[str]) -> Iterator[dict[str, str]]:
+    """A secret with the target's URL, as a part of the event; without a URL none is needed.
+
+    Parameters
+    ----------
+    started:
+        If something is in it at the end, a run that nobody waits for still needs the secret.
+    """
     from coffre_cli import secret as secrets
 
+    if to is None:
+        if ca is not None:
+            raise UsageError("--ca is for the server that --to names")
+        yield {}
+        return
+    target = secrets.read_target(to, ca)
+    secrets.sweep_targets(stack)
+    secret = secrets.new_target_secret(stack)
+    try:
+        secrets.write_secret(stack, secret, target)
+        yield {"target_secret": secret}
+    finally:
+        if not started:
+            secrets.delete_secret(stack, secret)
+
+
+def _role_map(pairs: list[str]) -> dict[str, str]:
+    """The pairs of ``SOURCE=TARGET``.
+
+    Raises
+    ------
+    UsageError
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        old, _, new = pair.partition("=")
+        if not old or not new or old in found:
+            raise UsageError(f"--map-role {pair}: one SOURCE=TARGET for each role of the source")
+        found[old] = new
+    return found
+
+
+def _refuse_if_nobody_can_be_asked(yes: bool) -> None:
     if not yes and not sys.stdin.isatty():
         raise NotConfirmedError("nobody can be asked here", "Give `--yes` to run the plan without asking.")
-    target = secrets.read_target(to, ca)
-    found = find_stack(stack, region)
-    secrets.sweep_targets(found)
-    secret = secrets.new_target_secret(found)
-    needed = False
-    try:
-        secrets.write_secret(found, secret, target)
-        request = {"database": name, "target_secret": secret, "roles": roles}
-        if with_exceptions:
-            request["exceptions"] = "accept"
-        plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
-        run = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
-        if wait:
-            _run(found, run, plan, as_json)
-        else:
-            needed = True
-            _start(found, run, as_json)
-    finally:
-        if not needed:
-            secrets.delete_secret(found, secret)
 
 
 def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> RestorePlan:
@@ -97,9 +231,28 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
     with spinner(f"planning the restore of {event['database']} {event['backup']}"):
         plan = RestorePlan.model_validate(invoke.call(stack, "restore", event))
     note(show.plan(plan))
-    if not yes and not typer.confirm("Restore?", err=True):
-        raise NotConfirmedError("the restore was not confirmed")
+    warning = f"{plan.target} is replaced; what is in it now stays in {plan.kept_as}"
+    _confirm("Restore?", warning if plan.mode == "swap" else "", yes=yes)
     return plan
+
+
+def _confirm(question: str, warning: str, *, yes: bool) -> None:
+    """Ask; before something is replaced, warn and leave time to think better of it.
+
+    Raises
+    ------
+    NotConfirmedError
+    """
+    if yes:
+        return
+    if not typer.confirm(question, err=True):
+        raise NotConfirmedError("the restore was not confirmed")
+    if not warning:
+        return
+    note(f"{warning}.  Ctrl-C stops it.")
+    for left in range(COUNTDOWN_SECONDS, 0, -1):
+        note(f"in {left} s")
+        time.sleep(1)
 
 
 def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) -> None:
@@ -117,16 +270,16 @@ def _start(stack: Stack, event: dict[str, Any], as_json: bool) -> None:
     from coffre_cli import invoke
 
     invoke.start(stack, "restore", event)
-    secret = event["target_secret"]
+    secret = event.get("target_secret")
     document = {
         "database": event["database"],
         "backup_id": event["backup"],
         "status": "started",
         "target_secret": secret,
     }
-    emit(
-        document,
-        as_json,
-        f"the restore of {event['backup']} is started; its log and its event tell how it ended",
-    )
-    note(f"secret {secret} is kept for the run; the next `coffre restore` more than a day later deletes it")
+    told = f"`coffre restore list {event['database']}` tells how it ended"
+    emit(document, as_json, f"the restore of {event['backup']} is started; {told}")
+    if secret is not None:
+        note(
+            f"secret {secret} is kept for the run; the next `coffre restore` more than a day later deletes it"
+        )

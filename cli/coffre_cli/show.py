@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from coffre.databases.registration import OwnersCheck, Registration
     from coffre.results import (
         BackupResult,
+        DrillResult,
         Finding,
         HealthResult,
+        HoldResult,
+        ObjectivesReport,
         RecheckResult,
         RestorePlan,
         RestoreResult,
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
         RotateResult,
         VerifyResult,
     )
+    from coffre.vault.locks import LockRule
     from coffre.vault.manifest import Manifest
 
 _STYLES = {
@@ -120,7 +125,11 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
 
 
 def one_backup(
-    entry: BackupEntry | None, manifest: Manifest | None, root_hash: str, evidence: VerifyResult | None = None
+    entry: BackupEntry | None,
+    manifest: Manifest | None,
+    root_hash: str,
+    protection: Mapping[str, Any],
+    evidence: VerifyResult | None = None,
 ) -> Group:
     """Everything about one backup; ``evidence`` is what its newest verification left."""
     parts: list[RenderableType] = []
@@ -131,7 +140,8 @@ def one_backup(
         parts += _compared(evidence)
     if manifest is not None:
         parts.append("")
-        parts.append(facts(_manifest_facts(manifest, root_hash)))
+        protected = {"holds": "; ".join(protection["holds"]), "immutable": protection["immutable"]}
+        parts.append(facts(_manifest_facts(manifest, root_hash) | protected))
         if manifest.left_out:
             rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
             parts += ["", table("left out", "name", "why", rows=rows)]
@@ -199,16 +209,28 @@ def _compared(result: VerifyResult) -> list[RenderableType]:
 def plan(found: RestorePlan) -> Group:
     """What a restore will do."""
     verb = "created" if found.creates_database else "empty now, filled"
+    swap = found.mode == "swap"
+    safety = f"of {found.safety_backup}, first" if found.safety_backup else "none"
     summary = facts(
         {
             "restore": f"{found.database} {found.backup_id}",
             "target": found.target,
-            "database": f"{found.target_database} ({verb})",
+            "database": f"{found.target_database} ({'replaced' if swap else verb})",
+            "the one in place": f"stays as {found.kept_as}" if swap else None,
+            "safety backup": safety if swap else None,
             "roles to create": ", ".join(found.roles_to_create) or "none",
+            "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
             "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
+            "time": _estimate(found),
         }
     )
     return Group(summary, *_findings(found.findings))
+
+
+def _estimate(found: RestorePlan) -> str:
+    if found.estimate_seconds is None:
+        return found.estimate_basis
+    return f"about {duration(found.estimate_seconds)} ({found.estimate_basis})"
 
 
 def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
@@ -219,6 +241,8 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
         {
             "status": word(result.status),
             "database": result.target_database,
+            "the one before": f"stays as {result.kept_as}" if result.kept_as else None,
+            "safety backup": result.safety_backup,
             "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
             "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
             "time": duration(result.seconds),
@@ -228,6 +252,27 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
     return Group(summary, *_findings([*result.exceptions, *new]))
 
 
+def drilled(result: DrillResult) -> Group:
+    """A restore that was rehearsed, phase by phase."""
+    equal = "equal to the backup" if result.digests_equal else "not equal"
+    summary = facts(
+        {
+            "backup": result.backup_id,
+            "server": result.server,
+            "content": f"{count(result.rows)} rows, {size(result.bytes)}",
+            "digests": Text(equal, style="green" if result.digests_equal else "red"),
+            "time": duration(result.seconds),
+            "database": f"kept as {result.kept_as}" if result.kept_as else "dropped again",
+        }
+    )
+    longest = max(result.phases.values(), default=0.0)
+    rows = (
+        (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
+        for name, seconds in result.phases.items()
+    )
+    return Group(summary, "", table("phase", "time", "", rows=rows), *_findings(result.findings))
+
+
 def rotation(result: RotateResult) -> Group:
     """What happened, or would happen, to each backup."""
     parts: list[RenderableType] = []
@@ -235,6 +280,31 @@ def rotation(result: RotateResult) -> Group:
         parts += _rotated(report)
     parts += [Text(f"{name}: {clean(error)}", style="red") for name, error in result.failed.items()]
     return Group(*parts) if parts else Group("no database is registered")
+
+
+def held(result: HoldResult) -> Group:
+    """The holds of a backup after a change."""
+    summary = facts(
+        {
+            "backup": f"{result.database} {result.backup_id}",
+            "holds": "; ".join(map(clean, result.holds)) or "none",
+            "objects": count(result.objects) if result.objects else "",
+        }
+    )
+    return Group(summary)
+
+
+def immutability(rule: LockRule | None, until: datetime | None, *, legal_hold: bool, bucket: str) -> str:
+    """What keeps a backup from being deleted by anybody, as the store itself says it."""
+    if rule is None:
+        return f"no: {bucket} has no Object Lock"
+    now = datetime.now(UTC)
+    if legal_hold:
+        return "by a legal hold until it is released"
+    if until is None or until <= now:
+        return "no: its lock has ended" if until else "no: it has no lock"
+    bypass = ", but for who may bypass governance" if rule.mode == "GOVERNANCE" else ""
+    return f"until {until:%Y-%m-%d %H:%M:%S} UTC ({rule.mode}{bypass})"
 
 
 def _rotated(report: RotateReport) -> list[RenderableType]:
@@ -255,7 +325,24 @@ def _rotated(report: RotateReport) -> list[RenderableType]:
         f"{count(report.orphans)} orphans"
     )
     decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
-    return [Text(title, style="bold"), decisions, sweep]
+    return [Text(title, style="bold"), decisions, sweep, *_more(report)]
+
+
+def _more(report: RotateReport) -> list[RenderableType]:
+    """Locks and damage, where there are any."""
+    lines: list[RenderableType] = []
+    if report.locked_objects:
+        until = f"until {moment(report.locked_until)}" if report.locked_until else "until they are released"
+        what = f"{count(report.locked_objects)} objects ({size(report.locked_bytes)})"
+        lines.append(f"locked: {what} wait for Object Lock, {until}")
+    if report.extended:
+        lines.append(f"locks made longer: {', '.join(report.extended)}")
+    if report.quarantined_chunks:
+        number = f"{count(report.quarantined_chunks)} damaged chunks put aside"
+        lines.append(Text(f"{number}: back up again to store their rows afresh", style="yellow"))
+    if report.doubted:
+        lines.append(Text(f"no longer proven: {', '.join(report.doubted)}", style="yellow"))
+    return lines
 
 
 def health(result: HealthResult) -> Group:
@@ -298,6 +385,35 @@ def rechecked(result: RecheckResult) -> Group:
     for entry in result.reports:
         parts += [Text(entry.database, style="bold"), findings(entry.findings)] if entry.findings else []
     return Group(*parts)
+
+
+def objectives(result: ObjectivesReport) -> Group:
+    """Targets, what was met, and what that rests on."""
+    restores = f"{result.restores_measured} measured" if result.restores_measured else "none was measured"
+    if result.restore_bytes_per_second is not None and result.restore_base_seconds is not None:
+        rate = size(result.restore_bytes_per_second)
+        restores += f": {duration(result.restore_base_seconds)} and {rate} of rows a second"
+    rows = [
+        (
+            "RPO",
+            duration(result.rpo_hours * 3600),
+            _met(result.proven_exposure_seconds, result.rpo_met),
+            f"the worst moment of {result.days} days, by proven backups; "
+            f"by all: {duration(result.exposure_seconds) if result.exposure_seconds is not None else 'none'}",
+        ),
+        (
+            "RTO",
+            duration(result.rto_minutes * 60) if result.rto_minutes is not None else "not set",
+            _met(result.restore_seconds, result.rto_met),
+            f"a restore of the newest backup; {restores}",
+        ),
+    ]
+    return Group(table("objective", "target", "met", "by", rows=rows))
+
+
+def _met(seconds: float | None, met: bool | None) -> Text:
+    style = "" if met is None else "green" if met else "red"
+    return Text(duration(seconds) if seconds is not None else "unknown", style=style)
 
 
 def _score(score: int) -> Text:

@@ -1,4 +1,4 @@
-"""Plan a restore into a new database, or run the plan that was confirmed."""
+"""Plan a restore or the undoing of one, run the plan that was confirmed, or rehearse a restore."""
 
 from __future__ import annotations
 
@@ -6,13 +6,43 @@ from typing import Any
 
 from coffre import wiring
 from coffre.databases.postgresql.urls import parse_secret
-from coffre.events import RestoreRequest, parse
-from coffre.restore import run
+from coffre.errors import NoScratchServerError
+from coffre.events import DrillRequest, RestoreRequest, parse
+from coffre.restore import drill, run, undo
+from coffre.results import FanOutResult
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.RestoreRequest` for the event."""
+    """Lambda's entry point.
+
+    See `coffre.events.RestoreRequest` and, for the action ``drill``, `coffre.events.DrillRequest`.
+    """
+    if isinstance(event, dict) and event.get("action") == "drill":
+        return _drill(parse(DrillRequest, event), context)
     request = parse(RestoreRequest, event)
-    target = parse_secret(wiring.registry().secret(request.target_secret))
+    registry, services = wiring.registry(), wiring.restore_services()
+    if request.target_secret is None:
+        target = registry.target(registry.get(request.database))
+    else:
+        target = parse_secret(registry.secret(request.target_secret))
+    seconds = wiring.seconds_left(context)
+    if request.mode == "undo":
+        change = undo.plan if request.action == "plan" else undo.run
+        return change(request, target, services, seconds=seconds).answer()
     act = run.plan if request.action == "plan" else run.run
-    return act(request, target, wiring.restore_services(), seconds=wiring.seconds_left(context)).answer()
+    return act(request, target, services, seconds=seconds).answer()
+
+
+def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:
+    registry = wiring.registry()
+    if request.database is None:
+        due = [name for name, entry in registry.all().items() if entry.scratch is not None]
+        for name in due:
+            wiring.invoke_later(context.function_name, {"action": "drill", "database": name})
+        return FanOutResult(started=due).answer()
+    secret = request.target_secret or registry.get(request.database).scratch
+    if secret is None:
+        raise NoScratchServerError(f"no scratch server is named for drills of {request.database}")
+    scratch, services = parse_secret(registry.secret(secret)), wiring.restore_services()
+    seconds = wiring.seconds_left(context)
+    return drill.run(request.database, request, scratch, services, seconds=seconds).answer()

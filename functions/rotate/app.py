@@ -1,4 +1,4 @@
-"""Apply the retention policy to one database or to all."""
+"""Apply the retention policy to one database or to all; hold a backup, or release it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Any
 
 from coffre import wiring
 from coffre.errors import RotationIncompleteError
-from coffre.events import RotateRequest, parse
-from coffre.rotate import run
+from coffre.events import HoldRequest, RotateRequest, parse
+from coffre.rotate import hold, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.RotateRequest` for the event."""
+    """Lambda's entry point; see `coffre.events` for the events: `RotateRequest`, or `HoldRequest`."""
+    seconds = wiring.seconds_left(context)
+    if isinstance(event, dict) and "action" in event:
+        return hold.run(parse(HoldRequest, event), wiring.rotate_services(), seconds=seconds).answer()
     request = parse(RotateRequest, event)
     registry = wiring.registry()
     registered = {request.database: registry.get(request.database)} if request.database else registry.all()
     retentions = {name: registration.retention for name, registration in registered.items()}
-    seconds = wiring.seconds_left(context)
     result = run.run(retentions, wiring.rotate_services(), dry_run=request.dry_run, seconds=seconds)
     if result.failed:
         raise RotationIncompleteError("; ".join(f"{name}: {error}" for name, error in result.failed.items()))

@@ -13,8 +13,10 @@ from moto.events.models import EventPattern
 
 from coffre.events import (
     BackupRequest,
+    DrillRequest,
     Event,
     HealthRequest,
+    HoldRequest,
     ProveRequest,
     RecheckRequest,
     RestoreRequest,
@@ -24,14 +26,14 @@ from coffre.events import (
 )
 
 EVENTS = Path(__file__).parents[2] / "events"
-PARSERS: dict[str, Callable[[object], Event]] = {
+PARSERS: dict[str, Callable[[Any], Event]] = {
     "backup": lambda event: parse(BackupRequest, event),
     "verify": lambda event: (
         parse(RecheckRequest, event) if "action" in event else VerifyRequest.from_event(event)
     ),
     "prove": lambda event: parse(ProveRequest, event),
-    "restore": lambda event: parse(RestoreRequest, event),
-    "rotate": lambda event: parse(RotateRequest, event),
+    "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),
+    "rotate": lambda event: parse(HoldRequest if "action" in event else RotateRequest, event),
     "health": lambda event: parse(HealthRequest, event),
 }
 PAYLOADS = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))

@@ -9,14 +9,24 @@ from typing import Any
 
 import pytest
 
-from coffre.events import BackupRequest, Event, HealthRequest, RecheckRequest, RotateRequest, parse
+from coffre.events import (
+    BackupRequest,
+    DrillRequest,
+    Event,
+    HealthRequest,
+    RecheckRequest,
+    RotateRequest,
+    parse,
+)
+from coffre.vault.locks import LONGEST
 
 Resources = dict[str, dict[str, Any]]
 
-VERBS = ["backup", "health", "prove", "restore", "rotate", "verify"]
-# The one function without OnFailure: Lambda demands that a role may send to its function's destination,
-# and prove's role may only log. Only verify invokes it, synchronously, and reports its failure.
-WITHOUT_ON_FAILURE = {"prove"}
+PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
+VERBS = sorted(["backup", "health", "restore", "rotate", "verify", *PROVERS])
+# Those without OnFailure: Lambda demands that a role may send to its function's destination,
+# and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
+WITHOUT_ON_FAILURE = set(PROVERS)
 # Actions that AWS doesn't tie to a resource, or not before the resource exists.
 WITHOUT_RESOURCE = {
     "xray:PutTraceSegments",
@@ -138,7 +148,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 8
+    assert len(deliveries(resources)) == 9
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -176,6 +186,13 @@ def test_a_queue_of_failures_that_is_not_empty_raises_an_alarm(resources: Resour
 def test_every_function_raises_an_alarm_when_it_fails(resources: Resources) -> None:
     alarms = of_type(resources, "AWS::CloudWatch::Alarm").values()
     watched = {a["Dimensions"][0]["Value"]["Ref"] for a in alarms if a.get("MetricName") == "Errors"}
+    for alarm in alarms:
+        parts = {m["Id"]: m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m}
+        (total,) = [m["Expression"] for m in alarm.get("Metrics", []) if "Expression" in m] or [""]
+        for name, metric in parts.items():
+            if metric["MetricName"] == "Errors":
+                assert f"FILL({name}, 0)" in total
+                watched.add(metric["Dimensions"][0]["Value"]["Ref"])
     assert watched == {f"{verb.capitalize()}Function" for verb in VERBS}
 
 
@@ -214,17 +231,51 @@ def test_rotate_can_not_delete_evidence(resources: Resources) -> None:
         assert target == [{"Fn::Sub": "${Vault.Arn}/*/backups/*"}, {"Fn::Sub": "${Vault.Arn}/*/chunks/*"}]
 
 
-def test_only_backup_and_verify_may_write_and_only_their_own(resources: Resources) -> None:
+def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: Resources) -> None:
     writers = {
-        name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in targets]
+        name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in as_list(targets)]
         for name, role in of_type(resources, "AWS::IAM::Role").items()
         for action, targets in allowed(role)
         if fnmatchcase("s3:PutObject", action)
     }
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
-        "VerifyRole": ["*/proofs/*", "*/backups/*/notes/*", "_tickets/*"],
+        "VerifyRole": ["*/proofs/*", "_tickets/*"],
+        "RotateRole": ["*/backups/*/notes/*"],
     }
+
+
+def test_only_backup_and_rotate_may_lock_and_only_rotate_may_hold(resources: Resources) -> None:
+    """Retention can be made longer, never shorter: nobody may bypass it."""
+    may = {
+        (name, action)
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for action, _ in allowed(role)
+        if "ObjectRetention" in action or "LegalHold" in action or "Bypass" in action
+    }
+    assert may == {
+        ("BackupRole", "s3:GetObjectRetention"),
+        ("BackupRole", "s3:PutObjectRetention"),
+        ("RotateRole", "s3:GetObjectRetention"),
+        ("RotateRole", "s3:PutObjectRetention"),
+        ("RotateRole", "s3:GetObjectLegalHold"),
+        ("RotateRole", "s3:PutObjectLegalHold"),
+    }
+
+
+def test_whoever_writes_backups_can_not_end_a_hold(resources: Resources) -> None:
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = [one for one in document["Statement"] if one["Sid"] == "OnlyRotateHolds"]
+    told = {target["Fn::Sub"].rpartition("*-")[2] for target in statement["Resource"]}
+    assert told == {"hold.json", "release.json", "doubt.json"}
+    assert statement["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": arn("RotateRole")}}
+
+
+def test_no_lock_may_be_endless(resources: Resources) -> None:
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = [one for one in document["Statement"] if one["Sid"] == "NoEndlessLocks"]
+    longest = statement["Condition"]["NumericGreaterThan"]["s3:object-lock-remaining-retention-days"]
+    assert int(longest) == LONGEST.days
 
 
 def test_roles_are_written_out_and_hold_no_convenience_policy(
@@ -268,21 +319,26 @@ def test_prove_may_only_log(resources: Resources, functions: Resources) -> None:
         ("logs:CreateLogStream", arn("ProveLogs")),
         ("logs:PutLogEvents", arn("ProveLogs")),
     ]
-    assert functions["prove"]["TracingConfig"] == {"Mode": "PassThrough"}
-    assert "VpcConfig" not in functions["prove"]
+    for prover in PROVERS:
+        assert functions[prover]["Role"] == arn("ProveRole")
+        assert functions[prover]["TracingConfig"] == {"Mode": "PassThrough"}
+        assert "VpcConfig" not in functions[prover]
 
 
 def test_only_verify_invokes_prove(resources: Resources) -> None:
     callers = {
-        name
+        (name, one["Fn::GetAtt"][0])
         for name, role in of_type(resources, "AWS::IAM::Role").items()
         for action, resource in allowed(role)
-        if action == "lambda:InvokeFunction" and arn("ProveFunction") in as_list(resource)
+        if action == "lambda:InvokeFunction"
+        for one in as_list(resource)
+        if "Fn::GetAtt" in one and one["Fn::GetAtt"][0].startswith("Prove")
     }
-    assert callers == {"VerifyRole"}
-    assert "prove" not in {verb for verb, _ in deliveries(resources).values()}
+    assert callers == {("VerifyRole", f"{prover.capitalize()}Function") for prover in PROVERS}
+    assert not {verb for verb, _ in deliveries(resources).values()} & set(PROVERS)
     permissions = of_type(resources, "AWS::Lambda::Permission").values()
-    assert {"Ref": "ProveFunction"} not in [p["FunctionName"] for p in permissions]
+    for prover in PROVERS:
+        assert {"Ref": f"{prover.capitalize()}Function"} not in [p["FunctionName"] for p in permissions]
 
 
 def test_nothing_in_the_vault_expires_but_tickets(resources: Resources) -> None:
@@ -330,6 +386,7 @@ def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> N
     models: dict[str, type[Event]] = {
         "backup": BackupRequest,
         "verify": RecheckRequest,
+        "restore": DrillRequest,
         "rotate": RotateRequest,
         "health": HealthRequest,
     }

@@ -16,8 +16,10 @@ from coffre.settings import Settings
 
 Resources = dict[str, dict[str, Any]]
 
-TOOLS = {"backup", "prove", "restore"}
-VERBS = ["backup", "health", "prove", "restore", "rotate", "verify"]
+MAJORS = (14, 15, 16, 17, 18)
+PROVERS = [f"prove{major}" for major in MAJORS]
+TOOLS = {"backup", "restore", *PROVERS}
+FUNCTIONS = sorted(["backup", "health", "restore", "rotate", "verify", *PROVERS])
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -37,33 +39,37 @@ def test_sam_finds_nothing_to_complain_about(root: Path) -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", FUNCTIONS)
 def test_every_function_is_found_under_the_stacks_name(functions: Resources, verb: str) -> None:
-    assert functions[verb]["FunctionName"] == {"Fn::Sub": "${AWS::StackName}-" + verb}
+    assert functions[verb]["FunctionName"] == {
+        "Fn::Sub": "${AWS::StackName}-" + verb.replace("prove", "prove-")
+    }
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", FUNCTIONS)
 def test_every_function_runs_its_own_folder(
     template: dict[str, Any], functions: Resources, verb: str
 ) -> None:
     properties = template["Resources"][f"{verb.capitalize()}Function"]["Properties"]
-    assert properties["CodeUri"] == f"functions/{verb}"
+    assert properties["CodeUri"] == f"functions/{verb.rstrip('0123456789')}"
     assert functions[verb]["Handler"] == "app.handler"
     assert (functions[verb]["Runtime"], functions[verb]["Architectures"]) == ("python3.13", ["x86_64"])
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", FUNCTIONS)
 def test_postgres_goes_only_where_it_is_run(template: dict[str, Any], verb: str) -> None:
     layers = [x["Ref"] for x in template["Resources"][f"{verb.capitalize()}Function"]["Properties"]["Layers"]]
-    assert layers == (["CommonLayer", "PostgresLayer"] if verb in TOOLS else ["CommonLayer"])
+    servers = [f"{verb.capitalize().replace('Prove', 'Proof')}Layer"] if verb in PROVERS else []
+    assert layers == ["CommonLayer", *(["PostgresLayer"] if verb in TOOLS else []), *servers]
 
 
 def test_the_environment_is_what_settings_read(functions: Resources) -> None:
     known = {field.alias for field in Settings.model_fields.values()}
     given = {verb: set(properties["Environment"]["Variables"]) for verb, properties in functions.items()}
-    assert given["verify"] == known
-    for verb in set(VERBS) - {"verify"}:
-        assert given[verb] == known - {"COFFRE_PROVE_FUNCTION"}
+    calls = {"verify": {"COFFRE_PROVE_FUNCTION"}, "restore": {"COFFRE_BACKUP_FUNCTION"}}
+    common = known - {"COFFRE_PROVE_FUNCTION", "COFFRE_BACKUP_FUNCTION"}
+    for verb in FUNCTIONS:
+        assert given[verb] == common | calls.get(verb, set())
 
 
 def test_no_function_is_given_a_secret_in_its_environment(functions: Resources) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
-from coffre.errors import ObjectExistsError, ObjectMissingError, StoreUnavailableError
+from coffre.errors import DeleteRefusedError, ObjectExistsError, ObjectMissingError, StoreUnavailableError
+from coffre.vault.locks import Lock, LockRule
 from coffre.vault.objects import ObjectInfo, Version
 from coffre.vault.store import ObjectStore
 
@@ -21,6 +22,8 @@ START = datetime(2026, 11, 20, 3, tzinfo=UTC)
 class _Stored:
     version: Version
     body: bytes = b""
+    locked_until: datetime | None = None
+    legal_hold: bool = False
 
 
 @dataclass
@@ -38,12 +41,13 @@ class _Key:
 class MemoryStore(ObjectStore):
     """The twin of a versioned bucket.
 
-    ``now`` is the store's clock; tests move it.
+    ``now`` is the store's clock; tests move it.  With a ``rule`` it is a bucket with Object Lock.
     """
 
     def __init__(self, bucket: str = "vault", now: datetime = START) -> None:
         self.bucket = bucket
         self.now = now
+        self.rule: LockRule | None = None
         self._keys: dict[str, _Key] = {}
         self._numbers = itertools.count(1)
 
@@ -83,12 +87,15 @@ class MemoryStore(ObjectStore):
     def get(self, key: str, version: str | None = None) -> BinaryIO:
         return io.BytesIO(self._find(key, version).body)
 
-    def head(self, key: str) -> ObjectInfo | None:
-        stored = self._keys[key].visible if key in self._keys else None
-        if stored is None:
+    def head(self, key: str, version: str | None = None) -> ObjectInfo | None:
+        try:
+            stored = self._find(key, version)
+        except ObjectMissingError:
             return None
-        digest = hashlib.sha256(stored.body).hexdigest()
-        return ObjectInfo(key, stored.version.size, stored.version.modified, digest)
+        digest, seen = hashlib.sha256(stored.body).hexdigest(), stored.version
+        return ObjectInfo(
+            key, seen.size, seen.modified, digest, seen.version, stored.locked_until, stored.legal_hold
+        )
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
         for key in sorted(self._keys):
@@ -113,12 +120,35 @@ class MemoryStore(ObjectStore):
 
     def delete_version(self, key: str, version: str) -> None:
         found = self._keys.get(key, _Key())
+        for stored in found.entries:
+            ends = stored.locked_until
+            if stored.version.version == version and (stored.legal_hold or (ends and ends > self.now)):
+                raise DeleteRefusedError(f"the store refused to delete version {version} of {key}")
         found.entries = [stored for stored in found.entries if stored.version.version != version]
         if not found.entries:
             self._keys.pop(key, None)
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
         return f"memory://{self.bucket}/{key}?seconds={seconds}&version={version or ''}"
+
+    def retain(self, key: str, version: str, lock: Lock) -> None:
+        self._relock(key, version, locked_until=lock.until.replace(microsecond=0))
+
+    def legal_hold(self, key: str, version: str, *, on: bool) -> None:
+        self._relock(key, version, legal_hold=on)
+
+    def lock_rule(self) -> LockRule | None:
+        return self.rule
+
+    def _relock(self, key: str, version: str, **changes: Any) -> None:
+        if self.rule is None:
+            raise StoreUnavailableError(f"could not lock {key}: the store answered InvalidRequest")
+        stored = self._find(key, version)
+        ends, new = stored.locked_until, changes.get("locked_until")
+        if ends and new and new < ends:
+            raise StoreUnavailableError(f"could not lock {key}: the store answered AccessDenied")
+        entries = self._keys[key].entries
+        entries[entries.index(stored)] = replace(stored, **changes)
 
     def versioning(self) -> str:
         return "Enabled"
@@ -128,7 +158,11 @@ class MemoryStore(ObjectStore):
 
     def _add(self, key: str, body: bytes, *, marker: bool) -> None:
         version = Version(key, f"v{next(self._numbers)}", True, marker, len(body), self.now)
-        self._keys.setdefault(key, _Key()).entries.append(_Stored(version, body))
+        locked = None
+        if self.rule is not None and not marker:
+            ends = self.lock.until if self.lock else self.now + self.rule.default
+            locked = ends.replace(microsecond=0)
+        self._keys.setdefault(key, _Key()).entries.append(_Stored(version, body, locked))
 
     def _find(self, key: str, version: str | None) -> _Stored:
         found = self._keys.get(key, _Key())
@@ -165,9 +199,13 @@ class FailingStore(MemoryStore):
         self._meet("get", key)
         return super().get(key, version)
 
-    def head(self, key: str) -> ObjectInfo | None:
+    def head(self, key: str, version: str | None = None) -> ObjectInfo | None:
         self._meet("head", key)
-        return super().head(key)
+        return super().head(key, version)
+
+    def retain(self, key: str, version: str, lock: Lock) -> None:
+        self._meet("retain", key)
+        super().retain(key, version, lock)
 
     def versions(self, prefix: str) -> Iterator[Version]:
         self._meet("versions", prefix)

@@ -19,6 +19,8 @@ from coffre.databases.registration import Registration
 from coffre.events import BackupRequest, parse
 from coffre.results import BackupResult
 from coffre.workers import Message, WorkerPool
+from tests.faults.cases import CONTENT as VARIED
+from tests.faults.world import World
 from tests.support.postgres import create, customer_server, no_sessions_left, url
 from tests.support.stack import Stack, start_workers
 
@@ -104,6 +106,20 @@ def desk(
         start_workers=start_workers,
     )
     return Desk(stack, server, name, source, services)
+
+
+@pytest.fixture
+def world(postgres_root: Path, tmp_path: Path) -> World:
+    """A vault and a catalogue in memory, where each call can fail."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return World(postgres_root, scratch)
+
+
+@pytest.fixture
+def source(server: EphemeralServer) -> Target:
+    """A small database with some of everything."""
+    return create(server, f"source-{next(_numbers)}", VARIED)
 
 
 class InterruptedPool(WorkerPool):

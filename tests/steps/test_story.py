@@ -100,7 +100,7 @@ def test_07_a_restore_first_says_what_it_will_do_and_changes_nothing(story: Stor
         story.stack.call("restore", action="run", **request)
     with pytest.raises(FunctionError) as confirmed_something_else:
         story.stack.call("restore", action="run", token="0" * 64, **request)
-    assert (unconfirmed.value.code, confirmed_something_else.value.code) == ("invalid-event", "plan-changed")
+    assert (unconfirmed.value.code, confirmed_something_else.value.code) == ("invalid-event", "plan-unknown")
     assert databases(story.server) == before
     story.tell("plan", {**request, "token": plan["token"]})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from coffre.backup import run as backup
@@ -28,6 +28,8 @@ from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove
 from coffre.restore import run as restore
 from coffre.results import BackupResult, RestoreResult, VerifyResult
+from coffre.vault.manifest import Manifest
+from coffre.vault.reader import load_manifest
 from coffre.vault.ticket import TicketReader
 from coffre.verify import run as verify
 from coffre.verify.read import ReadTask
@@ -130,6 +132,10 @@ class InProcessPool:
 class _Silent:
     """Takes every call and does nothing: a catalogue, or a publisher, that nobody looks at."""
 
+    def restores(self, _: str) -> Iterator[Any]:
+        """No history."""
+        return iter(())
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
@@ -201,29 +207,30 @@ class Verbs:
         return verify.run(request, services, seconds=SECONDS)
 
     def restore(
-        self,
-        target: Target,
-        *,
-        backup_id: str = "latest",
-        database: str = DATABASE,
-        exceptions: Literal["refuse", "accept"] = "refuse",
+        self, target: Target, *, backup_id: str = "latest", database: str = DATABASE, **more: Any
     ) -> RestoreResult:
-        """Make a plan and run it."""
+        """Make a plan and run it; ``more`` goes into the request."""
         services = restore.Services(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
+            registry=cast("Registry", _Registrations(None)),
             tools=Tools(self._root),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
+            take_backup=lambda _, __: {},
         )
         request = RestoreRequest(
-            action="plan", database=database, backup=backup_id, target_secret="none", exceptions=exceptions
+            action="plan", database=database, backup=backup_id, target_secret="none", **more
         )
         token = restore.plan(request, target, services, seconds=SECONDS).token
         confirmed = request.model_copy(update={"action": "run", "token": token})
         return restore.run(confirmed, target, services, seconds=SECONDS)
+
+    def manifest(self, *, backup_id: str = "latest", database: str = DATABASE) -> Manifest:
+        """A backup's manifest."""
+        return load_manifest(self.store, database, backup_id)[0]
 
     def _prove(self, event: dict[str, object]) -> dict[str, object]:
         services = prove.Services(self._root, self._scratch, self._start_workers)

@@ -78,6 +78,13 @@ class InvalidUrlError(BadInputError):
     advice = "Use postgresql://user@host:5432/database or postgresql:///database?host=/socket/dir&user=name."
 
 
+class NoScratchServerError(BadInputError):
+    """A drill has no server to restore to."""
+
+    code = "no-scratch-server"
+    advice = "Name one in the registration (`scratch`), or give its URL."
+
+
 class UnknownDatabaseError(BadInputError):
     """No database is registered under this name."""
 
@@ -211,6 +218,13 @@ class LockNotGrantedError(CoffreError):
     advice = "Somebody holds a strong lock (a migration?); the run is retried later."
 
 
+class ServerMemoryError(CoffreError):
+    """The server is out of memory, or of room for locks: a backup locks every table at once."""
+
+    code = "server-memory"
+    advice = "With many tables raise max_locks_per_transaction: times max_connections it must exceed them."
+
+
 class WaitersPresentError(CoffreError):
     """Sessions queued behind the backup's locks for longer than the database's policy allows."""
 
@@ -312,7 +326,14 @@ class ObjectCorruptError(CoffreError):
     """An object's content isn't what its manifest says."""
 
     code = "object-corrupt"
-    advice = "Use another backup. Put a delete marker on the object: the next backup stores its data again."
+    advice = "Use another backup. A rotation puts a damaged chunk aside; the next backup stores it again."
+
+
+class ChunkDamagedError(CoffreError):
+    """Rows that are in the vault already, as it seems, can't be used again: their chunk is damaged."""
+
+    code = "chunk-damaged"
+    advice = "The next rotation puts the chunk aside, and the backup after it stores the rows afresh."
 
 
 class ObjectExistsError(CoffreError):
@@ -340,6 +361,20 @@ class VaultUnsafeError(CoffreError):
 
     code = "vault-unsafe"
     advice = "Correct the bucket's settings; the template sets them right."
+
+
+class NoObjectLockError(BadInputError):
+    """What was asked needs a bucket with Object Lock."""
+
+    code = "no-object-lock"
+    advice = "Leave out `--legal`; Object Lock is a parameter of the stack's first deployment."
+
+
+class HeldMeanwhileError(CoffreError):
+    """A backup that a rotation was about to delete has been held in the meantime."""
+
+    code = "held-meanwhile"
+    advice = "Nothing was deleted; the next rotation decides again."
 
 
 class BackupIncompleteError(CoffreError):
@@ -402,6 +437,48 @@ class PlanChangedError(BadInputError):
 
     code = "plan-changed"
     advice = "Ask for a plan again, read it, and confirm that one."
+
+
+class PlanUnknownError(BadInputError):
+    """No plan of this database has this token."""
+
+    code = "plan-unknown"
+    advice = "Ask for a plan; its answer holds the token."
+
+
+class PlanExpiredError(BadInputError):
+    """A plan was confirmed later than 15 minutes after it was made."""
+
+    code = "plan-expired"
+    advice = "Ask for a plan again, read it, and confirm that one."
+
+
+class PlanUsedError(BadInputError):
+    """A plan was confirmed a second time."""
+
+    code = "plan-used"
+    advice = "`coffre restore list NAME` shows what became of it; ask for a plan again to run another one."
+
+
+class SafetyBackupImpossibleError(BadInputError):
+    """The database that a restore would replace isn't registered, so it can't be backed up first."""
+
+    code = "safety-backup-impossible"
+    advice = 'Register it with `coffre databases add`, or do without: `--no-safety` (`"safety": "skip"`).'
+
+
+class UndoImpossibleError(BadInputError):
+    """No database on the server is the one that a restore replaced last under this name."""
+
+    code = "undo-impossible"
+    advice = "Look at the databases' names and comments; the restore runbook shows how to rename by hand."
+
+
+class SessionsRemainError(CoffreError):
+    """Sessions with a database that is to be renamed didn't end in time; nothing was renamed."""
+
+    code = "sessions-remain"
+    advice = "End them as their own role or as a superuser, stop what opens them, and try again."
 
 
 class RestoreMismatchError(CoffreError):

@@ -119,7 +119,8 @@ class RecheckRequest(Event):
 class ProveRequest(Event):
     """Restore one backup in the box and compare: everything needed stands behind the ticket's URL.
 
-    ``major`` asks for a server of that major version instead of the source's.
+    ``major`` is the server's major version: `verify` calls the function that has it.  Without one it is the
+    source's.
     """
 
     ticket_url: str = Field(min_length=10)
@@ -128,16 +129,33 @@ class ProveRequest(Event):
 
 
 class RestoreRequest(Event):
-    """Plan a restore, or run the plan that was confirmed.
+    """Plan a restore or the undoing of one, or run the plan that was confirmed.
 
-    ``exceptions``: whether to go on without what can't be restored, such as constraints that rows violate.
+    Attributes
+    ----------
+    mode:
+        ``new``: into a database that doesn't exist or is empty; ``swap``: in the place of one that exists and
+        stays under a dated name; ``undo``: put back the database that a swap replaced last.
+    target_secret:
+        Whose URL names the target; without one it is the registered database itself (``swap``, ``undo``).
+    roles:
+        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
+    role_map:
+        With ``keep``: roles of the source and the existing roles of the target that take their place.
+    safety:
+        Whether the database that a ``swap`` replaces is backed up first.
+    exceptions:
+        Whether to go on without what can't be restored, such as constraints that rows violate.
     """
 
     action: Literal["plan", "run"]
     database: DatabaseName
+    mode: Literal["new", "swap", "undo"] = "new"
     backup: BackupRef = "latest"
-    target_secret: str = Field(min_length=1)
+    target_secret: str | None = Field(default=None, min_length=1)
     roles: Literal["keep", "mine"] = "keep"
+    role_map: dict[str, str] = {}
+    safety: Literal["take", "skip"] = "take"
     exceptions: Literal["refuse", "accept"] = "refuse"
     token: str | None = None
 
@@ -145,6 +163,45 @@ class RestoreRequest(Event):
     def _confirmed(self) -> Self:
         if self.action == "run" and not self.token:
             raise ValueError("a run needs the token of the plan that it confirms")
+        if self.action == "plan" and self.token:
+            raise ValueError("a plan takes no token")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> Self:
+        if self.mode == "new" and self.target_secret is None:
+            raise ValueError("a restore into a new database needs a target_secret")
+        if self.mode != "swap" and "safety" in self.model_fields_set:
+            raise ValueError("safety is for the mode swap")
+        if self.mode == "undo" and self.model_fields_set & {"backup", "roles", "role_map", "exceptions"}:
+            raise ValueError("an undo takes neither backup nor roles nor exceptions")
+        if self.role_map and self.roles == "mine":
+            raise ValueError("role_map is for roles: keep; with mine all belongs to one role")
+        return self
+
+
+class DrillRequest(Event):
+    """Rehearse a restore on a scratch server; without a database, one for each that has such a server.
+
+    Attributes
+    ----------
+    target_secret:
+        Whose URL names the scratch server; by default the registration's ``scratch``.
+    keep:
+        Leave the restored database there.
+    """
+
+    action: Literal["drill"]
+    database: DatabaseName | None = None
+    backup: BackupRef = "latest"
+    target_secret: str | None = Field(default=None, min_length=1)
+    roles: Literal["keep", "mine"] = "mine"
+    keep: bool = False
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        if self.database is None and self.model_fields_set - {"action"}:
+            raise ValueError("a drill of all databases takes nothing else")
         return self
 
 
@@ -153,6 +210,25 @@ class RotateRequest(Event):
 
     database: DatabaseName | None = None
     dry_run: bool = False
+
+
+class HoldRequest(Event):
+    """Keep a backup whatever the policy says, or end that; ``legal`` makes S3 hold its objects as well."""
+
+    action: Literal["hold", "release"]
+    database: DatabaseName
+    backup_id: BackupRef
+    reason: str = Field(default="", max_length=200)
+    until: UtcTime | None = None
+    legal: bool = False
+
+    @model_validator(mode="after")
+    def _release_ends_all(self) -> Self:
+        if self.action == "release" and (self.until is not None or self.legal):
+            raise ValueError("a release ends every hold at once: until and legal belong to a hold")
+        if self.legal and self.until is not None:
+            raise ValueError("a legal hold has no end of its own: only a release ends it")
+        return self
 
 
 class HealthRequest(Event):

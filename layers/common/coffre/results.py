@@ -70,7 +70,7 @@ class BackupResult(Result):
 
 
 class FanOutResult(Result):
-    """The databases whose backups were started."""
+    """The databases for which a backup, or a drill, was started."""
 
     started: list[str]
 
@@ -133,30 +133,57 @@ class VerifyResult(Result):
 
 
 class RestorePlan(Result):
-    """What a restore will do; ``token`` confirms exactly this."""
+    """What a restore will do; ``token`` confirms exactly this, once, until ``expires``.
+
+    Attributes
+    ----------
+    kept_as:
+        Mode ``swap``: the name that the database in place will have.
+    safety_backup:
+        Mode ``swap``: the registered database that is backed up first.
+    sessions:
+        Mode ``swap``: how many sessions are open with the database in place; they will be ended.
+    estimate_seconds:
+        How long it will take, by ``estimate_basis``; None if nothing was measured.
+    """
 
     action: Literal["plan"] = "plan"
+    mode: Literal["new", "swap"] = "new"
     token: str
+    expires: str = ""
     database: str
     backup_id: str
     target: str
     target_database: str
     creates_database: bool
+    kept_as: str | None = None
+    safety_backup: str | None = None
+    sessions: int = 0
     roles_to_create: list[str]
+    roles_mapped: dict[str, str] = {}
     tables: int
     rows: int
     bytes: int
+    estimate_seconds: float | None = None
+    estimate_basis: str = ""
     findings: list[Finding]
 
 
 class RestoreResult(Result):
-    """A restore that was run; ``exceptions``: what it had to leave out, if that was accepted."""
+    """A restore that was run.
+
+    ``kept_as`` is the name of the database that it replaced; ``exceptions`` what it had to leave out, if
+    that was accepted.
+    """
 
     action: Literal["run"] = "run"
+    mode: Literal["new", "swap"] = "new"
     status: Literal["completed"] = "completed"
     database: str
     backup_id: str
     target_database: str
+    kept_as: str | None = None
+    safety_backup: str | None = None
     tables: int
     rows: int
     bytes: int
@@ -167,17 +194,68 @@ class RestoreResult(Result):
     exceptions: list[Finding] = []
 
 
+class UndoPlan(Result):
+    """Which database an undo puts back; ``token`` confirms exactly this, once, until ``expires``.
+
+    Attributes
+    ----------
+    comes_back:
+        The database that gets the name ``target_database`` back.
+    kept_as:
+        The name that the one in place will have; None if there is none.
+    """
+
+    action: Literal["plan"] = "plan"
+    mode: Literal["undo"] = "undo"
+    token: str
+    expires: str = ""
+    database: str
+    target: str
+    target_database: str
+    comes_back: str
+    replaced_at: str
+    kept_as: str | None
+    sessions: int
+    findings: list[Finding] = []
+
+
+class UndoResult(Result):
+    """A swap that was undone."""
+
+    action: Literal["run"] = "run"
+    mode: Literal["undo"] = "undo"
+    status: Literal["completed"] = "completed"
+    database: str
+    target_database: str
+    came_back: str
+    kept_as: str | None
+    seconds: float
+
+
 class RotateDecision(Result):
-    """What happens to one backup, and why."""
+    """What happens to one backup, and why; ``locked_until`` is when Object Lock lets it go."""
 
     backup_id: str
     action: Literal["keep", "delete"]
     reasons: list[str]
     frees_bytes: int = 0
+    locked_until: str | None = None
 
 
 class RotateReport(Result):
-    """One database's rotation."""
+    """One database's rotation.
+
+    Attributes
+    ----------
+    immutable:
+        The bucket's Object Lock, ``GOVERNANCE`` or ``COMPLIANCE``; None: nothing in it is immutable.
+    locked_objects, locked_bytes, locked_until:
+        What would be purged but for its lock, and the last date of those locks.
+    extended:
+        Backups whose lock is made longer, because a tier keeps them for longer than it lasts.
+    quarantined_chunks, doubted:
+        Damaged chunks that are put aside, and the backups whose proof that makes doubtful.
+    """
 
     database: str
     dry_run: bool
@@ -189,6 +267,54 @@ class RotateReport(Result):
     waiting_chunks: int = 0
     waiting_bytes: int = 0
     orphans: int = 0
+    immutable: str | None = None
+    locked_objects: int = 0
+    locked_bytes: int = 0
+    locked_until: str | None = None
+    extended: list[str] = []
+    quarantined_chunks: int = 0
+    doubted: list[str] = []
+
+
+class HoldResult(Result):
+    """A backup's holds after one was put or all were released.
+
+    Attributes
+    ----------
+    holds:
+        Those that stand now, as phrases.
+    objects:
+        How many objects' legal holds were set or lifted.
+    """
+
+    database: str
+    backup_id: str
+    holds: list[str]
+    objects: int = 0
+
+
+class DrillResult(Result):
+    """A rehearsed restore.
+
+    Attributes
+    ----------
+    seconds, phases:
+        How long it took, in all and each part of it.
+    kept_as:
+        The database that was left on the scratch server; None: it was dropped.
+    """
+
+    database: str
+    backup_id: str
+    status: Literal["completed"] = "completed"
+    server: str
+    kept_as: str | None
+    rows: int
+    bytes: int
+    seconds: float
+    phases: dict[str, float]
+    digests_equal: bool
+    findings: list[Finding]
 
 
 class RecheckReport(Result):
@@ -231,6 +357,47 @@ class HealthReport(Result):
     newest_proof: str | None = None
     proof_age_seconds: float | None = None
     rpo_hours: float
+    restore_seconds: float | None = None
+    rto_minutes: float | None = None
+
+
+class ObjectivesReport(Result):
+    """Which RPO and RTO a database really met in the last ``days``.
+
+    Attributes
+    ----------
+    exposure_seconds, proven_exposure_seconds:
+        The most work that a disaster would have cost, by all backups and by the proven ones; None: there was
+        none.
+    restore_seconds:
+        What a restore of the newest backup takes, as slow as the slowest that was measured; None: none was.
+    restore_base_seconds, restore_bytes_per_second:
+        The line behind it; no rate if size made no difference.
+    """
+
+    database: str
+    days: int
+    rpo_hours: float
+    exposure_seconds: float | None
+    proven_exposure_seconds: float | None
+    rto_minutes: float | None
+    restore_seconds: float | None
+    restore_base_seconds: float | None
+    restore_bytes_per_second: float | None
+    restores_measured: int
+
+    @property
+    def rpo_met(self) -> bool:
+        """Whether no more than the RPO was ever at stake, by proven backups."""
+        exposed = self.proven_exposure_seconds
+        return exposed is not None and exposed <= self.rpo_hours * 3600
+
+    @property
+    def rto_met(self) -> bool | None:
+        """Whether a restore is quick enough; None: nobody said what is, or no restore was measured."""
+        if self.rto_minutes is None or self.restore_seconds is None:
+            return None
+        return self.restore_seconds <= self.rto_minutes * 60
 
 
 class HealthResult(Result):

@@ -24,6 +24,7 @@ class Settings(BaseModel):
     bus: str = Field(alias="COFFRE_BUS", default="default", min_length=1)
     postgres: Path = Field(alias="COFFRE_POSTGRES", default=Path("/opt/postgres"))
     prove_function: str = Field(alias="COFFRE_PROVE_FUNCTION", default="")
+    backup_function: str = Field(alias="COFFRE_BACKUP_FUNCTION", default="")
     max_run_seconds: int = Field(alias="COFFRE_MAX_RUN_SECONDS", default=21_600, ge=900)
     scratch: Path = Field(alias="COFFRE_SCRATCH", default=Path("/tmp"))  # noqa: S108 - all that Lambda lets us write
     rpo_hours: float = Field(alias="COFFRE_RPO_HOURS", default=26, gt=0)

@@ -134,7 +134,9 @@ def verify_services() -> VerifyServices:
         max_run_seconds=here.max_run_seconds,
         scratch=here.scratch,
         start_workers=start_workers,
-        invoke_prove=lambda payload, seconds: invoke(here.prove_function, payload, seconds=seconds),
+        invoke_prove=lambda payload, seconds: invoke(
+            f"{here.prove_function}-{payload['major']}", payload, seconds=seconds
+        ),
     )
 
 
@@ -143,7 +145,7 @@ def prove_services() -> ProveServices:
     from coffre.prove.run import Services
 
     here = settings()
-    return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_workers)
+    return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_bare_workers)
 
 
 def restore_services() -> RestoreServices:
@@ -156,10 +158,12 @@ def restore_services() -> RestoreServices:
         store=store(),
         catalogue=catalogue(),
         publisher=publisher(),
+        registry=registry(),
         tools=Tools(here.postgres),
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
+        take_backup=lambda payload, seconds: invoke(here.backup_function, payload, seconds=seconds),
     )
 
 
@@ -198,6 +202,14 @@ def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerP
     messages = [{**one, "store": store().hand_over()} if "bucket" in one else one for one in setup]
     return WorkerPool(
         [sys.executable, "-m", "coffre.worker"], messages, tick, environment={**ALLOCATOR, **os.environ}
+    )
+
+
+def start_bare_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
+    """Worker processes without credentials, beside which a database's own code may run."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return WorkerPool(
+        [sys.executable, "-m", "coffre.worker"], setup, tick, environment={**ALLOCATOR, **environment}
     )
 
 

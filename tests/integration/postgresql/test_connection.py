@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from coffre.databases.postgresql import connection
 from coffre.databases.postgresql.connection import GUARDS, PINNED, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
@@ -26,6 +27,8 @@ from coffre.errors import (
     SourceUnreachableError,
     TlsError,
 )
+from tests.faults.injection import Way
+from tests.faults.line import FaultyLine
 from tests.support.relay import Relay
 
 PASSWORD = "wörd'with\\signs"
@@ -193,3 +196,15 @@ def test_a_lock_that_is_not_granted_is_not_waited_for_without_end(boot: Target) 
         two.run("SET lock_timeout = '100ms'")
         with pytest.raises(LockNotGrantedError):
             two.run("SELECT * FROM public.busy")
+
+
+def test_a_server_that_falls_silent_is_not_waited_for_without_end(
+    boot: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENCE_SECONDS", 0.2)
+    with FaultyLine(f"{boot.host}/.s.PGSQL.{boot.port}") as line:
+        there = replace(boot, host="127.0.0.1", port=line.port)
+        with open_session(there, seconds=1) as session:
+            line.arm(0, Way.TIMEOUT)
+            with pytest.raises(ConnectionLostError):
+                session.run("SELECT 1")

@@ -149,3 +149,65 @@ def test_a_target_older_than_the_source_is_refused(
         plan(stack, "newer", url(server16, "older"))
     assert refused.value.code == "target-too-old"
     assert databases(server16) == before
+
+
+MAPPED = """
+CREATE POLICY sees ON store.items FOR SELECT TO auditor, seller USING (name <> 'seller');
+ALTER TABLE store.items ENABLE ROW LEVEL SECURITY;
+ALTER DEFAULT PRIVILEGES FOR ROLE seller IN SCHEMA store GRANT SELECT ON TABLES TO auditor;
+GRANT SELECT ON LARGE OBJECT 7001 TO auditor;
+"""
+
+
+@pytest.mark.parametrize("major", [16, 18])
+def test_mapped_roles_take_the_place_of_the_sources_everywhere(
+    stack: Stack, request: pytest.FixtureRequest, major: int
+) -> None:
+    source: EphemeralServer = request.getfixturevalue(f"server{major}")
+    goal: EphemeralServer = request.getfixturevalue("server18")
+    for name in ("seller", "auditor"):
+        sql(target(source, "postgres"), f"DO $$ BEGIN CREATE ROLE {name}; EXCEPTION WHEN OTHERS THEN END $$")
+    content = CONTENT.replace("CREATE ROLE seller; CREATE ROLE auditor;", "")
+    create(source, f"mapped{major}", content, MAPPED)
+    stack.register(f"mapped{major}", url(source, f"mapped{major}"), prove="never")
+    stack.backup(f"mapped{major}")
+    new = {"seller": f'New "Seller" {major}', "auditor": f"reviser{major}"}
+    where = url(goal, f"mapped_into_{major}")
+    with pytest.raises(FunctionError, match="to map to"):
+        stack.call(
+            "restore",
+            action="plan",
+            database=f"mapped{major}",
+            target_secret=stack.target(where),
+            role_map={"seller": "nobody there"},
+        )
+    for name in new.values():
+        quoted = name.replace('"', '""')
+        sql(target(goal, "postgres"), f'CREATE ROLE "{quoted}"')
+    result = stack.restore(f"mapped{major}", where, role_map=new)
+    assert result["digests_equal"] is True
+    made = target(goal, f"mapped_into_{major}")
+    used = sql(
+        made,
+        "SELECT DISTINCT refobjid::regrole::text FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass "
+        "AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    quoted = f'"New ""Seller"" {major}"'
+    assert sorted(row[0] for row in used) == [quoted, f"reviser{major}"]
+    (policy,) = sql(made, "SELECT roles::text[], qual FROM pg_policies")
+    assert policy[0] == [new["seller"], new["auditor"]] or policy[0] == [new["auditor"], new["seller"]]
+    assert "'seller'" in policy[1], "a text that reads like a role is none"
+    assert sql(made, "SELECT lomowner::regrole::text FROM pg_largeobject_metadata") == [[quoted]]
+    assert sql(made, "SELECT convert_from(lo_get(7001), 'UTF8')") == [["contract"]]
+
+
+def test_a_map_that_names_a_role_the_backup_does_not_use_is_refused(
+    stack: Stack, backed_up: str, server16: EphemeralServer
+) -> None:
+    with pytest.raises(FunctionError) as refused:
+        secret = stack.target(url(server16, "never_made"))
+        stack.call(
+            "restore", action="plan", database=backed_up, target_secret=secret, role_map={"sellr": "auditor"}
+        )
+    assert refused.value.code == "target-lacks"
+    assert "sellr" in str(refused.value)

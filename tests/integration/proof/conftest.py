@@ -1,9 +1,9 @@
-"""Sources on real servers, and backup, proof and restore in this process."""
+"""Sources on real servers, and backup, proof and restore in this process, without a cloud."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from coffre.databases.registration import Registration
 from coffre.results import Finding, RestoreResult, VerifyResult
 from tests.support.postgres import create, customer_server, target
 from tests.support.vault import ServedStore, Verbs
+
+Prove = Callable[[Target], VerifyResult]
 
 _numbers = itertools.count(1)
 
@@ -58,6 +60,31 @@ class Bench:
 def bench(server: EphemeralServer, postgres_root: Path, scratch_root: Path) -> Iterator[Bench]:
     with ServedStore() as store:
         yield Bench(server, store, Verbs(store, postgres_root, scratch_root))
+
+
+@pytest.fixture
+def verbs(postgres_root: Path, scratch_root: Path) -> Iterator[Verbs]:
+    """The verbs with an empty vault."""
+    with ServedStore() as store:
+        yield Verbs(store, postgres_root, scratch_root)
+
+
+@pytest.fixture
+def proven(verbs: Verbs) -> Prove:
+    """Takes a database, backs it up, has it proven; the result."""
+
+    def prove(where: Target) -> VerifyResult:
+        verbs.backup(where)
+        return verbs.verify()
+
+    return prove
+
+
+@pytest.fixture(scope="module")
+def server17(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
+    """A customer's PostgreSQL 17."""
+    with customer_server(postgres_root, 17, scratch_root) as server:
+        yield server
 
 
 def found(findings: list[Finding]) -> dict[str, int | None]:

@@ -8,10 +8,11 @@ import pytest
 
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.compare import CompareTask
+from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import InvalidEventError
-from coffre.prove import run as prove
 from coffre.workers import Message
 from tests.integration.proof.conftest import Bench
+from tests.support.vault import ServedStore, Verbs
 
 FINE = """
 CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body text NOT NULL, kind "char");
@@ -69,11 +70,19 @@ def test_text_that_a_new_major_writes_otherwise_is_noted_by_type(
     assert "integer" in noted.message
 
 
-def test_a_major_that_is_not_installed_is_a_need(bench: Bench, postgres_root: Path) -> None:
-    bench.back_up("CREATE TABLE one (id int)")
-    proof = bench.prove(upgrade_to=17)
+def test_a_major_that_is_not_installed_is_a_need(
+    server: EphemeralServer, postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    """A box with the servers of two majors only, as that of another deployment."""
+    (tmp_path / "postgres").symlink_to(postgres_root)
+    (tmp_path / "proof").mkdir()
+    for major in (16, 18):
+        (tmp_path / "proof" / str(major)).symlink_to(postgres_root.parent / "proof" / str(major))
+    with ServedStore() as store:
+        bench = Bench(server, store, Verbs(store, tmp_path / "postgres", scratch_root))
+        bench.back_up("CREATE TABLE one (id int)")
+        proof = bench.prove(upgrade_to=17)
     assert proof.upgrade is not None
-    assert 17 not in prove.installed(postgres_root)
     assert (proof.upgrade.verdict, proof.upgrade.reasons[0].object) == ("inconclusive", "server:17")
     assert "16, 18" in proof.upgrade.reasons[0].message
 

@@ -15,6 +15,7 @@ from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
 from coffre.errors import CatalogueUnavailableError, LeaseHeldError
 from coffre.vault.layout import Layout
+from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START, MemoryStore
 from tests.fakes.tables import TABLE, create_table
 from tests.fakes.vault import DATABASE, put_backup, put_evidence
@@ -32,9 +33,12 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def client() -> Iterator[Any]:
-    """DynamoDB."""
+@pytest.fixture(params=["moto", "memory"])
+def client(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """DynamoDB: moto's, and the fake of the fault harness, which must not differ from it."""
+    if request.param == "memory":
+        yield MemoryDynamo()
+        return
     with mock_aws():
         yield boto3.client("dynamodb", region_name="eu-west-1")
 

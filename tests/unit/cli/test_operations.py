@@ -6,6 +6,8 @@ from typing import Any
 
 import boto3
 
+from coffre.catalogue.entries import RestoreEntry
+from coffre.ids import stamp, utc_now
 from tests.unit.cli.conftest import BACKUP, World
 
 REPORT: dict[str, Any] = {
@@ -59,6 +61,25 @@ def test_health_s_exit_code_tells_of_danger(world: World) -> None:
     assert "it is slow" in outcome.out
     report["reachable"] = False
     assert world.run("health", "--json").code == 1
+
+
+def test_objectives_are_judged_by_what_happened(world: World) -> None:
+    world.register()
+    outcome = world.run("objectives", "shop", "--json")
+    assert outcome.code == 1, "without a proven backup no RPO is met"
+    assert outcome.document["proven_exposure_seconds"] is None
+    world.store_backup()
+    outcome = world.run("objectives", "shop", "--json")
+    assert (outcome.code, outcome.document["rpo_met"]) == (1, False)
+    assert outcome.document["exposure_seconds"] > 0
+    world.catalogue.record_restore(
+        RestoreEntry(
+            "shop", stamp(utc_now()), "new", "completed", BACKUP, bytes=5_000_000, milliseconds=90_000
+        )
+    )
+    outcome = world.run("objectives", "shop")
+    assert "1 measured" in outcome.out
+    assert "90.0 s" in outcome.out
 
 
 def test_rebuild_makes_the_catalogue_again_from_the_bucket(world: World) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from coffre.databases.registration import Retention
 from coffre.events import Verdict
@@ -24,7 +25,7 @@ CASES = json.loads(Path(__file__).with_name("retention.json").read_text())
 def facts(text: str) -> BackupFacts:
     """A backup from ``20261120T030000Z`` or ``20261120T030000Z=proven``."""
     moment, _, verdict = text.partition("=")
-    time = datetime.strptime(moment, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    time = datetime.strptime(moment[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return BackupFacts(text, time, verdict or None)  # type: ignore[arg-type]
 
 
@@ -70,6 +71,30 @@ def test_a_backup_from_the_future_is_kept_and_takes_nobodys_place() -> None:
     assert decisions[0].reasons[0].startswith("future: its time 2099-12-31 03:00:00 is still to come")
 
 
+def test_what_object_lock_keeps_anyway_stays_visible_and_says_until_when() -> None:
+    old = replace(facts("20261101T030000Z"), locked=NOW + timedelta(days=2))
+    new = facts("20261120T030000Z")
+    retention = Retention(hourly=0, daily=0, weekly=0, monthly=0, keep_last=1)
+    decision = decide([old, new], retention, NOW)[1]
+    assert decision.action == "keep"
+    assert decision.reasons[0] == "locked: until 2026-11-22 12:00:00 UTC"
+    assert decision.reasons[1].startswith("then: superseded")
+    assert kept([old, new], retention, NOW + timedelta(days=2)) == {new.backup_id}
+
+
+def test_a_proof_in_doubt_is_kept_until_a_newer_backup_is_proven() -> None:
+    doubted = replace(facts("20261101T030000Z=inconclusive"), doubted=True)
+    retention = Retention(hourly=0, daily=0, weekly=0, monthly=0, keep_last=1)
+    assert doubted.backup_id in kept([doubted, facts("20261120T030000Z")], retention)
+    assert doubted.backup_id not in kept([doubted, facts("20261120T030000Z=proven")], retention)
+
+
+@pytest.mark.parametrize("value", ["7", "0d", "d", "-3d", "7 d", "7w", -1, 1.5, True, "100000d"])
+def test_a_tier_is_a_count_or_days(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        Retention.model_validate({"daily": value})
+
+
 def test_every_backup_gets_a_decision_even_of_one_second() -> None:
     twins = [BackupFacts("b", NOW), BackupFacts("a", NOW)]
     decisions = decide(twins, Retention(hourly=1, daily=0, weekly=0, monthly=0, keep_last=1), NOW)
@@ -81,7 +106,7 @@ verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from([None, "proven", "
 backups = st.lists(st.tuples(times, verdicts), max_size=40).map(
     lambda rows: [BackupFacts(f"{i:03}", time, verdict) for i, (time, verdict) in enumerate(rows)]
 )
-small = st.integers(0, 8)
+small = st.integers(0, 8) | st.integers(1, 60).map(lambda days: f"{days}d")
 retentions = st.builds(
     Retention,
     hourly=small,

@@ -2,90 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from coffre.catalogue.index import Catalogue
-from coffre.databases.registration import Retention
 from coffre.errors import DeleteRefusedError, StoreUnavailableError
 from coffre.ids import backup_id
-from coffre.results import RotateReport
-from coffre.rotate.run import Services, run
-from coffre.vault.layout import Layout
-from coffre.vault.manifest import Manifest
-from coffre.vault.parts import Chunk
-from coffre.vault.reader import fetch, list_backups, read_part
-from tests.fakes.store import FailingStore
-from tests.fakes.tables import create_table
+from coffre.rotate.run import run
+from coffre.vault.reader import fetch, list_backups
 from tests.fakes.vault import DATABASE, commit, prepare, put_backup, put_chunk, put_evidence, put_object
-
-ONE = Retention(hourly=0, daily=0, weekly=0, monthly=0, keep_last=1)
-LAYOUT = Layout(DATABASE)
-
-
-class Heard:
-    """A publisher that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Any]] = []
-
-    def publish(self, detail_type: str, detail: Any) -> None:
-        self.events.append((detail_type, detail))
-
-
-class World:
-    """A vault, a catalogue, a clock."""
-
-    def __init__(self) -> None:
-        self.store = FailingStore()
-        self.heard = Heard()
-        client = boto3.client("dynamodb", region_name="eu-west-1")
-        self.catalogue = Catalogue(client, create_table(client), lambda: self.store.now)
-        self.services = Services(
-            self.store,
-            self.catalogue,
-            self.heard,  # type: ignore[arg-type]
-            6 * 3600,
-            lambda: self.store.now,
-        )
-
-    def backup(self, texts: list[str], database: str = DATABASE) -> Manifest:
-        """A backup of these rows, in the catalogue as well."""
-        name = backup_id(database, "hourly", self.store.now)
-        manifest, root = put_backup(self.store, name, [f"{t}\n".encode() for t in texts], database=database)
-        self.catalogue.complete(manifest, root)
-        return manifest
-
-    def rotate(self, *, dry_run: bool = False, retention: Retention = ONE) -> RotateReport:
-        """One rotation of the one database."""
-        result = run({DATABASE: retention}, self.services, dry_run=dry_run, seconds=600)
-        assert result.failed == {}
-        return result.reports[0]
-
-    def failure(self) -> str:
-        """The error of a rotation that fails."""
-        result = run({DATABASE: ONE}, self.services, dry_run=False, seconds=600)
-        return result.failed[DATABASE]
-
-    def chunks(self, manifest: Manifest) -> list[Chunk]:
-        """The chunks of a backup."""
-        return [r for part in manifest.parts for r in read_part(self.store, part) if isinstance(r, Chunk)]
-
-    def contents(self) -> list[object]:
-        """Every version and marker of the bucket."""
-        return list(self.store.versions(""))
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A fresh world."""
-    with mock_aws():
-        yield World()
+from tests.unit.rotate.conftest import LAYOUT, ONE, World
 
 
 def test_a_superseded_backup_goes_and_its_own_chunks_after_it(world: World) -> None:

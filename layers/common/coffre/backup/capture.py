@@ -6,15 +6,21 @@ import os
 import tempfile
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from coffre.backup.plan import WorkItem
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.statements import copy_to, generated_to
+from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError
+from coffre.ids import utc_now
 from coffre.vault.chunks import ChunkCutter, ChunkSizes, PlainChunk
 from coffre.vault.files import put_file
+from coffre.vault.layout import Layout
+from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note
 from coffre.vault.parts import End, PartWriter, Record
 from coffre.vault.rows import DigestSink
 from coffre.vault.store import ObjectStore
@@ -34,21 +40,34 @@ class Capture:
         Under the snapshot.
     part_key:
         The part's key, with ``{sha256}`` for its hash.
+    layout, backup_id:
+        Which backup this is for: damage in the vault is noted under it.
     """
 
     def __init__(
-        self, session: Session, store: ObjectStore, uploader: ChunkUploader, part_key: str, scratch: Path
+        self,
+        session: Session,
+        store: ObjectStore,
+        uploader: ChunkUploader,
+        part_key: str,
+        scratch: Path,
+        *,
+        layout: Layout,
+        backup_id: str,
     ) -> None:
         self._session = session
         self._store = store
         self._uploader = uploader
         self._part_key = part_key
         self._scratch = scratch
+        self._layout = layout
+        self._backup_id = backup_id
+        self._damaged: set[str] = set()
         handle, path = tempfile.mkstemp(prefix="part-", dir=scratch)
         self._path = Path(path)
         self._file = os.fdopen(handle, "wb")
         self._part = PartWriter(self._file)
-        self._pending: deque[tuple[Record | Future[Stored], int]] = deque()
+        self._pending: deque[tuple[Record | Future[Stored], int, str]] = deque()
         self._in_flight = 0
         self.new_chunks = 0
         self.new_bytes = 0
@@ -58,12 +77,12 @@ class Capture:
 
         The upload of its last chunks may still be under way: `finish` waits for them.
         """
-        self._add(item.relation, 0)
+        self._add(item.relation)
         cutter = ChunkCutter(ChunkSizes.for_relation(item.size), self._store_chunk, self._scratch)
         rows = copy_out(self._session, copy_to(item.relation, item.pages), cutter)
         cutter.finish()
         end = End(item.relation.id, rows, cutter.bytes, cutter.digest.hex(), self._generated(item))
-        self._add(end, 0)
+        self._add(end)
         return end
 
     def _generated(self, item: WorkItem) -> str:
@@ -75,8 +94,16 @@ class Capture:
         return sink.digest.hex()
 
     def finish(self) -> Message:
-        """Wait for all uploads, store the part, and say where it is: the fields of a `PartFile`."""
+        """Wait for all uploads, store the part, and say where it is: the fields of a `PartFile`.
+
+        Raises
+        ------
+        ChunkDamagedError
+            If chunks of these rows are in the vault, but damaged; they are noted for the next rotation.
+        """
         self._drain(0)
+        if self._damaged:
+            self._tell_damage()
         self._part.close()
         self._file.close()
         stored = put_file(self._store, self._path, self._part_key)
@@ -85,24 +112,45 @@ class Capture:
         return {**asdict(stored), "bytes": part.bytes, "relations": part.relations, "chunks": part.chunks}
 
     def _store_chunk(self, plain: PlainChunk) -> None:
-        self._add(self._uploader.submit(plain), plain.size)
+        self._add(self._uploader.submit(plain), plain.size, plain.id)
         self._drain(IN_FLIGHT_BYTES)
 
-    def _add(self, record: Record | Future[Stored], size: int) -> None:
-        self._pending.append((record, size))
+    def _add(self, record: Record | Future[Stored], size: int = 0, chunk_id: str = "") -> None:
+        self._pending.append((record, size, chunk_id))
         self._in_flight += size
 
     def _drain(self, allowed: int) -> None:
         """Write the records that are ready, in order; wait for uploads until ``allowed`` bytes are left."""
         while self._pending:
-            record, size = self._pending[0]
+            record, size, chunk_id = self._pending[0]
             if isinstance(record, Future):
                 if self._in_flight <= allowed and not record.done():
                     return
-                stored = record.result()
-                self.new_chunks += stored.new
-                self.new_bytes += stored.chunk.stored if stored.new else 0
-                record = stored.chunk
-            self._part.write(record)
+                self._take(record, chunk_id)
+            else:
+                self._part.write(record)
             self._pending.popleft()
             self._in_flight -= size
+
+    def _take(self, upload: Future[Stored], chunk_id: str) -> None:
+        """Write an upload's record.  Damage ends the run later: one run is to find all of it."""
+        try:
+            stored = upload.result()
+        except ObjectCorruptError:
+            if len(self._damaged) < MAX_CHUNKS:
+                self._damaged.add(chunk_id)
+            return
+        self.new_chunks += stored.new
+        self.new_bytes += stored.chunk.stored if stored.new else 0
+        self._part.write(stored.chunk)
+
+    def _tell_damage(self) -> NoReturn:
+        found = sorted(self._damaged)
+        with suppress(ObjectExistsError):  # of the other worker, at the same time: the next run tells again
+            note = Chunks(chunks=found)
+            write_note(self._store, self._layout, self._backup_id, "damage", note, utc_now())
+        number = f"{len(found)} chunks" if len(found) > 1 else "a chunk"
+        raise ChunkDamagedError(
+            f"{number} of {self._layout.database} in the vault can't be used again, for example "
+            f"{self._layout.chunk(found[0])}: its content isn't what its key says"
+        )

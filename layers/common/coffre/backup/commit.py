@@ -12,6 +12,7 @@ from coffre.databases.postgresql.description import Description
 from coffre.errors import BackupIncompleteError
 from coffre.ids import stamp, utc_now
 from coffre.vault.layout import FORMAT
+from coffre.vault.locks import extend
 from coffre.vault.manifest import ArchiveFile, Manifest, PartFile, StoredFile, Totals, encode, root_hash
 from coffre.vault.parts import Chunk, End, Record, Relation
 from coffre.vault.reader import read_part
@@ -180,6 +181,8 @@ def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:
         seen = store.head(file.key)
         if seen is None or seen.size != file.size or seen.sha256 not in (None, file.sha256):
             raise BackupIncompleteError(f"{file.key} isn't in the vault as it was written")
+        if store.lock is not None:
+            extend(store, seen, store.lock)
     body = encode(manifest)
     digest = root_hash(body)
     store.put_new(key, body, size=len(body), sha256=digest)

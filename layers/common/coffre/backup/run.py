@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.databases.postgresql.target import Target
-from coffre.databases.registration import Registration
+from coffre.databases.registration import TIERS, Registration
 from coffre.errors import (
     DeadlineExceededError,
     FormatUnsupportedError,
@@ -39,10 +39,11 @@ from coffre.results import BackupResult, Finding
 from coffre.vault.contents import scratch_folder
 from coffre.vault.known import write_known
 from coffre.vault.layout import Layout
+from coffre.vault.locks import Lock
 from coffre.vault.manifest import ArchiveFile, Manifest, PartFile
 from coffre.vault.parts import Chunk, End, encode_record
 from coffre.vault.reader import load_manifest, read_part
-from coffre.vault.safeguards import check_safeguards
+from coffre.vault.safeguards import check_safeguards, lock_finding
 from coffre.workers import Message
 
 WORKERS = 2
@@ -94,13 +95,28 @@ def run(
     if services.store.head(job.layout.manifest(job.id)) is not None:
         return BackupResult(database=database, backup_id=job.id, status="skipped")
     with _recorded(job, services):
-        return _take(job, services)
+        return _take(job, replace(services, store=services.store.with_lock(_lock(job, services))))
 
 
-def check(target: Target, services: Services, *, database: str) -> list[Finding]:
-    """Everything that speaks for or against a backup, without taking one."""
+def _lock(job: Job, services: Services) -> Lock | None:
+    """What Object Lock is to keep this backup by: as long as the tier does that it is taken for."""
+    rule = services.store.lock_rule()
+    if rule is None:
+        return None
+    tier = next((tier for tier in TIERS if tier == job.request.type), None)
+    return rule.of(job.started, job.registration.retention.span(tier) if tier else timedelta(0))
+
+
+def check(
+    target: Target, services: Services, *, database: str, seconds: float = PREFLIGHT_SECONDS
+) -> list[Finding]:
+    """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
+    return [*_inspect(target, services, database, seconds), lock_finding(services.store)]
+
+
+def _inspect(target: Target, services: Services, database: str, seconds: float) -> list[Finding]:
     findings = check_safeguards(services.store, Layout(database))
-    with open_session(target, seconds=PREFLIGHT_SECONDS) as session:
+    with open_session(target, seconds=min(seconds, PREFLIGHT_SECONDS)) as session:
         return findings + preflight.inspect(session)
 
 
@@ -153,7 +169,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     watch = _Watch(job)
     setup = [_setup(job, services, number, folder) for number in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = check(job.target, services, database=job.database)
+        findings = _inspect(job.target, services, job.database, seconds)
         preflight.raise_refusal(findings, job.target.label)
         _write_known_chunks(job, services, folder / KNOWN)
         with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:
@@ -235,6 +251,8 @@ def _setup(job: Job, services: Services, number: int, folder: Path) -> Message:
         "known": str(folder / KNOWN),
         "scratch": str(folder),
         "bucket": services.store.bucket,
+        "backup_id": job.id,
+        "lock": services.store.lock.hand_over() if services.store.lock else None,
     }
 
 

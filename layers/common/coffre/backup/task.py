@@ -15,6 +15,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import ProtocolViolationError
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
+from coffre.vault.locks import Lock
 from coffre.vault.parts import Relation, decode_record
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader
@@ -30,7 +31,7 @@ class CaptureTask:
 
     def __init__(self, setup: Message, store: ObjectStore) -> None:
         self._setup = setup
-        self._store = store
+        self._store = store.with_lock(Lock.handed_over(setup["lock"]))
         self._capture: Capture | None = None
 
     @cached_property
@@ -46,7 +47,15 @@ class CaptureTask:
             Target(**setup["target"]), seconds=setup["seconds"], application=setup["application"]
         )
         import_snapshot(session, snapshot)
-        return Capture(session, self._store, self._uploader, setup["part_key"], Path(setup["scratch"]))
+        return Capture(
+            session,
+            self._store,
+            self._uploader,
+            setup["part_key"],
+            Path(setup["scratch"]),
+            layout=Layout(setup["database"]),
+            backup_id=setup["backup_id"],
+        )
 
     def run(self, item: Message) -> Message:
         """Capture one item; the answer holds its end record."""

@@ -12,6 +12,7 @@ from coffre.results import Finding
 
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
+RestoreKind = Literal["new", "swap", "undo", "proof"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class RunRecord:
 
     Attributes
     ----------
+    backup_id:
+        The backup that it reads, if it reads one.
     done, total, rows:
         How far a verification or a restore is, in bytes of rows.
     """
@@ -69,6 +72,7 @@ class RunRecord:
     kind: RunKind
     started: str
     deadline: str
+    backup_id: str | None = None
     ended: str | None = None
     expires_at: int = 0
     done: int = 0
@@ -111,7 +115,42 @@ class AuditEntry:
     details: dict[str, str] = field(default_factory=dict)
 
 
-T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, AuditEntry)
+@dataclass(frozen=True)
+class RestoreEntry:
+    """A restore, an undo or a proof that ended: the history, and what estimates are made from.
+
+    Attributes
+    ----------
+    time:
+        When it ended.
+    target:
+        The database that it was for, as messages name it; empty for a proof.
+    kept_as:
+        The name under which the database that was replaced stays.
+    safety_backup:
+        Id of the backup that was taken of it before.
+    milliseconds:
+        How long it took, a safety backup not included.
+    """
+
+    database: str
+    time: str
+    kind: RestoreKind
+    status: Literal["completed", "failed"]
+    backup_id: str = ""
+    target: str = ""
+    target_database: str = ""
+    kept_as: str | None = None
+    safety_backup: str | None = None
+    tables: int = 0
+    rows: int = 0
+    bytes: int = 0
+    milliseconds: int = 0
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, AuditEntry, RestoreEntry)
 
 
 def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from coffre.catalogue.entries import (
@@ -15,13 +16,20 @@ from coffre.catalogue.entries import (
     BackupEntry,
     Lease,
     Recheck,
+    RestoreEntry,
     RunKind,
     RunRecord,
     Status,
     from_item,
 )
 from coffre.catalogue.table import Table
-from coffre.errors import LeaseHeldError
+from coffre.errors import (
+    LeaseHeldError,
+    PlanChangedError,
+    PlanExpiredError,
+    PlanUnknownError,
+    PlanUsedError,
+)
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
 from coffre.results import VerifyResult
 from coffre.vault.evidence import evidence_time
@@ -29,6 +37,9 @@ from coffre.vault.manifest import Manifest
 
 RUNS_KEPT = timedelta(days=30)
 """After a run's deadline; then DynamoDB's time to live takes the record away."""
+
+PLAN_KEPT = timedelta(minutes=15)
+"""How long a plan can be confirmed."""
 
 
 class Catalogue:
@@ -215,17 +226,21 @@ class Catalogue:
 
     # Runs
 
-    def start_run(self, database: str, kind: RunKind, run_id: str, deadline: datetime) -> RunRecord:
-        """Record a run, before it uses anything in the vault."""
+    def start_run(
+        self, database: str, kind: RunKind, run_id: str, deadline: datetime, backup_id: str | None = None
+    ) -> RunRecord:
+        """Record a run, before it uses anything in the vault; ``backup_id`` is the backup that it reads."""
         record = RunRecord(
             database,
             run_id,
             kind,
             stamp(self._now()),
             stamp(deadline),
+            backup_id,
             expires_at=int((deadline + RUNS_KEPT).timestamp()),
         )
         values = {"run_id": run_id, "kind": kind, "started": record.started, "deadline": record.deadline}
+        values |= {"backup_id": backup_id} if backup_id else {}
         self._table.put(database, f"RUN#{run_id}", {**values, "expires_at": record.expires_at})
         return record
 
@@ -272,3 +287,56 @@ class Catalogue:
         """The audit trail, newest first."""
         for item in self._table.query(database, "AUDIT#", newest_first=True):
             yield from_item(AuditEntry, database, item)
+
+    # Restores
+
+    def offer_plan(self, database: str, token: str, digest: str) -> str:
+        """Record a plan that may be confirmed once, within `PLAN_KEPT`.
+
+        Parameters
+        ----------
+        digest:
+            A hash over everything that the plan binds.
+
+        Returns
+        -------
+        str
+            Until when.
+        """
+        until = self._now() + PLAN_KEPT
+        values = {"token": token, "digest": digest, "expires": stamp(until)}
+        kept = int((until + RUNS_KEPT).timestamp())
+        self._table.put(database, f"PLAN#{token}", {**values, "expires_at": kept})
+        return stamp(until)
+
+    def confirm_plan(self, database: str, token: str, digest: str) -> None:
+        """Use up a plan: of several calls at the same time one succeeds.
+
+        Raises
+        ------
+        PlanUnknownError, PlanUsedError, PlanExpiredError, PlanChangedError
+        """
+        sort, now = f"PLAN#{token}", stamp(self._now())
+        condition = "attribute_not_exists(#used) AND #digest = :digest AND #expires > :now"
+        given = {"digest": digest, "now": now}
+        if self._table.update(database, sort, {"used": now}, condition=condition, given=given):
+            return
+        item = self._table.get(database, sort)
+        if item is None:
+            raise PlanUnknownError(f"no plan of a restore of {database} has this token")
+        if item.get("used"):
+            raise PlanUsedError(f"this plan of a restore of {database} was confirmed at {item['used']}")
+        if item["expires"] <= now:
+            raise PlanExpiredError(f"this plan of a restore of {database} was good until {item['expires']}")
+        raise PlanChangedError(f"the restore of {database} that would run now isn't the one that was planned")
+
+    def record_restore(self, entry: RestoreEntry) -> None:
+        """Keep what a restore, an undo or a proof did, and how long it took."""
+        values = {name: value for name, value in asdict(entry).items() if name != "database"}
+        known = {name: value for name, value in values.items() if value is not None}
+        self._table.put(entry.database, f"RESTORE#{entry.time}#{secrets.token_hex(4)}", known)
+
+    def restores(self, database: str) -> Iterator[RestoreEntry]:
+        """What `record_restore` kept, newest first."""
+        for item in self._table.query(database, "RESTORE#", newest_first=True):
+            yield from_item(RestoreEntry, database, item)

@@ -6,7 +6,8 @@ It lies in an SSM parameter (JSON, at most 4 KB); credentials lie in Secrets Man
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from datetime import timedelta
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,20 +24,51 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Tier = Literal["hourly", "daily", "weekly", "monthly", "yearly"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+_PERIODS: dict[Tier, timedelta] = {
+    "hourly": timedelta(hours=1),
+    "daily": timedelta(days=1),
+    "weekly": timedelta(days=7),
+    "monthly": timedelta(days=31),
+    "yearly": timedelta(days=366),
+}
+_Days = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}d$")]
+_Keep = Annotated[int, Field(ge=0, le=10_000, strict=True)] | _Days
+_KeepYears = Annotated[int, Field(ge=0, le=1_000, strict=True)] | _Days
+
+
 class Retention(_Model):
     """How many backups to keep: the last one of each of the newest N hours, days, weeks, ...
 
-    ``keep_last`` keeps the newest N whatever their time; ``cap`` limits the sum of all tiers (it never takes
-    the newest ``keep_last``, nor the last proven one).
+    A tier is a count of periods (``7``), or days as text (``"30d"``): the last backup of each of its periods
+    that isn't older than the newest backup by more than so many days.  ``keep_last`` keeps the newest N
+    whatever their time; ``cap`` limits the sum of all tiers (it never takes the newest ``keep_last``, nor the
+    last proven one).
     """
 
-    hourly: Annotated[int, Field(ge=0, le=10_000)] = 24
-    daily: Annotated[int, Field(ge=0, le=10_000)] = 7
-    weekly: Annotated[int, Field(ge=0, le=10_000)] = 5
-    monthly: Annotated[int, Field(ge=0, le=10_000)] = 12
-    yearly: Annotated[int, Field(ge=0, le=1_000)] = 0
+    hourly: _Keep = 24
+    daily: _Keep = 7
+    weekly: _Keep = 5
+    monthly: _Keep = 12
+    yearly: _KeepYears = 0
     keep_last: Annotated[int, Field(ge=1, le=10_000)] = 3
     cap: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    def count(self, tier: Tier) -> int | None:
+        """How many periods a tier keeps; None if it is told in days."""
+        value: int | str = getattr(self, tier)
+        return value if isinstance(value, int) else None
+
+    def days(self, tier: Tier) -> int | None:
+        """How many days before the newest backup a tier reaches; None if it counts periods."""
+        value: int | str = getattr(self, tier)
+        return int(value.removesuffix("d")) if isinstance(value, str) else None
+
+    def span(self, tier: Tier) -> timedelta:
+        """How long a tier keeps a backup where none is missing; zero if it keeps none."""
+        days, count = self.days(tier), self.count(tier)
+        return timedelta(days=days) if days is not None else _PERIODS[tier] * (count or 0)
 
 
 class OwnersCheck(_Model):
@@ -82,6 +114,12 @@ class Registration(_Model):
         The schedules that back it up.
     waiters:
         Seconds that sessions may queue behind the backup's locks before it lets go; None: it holds on.
+    rpo_hours:
+        How old the newest backup may be.
+    scratch:
+        Name or ARN of the secret with the URL of a server for drills; None: none are scheduled.
+    rto_minutes:
+        How long a restore may take, as far as measured ones tell; None: as long as it takes.
     prove:
         Prove every backup, the first of each UTC day, or none (the verdict then says so).
     checks:
@@ -97,9 +135,11 @@ class Registration(_Model):
     prove: Literal["every", "daily", "never"] = "every"
     retention: Retention = Retention()
     rpo_hours: Annotated[float, Field(gt=0)] = 26
+    rto_minutes: Annotated[float, Field(gt=0)] | None = None
     critical_tables: list[str] = []
     checks: list[OwnersCheck] = []
     checks_in_vault: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    scratch: Annotated[str, Field(min_length=1)] | None = None
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

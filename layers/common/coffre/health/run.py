@@ -20,6 +20,7 @@ from coffre.errors import (
 from coffre.events import HealthRequest
 from coffre.health.examine import examine
 from coffre.health.metrics import emit_database, emit_worst
+from coffre.health.objectives import restore_seconds
 from coffre.health.score import Facts, ServerFacts, score
 from coffre.ids import backup_time, utc_now
 from coffre.notify.publisher import Publisher
@@ -131,6 +132,8 @@ def _report(
         proof_age=_age(proven, services.now()),
         rpo_hours=known.rpo_hours if known else services.rpo_hours,
         prove=known.prove if known else "every",
+        restore_seconds=restore_seconds(backup, services.catalogue) if backup else None,
+        rto_minutes=known.rto_minutes if known else None,
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None
@@ -148,6 +151,8 @@ def _report(
         newest_proof=proven.backup_id if proven else None,
         proof_age_seconds=facts.proof_age,
         rpo_hours=facts.rpo_hours,
+        restore_seconds=facts.restore_seconds,
+        rto_minutes=facts.rto_minutes,
     )
 
 

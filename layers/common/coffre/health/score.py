@@ -16,6 +16,7 @@ transaction-ids-low          15, 45  half, three quarters of the 2^31 transactio
 connections-high             5, 15   80 %, 95 % of ``max_connections`` are taken
 slot-idle                    10      an unused replication slot keeps 1 GiB of WAL or more
 question-unanswered          10      the server didn't answer everything
+restore-slow                 10      a restore would take longer than the RTO, by those that were measured
 transaction-long             5       a transaction has been open for more than an hour
 ===========================  ======  =====================================================================
 
@@ -103,6 +104,10 @@ class Facts:
         How old the newest backup may be.
     prove:
         How often backups are proven.
+    restore_seconds:
+        What a restore of the newest backup takes by those that were measured; None: none was.
+    rto_minutes:
+        How long it may take; None: nobody said.
     """
 
     database: str
@@ -111,6 +116,8 @@ class Facts:
     proof_age: float | None
     rpo_hours: float
     prove: Literal["every", "daily", "never"] = "every"
+    restore_seconds: float | None = None
+    rto_minutes: float | None = None
 
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
@@ -118,7 +125,7 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
 
     A worse fact never raises the score.
     """
-    kept = [*_backup(facts), *_proof(facts)]
+    kept = [*_backup(facts), *_proof(facts), *_restore(facts)]
     said = [(SERVER_POINTS, facts.server)] if isinstance(facts.server, Finding) else _server(facts.server)
     lost = sum(points for points, _ in kept) + min(SERVER_POINTS, sum(points for points, _ in said))
     ordered = sorted([*kept, *said], key=lambda entry: -entry[0])
@@ -150,6 +157,21 @@ def _proof(facts: Facts) -> Iterator[Lost]:
         )
         advice = "`coffre list NAME` shows the verdicts since, `coffre show NAME ID` their reasons."
         yield PROOF_POINTS, _finding("warn", "proof-overdue", facts.database, message, advice)
+
+
+def _restore(facts: Facts) -> Iterator[Lost]:
+    if facts.rto_minutes is None or facts.backup_age is None:
+        return
+    if facts.restore_seconds is None:
+        message = "no restore was measured yet, so nobody knows whether the RTO can be met"
+        advice = "`coffre verify NAME latest` restores and measures; so does a restore to a scratch server."
+        yield 0, _finding("info", "restore-unmeasured", facts.database, message, advice)
+    elif facts.restore_seconds > facts.rto_minutes * 60:
+        message = (
+            f"a restore takes {facts.restore_seconds / 60:.1f} min; the RTO is {facts.rto_minutes:g} min"
+        )
+        advice = "`coffre objectives NAME` shows what that rests on."
+        yield 10, _finding("warn", "restore-slow", facts.database, message, advice)
 
 
 def _server(server: ServerFacts) -> list[Lost]:

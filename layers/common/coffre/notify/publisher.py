@@ -22,7 +22,10 @@ DetailType = Literal[
     "Proof Inconclusive",
     "Restore Completed",
     "Restore Failed",
+    "Drill Completed",
+    "Drill Failed",
     "Recheck Completed",
+    "Restore Undone",
     "Rotation Completed",
     "Health Reported",
 ]

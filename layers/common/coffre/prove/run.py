@@ -17,23 +17,30 @@ from typing import Literal
 
 from coffre.databases.postgresql.checks import Check, create_reader, run_checks
 from coffre.databases.postgresql.compare import compare_objects
+from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.described import compare_described, compare_roles
 from coffre.databases.postgresql.exceptions import Exceptions, explain, with_exceptions
-from coffre.databases.postgresql.objects import missing_needs
+from coffre.databases.postgresql.locales import create_database
+from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.databases.postgresql.tools import Tools, dump_major
+from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
     DiskFullError,
     ManifestInvalidError,
+    QueryFailedError,
+    RowCountMismatchError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
+    ToolFailedError,
     ToolMissingError,
     WorkerFailedError,
 )
@@ -58,6 +65,7 @@ _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,
     DiskFullError,
     ServerStartError,
+    ServerTooOldError,
     StoreUnavailableError,
     ToolMissingError,
     WorkerFailedError,
@@ -65,12 +73,6 @@ _NOT_THE_BACKUPS_FAULT = (
 
 _ALL_ROWS = ("pg_read_all_data", "pg_write_all_data")
 """Roles of PostgreSQL's own that reach all rows of a database, and nothing outside of it."""
-
-
-_SHUT = """
-SELECT n.nspname, r.rolname FROM pg_namespace n, pg_roles r
-WHERE n.nspname IN ({schemas}) AND r.rolname IN ({owners}) AND NOT has_schema_privilege(r.oid, n.oid, 'USAGE')
-"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
     """
     watch = Stopwatch("the proof", request.seconds)
     try:
-        with scratch_folder(services.scratch, "proof") as folder:
+        with unreadable(), scratch_folder(services.scratch, "proof") as folder:
             return _prove(request, services, folder, watch)
     except _NOT_THE_BACKUPS_FAULT as error:
         return _report("inconclusive", [_finding(error, "warn")])
@@ -144,17 +146,19 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         raise DiskFullError(
             f"{manifest.totals.bytes} bytes of rows don't fit the proof's {free} bytes of scratch space"
         )
-    major = request.major or dump_major(manifest.engine.server_version_num // 10_000)
+    major = request.major or manifest.engine.major
+    if major < manifest.engine.major:
+        raise ServerTooOldError(f"a backup of PostgreSQL {manifest.engine.major} can't be proven on {major}")
     servers = installed(services.postgres)
     if major not in servers:
         lacking = _lacking(f"server:{major}", f"PostgreSQL {', '.join(map(str, servers))}")
         return _report("inconclusive", [lacking])
-    with EphemeralServer.start(services.postgres, major, services.scratch) as server:
+    with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
         target = replace(_own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
         rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
         proof = _Proof(
-            rebuild, reader, folder, server, Tools(services.postgres), checks, request.major is not None
+            rebuild, reader, folder, server, Tools(services.postgres), checks, major != manifest.engine.major
         )
         with _disk_watched(services.scratch):
             report = _in_box(proof)
@@ -192,36 +196,68 @@ def _own_superuser(server: EphemeralServer) -> Target:
 
 
 def _in_box(proof: _Proof) -> ProofReport:
-    watch, rebuild, major = proof.watch, proof.rebuild, proof.server.major
-    missing = _prepare(proof)
+    restorer = f"restorer_{new_attempt()}"
+    missing, substitute = _prepare(proof, restorer)
     if missing:
         return _report("inconclusive", missing)
+    try:
+        return _restored(proof, restorer, substitute)
+    except (QueryFailedError, RowCountMismatchError, ToolFailedError) as error:
+        if not substitute:
+            raise
+        return _report("inconclusive", [_finding(error, "warn"), *substitute])
+
+
+def _restored(proof: _Proof, restorer: str, substitute: list[Finding]) -> ProofReport:
+    """Restore and compare; ``substitute`` says what the database was created with instead."""
+    watch, rebuild = proof.watch, proof.rebuild
     schema = fetch_file(proof.reader, proof.manifest.schema_file, proof.folder / "schema")
-    archive = SchemaArchive(proof.tools, major, schema, rebuild.target, watch.deadline, ("--no-tablespaces",))
-    with watch.phase("schema"):
-        archive.before_rows()
-    with watch.phase("rows"), _schemas_open_to_owners(proof):
-        findings = rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
-    with watch.phase("large_objects"):
-        _restore_large_objects(proof)
-    with watch.phase("indexes"):
-        exceptions = _after_rows(proof, archive)
+    archive = SchemaArchive(
+        proof.tools,
+        restore_major(proof.server.major),
+        schema,
+        rebuild.target,
+        watch.deadline,
+        ("--no-tablespaces",),
+        restorer=restorer,
+    )
+    archive.schemas()
+    with _schemas_open_to_owners(proof):
+        with watch.phase("schema"):
+            archive.before_rows(schemas=False)
+        with watch.phase("rows"):
+            findings = rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+        with watch.phase("large_objects"):
+            _restore_large_objects(proof)
+        with watch.phase("indexes"):
+            complaints = archive.indexes(WORKERS)
+    with watch.phase("grants"):
+        complaints += archive.grants(WORKERS)
+        exceptions = _explained(proof, archive, complaints)
     with watch.phase("compare"):
         differences, compared = _compare(proof, exceptions)
     with watch.phase("checks"):
         failed_checks = _run_checks(proof)
     with watch.phase("event_triggers"):
-        # Only a superuser can own one, and here the source's roles are none.
-        replace(archive, options=(*archive.options, "--no-owner")).event_triggers()
-    return _judge(proof, [*findings, *exceptions.findings, *differences, *failed_checks], compared)
+        archive.event_triggers()
+    findings += [*exceptions.findings, *differences, *failed_checks]
+    if substitute:
+        # Under another collation a check, an index or a generated value may fail that doesn't at the source.
+        checks = {id(finding) for finding in failed_checks}
+        findings = [
+            _as(finding, "warn")
+            if id(finding) in checks or finding.code.startswith("exception-")
+            else finding
+            for finding in findings
+        ]
+    return _judge(proof, [*findings, *substitute], compared)
 
 
-def _after_rows(proof: _Proof, archive: SchemaArchive) -> Exceptions:
-    """Indexes, constraints and all that follows; what can't be restored is named."""
-    complaints = archive.after_rows(WORKERS)
+def _explained(proof: _Proof, archive: SchemaArchive, complaints: list[Complaint]) -> Exceptions:
+    """What can't be restored, named; an ordinary role adds what of it can be kept."""
     if not complaints:
         return Exceptions()
-    with proof.rebuild.session() as session:
+    with proof.rebuild.open_as(archive.restorer) as session:
         return explain(archive, complaints, proof.rebuild.open_as, session)
 
 
@@ -249,14 +285,17 @@ def _restore_large_objects(proof: _Proof) -> None:
     if file is not None:
         path = fetch_file(proof.reader, file, proof.folder / "large_objects")
         target, deadline = proof.rebuild.target, proof.watch.deadline
-        restore_large_objects(proof.tools, proof.server.major, path, target, deadline=deadline)
+        major = restore_major(proof.server.major)
+        restore_large_objects(proof.tools, major, path, target, deadline=deadline)
 
 
 def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofReport:
     version = f"PostgreSQL {proof.server.major}"
     if proof.rehearsal:
         # Another text of the same value is what an upgrade brings, and stands in nobody's way.
-        findings = [_as_noted(finding) if finding.code == "text-changed" else finding for finding in findings]
+        findings = [
+            _as(finding, "info") if finding.code == "text-changed" else finding for finding in findings
+        ]
     if any(finding.level == "refuse" for finding in findings):
         findings = [*with_exceptions(findings, proof.manifest.id), *findings]
         return _report("failed", findings, compared, version, proof.watch.phases)
@@ -273,25 +312,37 @@ def _judge(proof: _Proof, findings: list[Finding], compared: Compared) -> ProofR
     return _report("proven", findings, compared, version, proof.watch.phases)
 
 
-def _prepare(proof: _Proof) -> list[Finding]:
-    """Make the database and the roles; what this box lacks for them."""
-    boot = replace(proof.rebuild.target, database="postgres")
+def _prepare(proof: _Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:
+    """Make the database and the roles: what this box lacks for them, and what takes another's place."""
+    boot, manifest = replace(proof.rebuild.target, database="postgres"), proof.manifest
     with open_session(boot, seconds=proof.watch.seconds_left) as session:
-        needs = proof.manifest.needs
-        missing = missing_needs(session, needs, [extension.name for extension in proof.manifest.extensions])
+        missing = [need for need in manifest.needs if need.startswith(SUPERUSER)]
+        missing += missing_needs(session, [need for need in manifest.needs if need not in missing], [])
+        missing += missing_versions(session, manifest.extensions)
         if missing:
-            return [_lacking(need) for need in missing]
-        encoding = literal(proof.manifest.locale.encoding)
-        session.run(
-            f"CREATE DATABASE proof TEMPLATE template0 ENCODING {encoding} LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
+            return [_lacking(need) for need in missing], []
+        instead = create_database(session, "proof", manifest.locale)
         _create_roles(session, proof)
-    return []
+        _create_restorer(session, restorer, [role.name for role in proof.contents.roles])
+    with proof.rebuild.session() as session:
+        session.run(f"ALTER SCHEMA public OWNER TO {identifier(restorer)}")
+    return [], [_substituted(manifest, instead)] if instead else []
+
+
+def _substituted(manifest: Manifest, instead: str) -> Finding:
+    locale = manifest.locale.locale or manifest.locale.collate
+    return Finding(
+        level="info",
+        code="collation-replaced",
+        object=locale,
+        message=f"the proof server has no collation {locale}: rows were compared under {instead}",
+        advice="What is equal doesn't depend on it; the order of text, and checks that rely on it, may.",
+    )
 
 
 def installed(postgres: Path) -> list[int]:
-    """The major versions that this box has a server of."""
-    return sorted(int(tree.name) for tree in postgres.iterdir() if tree.name.isdecimal())
+    """The major versions that this box has a server of; see `EphemeralServer.start`."""
+    return sorted(int(found.parent.name) for found in postgres.parent.glob("proof/*/template.tar.zst"))
 
 
 def _lacking(need: str, there: str = "") -> Finding:
@@ -301,7 +352,7 @@ def _lacking(need: str, there: str = "") -> Finding:
         level="warn",
         code="needs",
         object=need,
-        message=f"the proof server has no {need.replace(':', ' ')} to offer{instead}",
+        message=f"the proof server has no {need.replace(':', ' ', 1)} to offer{instead}",
         advice="The backup was read back whole; restore it to a server that has it to be sure.",
     )
 
@@ -332,23 +383,33 @@ def _in_the_box(role: Role) -> Role:
     return replace(role, member_of=tuple(sorted(groups)))
 
 
+def _create_restorer(session: Session, name: str, roles: Sequence[str]) -> None:
+    """The ordinary role that restores: what it restores runs the database's own code, with its rights.
+
+    It may act as each of the source's roles, and none of them as more than itself.
+    """
+    session.run(f"CREATE ROLE {identifier(name)} LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB BYPASSRLS")
+    everyone = ", ".join(identifier(role) for role in [name, *roles])
+    session.run(f"GRANT CREATE ON DATABASE proof TO {everyone}")
+    for role in roles:
+        session.run(f"GRANT {identifier(role)} TO {identifier(name)}")
+
+
 @contextmanager
 def _schemas_open_to_owners(proof: _Proof) -> Iterator[None]:
-    """Grants come after the rows, so until then owners may use all schemas."""
-    relations = proof.contents.relations.values()
-    schemas = ", ".join(sorted({literal(relation.schema) for relation in relations}))
-    owners = ", ".join(sorted({literal(relation.owner) for relation in relations}))
-    if not schemas:
-        yield
-        return
+    """Grants come after the rows; until then all roles may use all schemas, and make their objects there."""
+    roles = ", ".join(identifier(role.name) for role in proof.contents.roles)
+    mine = "left(nspname, 3) <> 'pg_' AND nspname <> 'information_schema'"
     with proof.rebuild.session() as session:
-        # What an owner may do anyway isn't granted: revoking it afterwards would take it away for good.
-        shut = session.run(_SHUT.format(schemas=schemas, owners=owners))
-        for schema, owner in shut:
-            session.run(f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {identifier(owner)}")
-        yield
-        for schema, owner in shut:
-            session.run(f"REVOKE USAGE ON SCHEMA {identifier(schema)} FROM {identifier(owner)}")
+        found = session.run(f"SELECT oid::bigint, nspname, nspacl::text FROM pg_namespace WHERE {mine}")
+        schemas = ", ".join(identifier(row[1]) for row in found)
+        if roles and schemas:
+            session.run(f"GRANT USAGE, CREATE ON SCHEMA {schemas} TO {roles}")
+    yield
+    with proof.rebuild.session() as session:
+        for oid, _, grants in found:  # REVOKE would take from owners what is theirs
+            before = "NULL" if grants is None else f"{literal(grants)}::aclitem[]"
+            session.run(f"UPDATE pg_namespace SET nspacl = {before} WHERE oid = {oid}")
 
 
 def _compare(proof: _Proof, exceptions: Exceptions) -> tuple[list[Finding], Compared]:
@@ -383,8 +444,8 @@ def _compare(proof: _Proof, exceptions: Exceptions) -> tuple[list[Finding], Comp
     return findings, compared
 
 
-def _as_noted(finding: Finding) -> Finding:
-    return finding.model_copy(update={"level": "info"})
+def _as(finding: Finding, level: Literal["warn", "info"]) -> Finding:
+    return finding.model_copy(update={"level": level})
 
 
 def _finding(error: CoffreError, level: str) -> Finding:

@@ -1,27 +1,30 @@
 """What a restore will do, found out before anything is changed.
 
-A plan is bound to its token: only the plan that was shown can be confirmed, and only while the target, the
-backup and the roles are still as they were.
+A plan is bound to its token: only the plan that was shown can be confirmed, once, and only while the target,
+the backup and the roles are still as they were.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
+from coffre.restore.estimate import Estimate
+from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
+from coffre.vault.reader import list_backups
+from coffre.vault.store import ObjectStore
 
-MAINTENANCE = "postgres"
 CHECK_SECONDS = 60.0
 
 _SUPERUSER_ONLY = frozenset(
@@ -53,6 +56,8 @@ class Situation:
         Existing or new roles that the target role makes itself a member of, to hand objects over to them.
     left_out:
         Dump ids of archive entries that can't be restored by this role and aren't content.
+    swap:
+        The database whose place the restored one takes.
     """
 
     major: int
@@ -62,10 +67,32 @@ class Situation:
     join_roles: tuple[str, ...]
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
+    swap: Swap | None = None
+    role_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def chosen_backup(store: ObjectStore, database: str, reference: str) -> str:
+    """The backup that a restore means: ``latest`` is the newest one that isn't a safety backup.
+
+    A safety backup holds what somebody wanted to be rid of, so it must be named; where there is nothing else
+    ``latest`` stays as it is.
+    """
+    if reference != "latest":
+        return reference
+    others = (one for one in list_backups(store, database) if "-safety-" not in one)
+    newest = deque(others, maxlen=1)
+    return newest[0] if newest else reference
 
 
 def inspect_target(
-    target: Target, manifest: Manifest, contents: Contents, entries: Sequence[ArchiveEntry], *, roles: str
+    target: Target,
+    manifest: Manifest,
+    contents: Contents,
+    entries: Sequence[ArchiveEntry],
+    *,
+    roles: str,
+    role_map: Mapping[str, str],
+    swap: Swap | None = None,
 ) -> Situation:
     """Look at the target without changing anything.
 
@@ -75,13 +102,17 @@ def inspect_target(
         The schema archive's.
     roles:
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
+    role_map:
+        Source roles and the target's roles that take their place.
+    swap:
+        The database that is to be replaced: a new one is built beside it.
 
     Raises
     ------
     TargetNotEmptyError, TargetTooOldError, TargetLacksError
         Before anything is changed; `TargetLacksError` names everything that is lacking.
     """
-    session, creates = _connect(target)
+    session, creates = _connect(target) if swap is None else (_maintenance(target), True)
     with session:
         if session.major < manifest.engine.server_version_num // 10_000:
             source = manifest.engine.server_version
@@ -96,6 +127,8 @@ def inspect_target(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
         used = [role for role in contents.roles if role.used] if roles == "keep" else []
+        lacking += _unmapped(session, used, role_map)
+        used = [replace(role, name=role_map.get(role.name, role.name)) for role in used]
         create, join, missing = _roles(session, used, superuser)
         lacking += missing
         if not superuser:
@@ -113,40 +146,63 @@ def inspect_target(
             tuple(join),
             frozenset(left_out),
             tuple(_warnings(target, superuser, roles, create, len(left_out))),
+            swap,
+            role_map,
         )
 
 
-def make_plan(
-    manifest: Manifest,
-    root_hash: str,
-    target: Target,
-    situation: Situation,
-    *,
-    roles: str,
-    exceptions: str,
-) -> RestorePlan:
-    """The plan as it is shown, with its token."""
-    bound = {
+def bound_to(
+    manifest: Manifest, root_hash: str, target: Target, situation: Situation, *, roles: str, exceptions: str
+) -> dict[str, object]:
+    """What a plan's token confirms: if any of it is different when the plan is run, it isn't that plan."""
+    swap = situation.swap
+    return {
         "root_hash": root_hash,
+        "backup": manifest.id,
         "target": [target.host, target.port, target.database, target.user],
         "creates": situation.creates,
         "roles": roles,
         "exceptions": exceptions,
+        "role_map": dict(situation.role_map),
         "create_roles": [role.name for role in situation.create_roles],
+        "swap": [swap.standing.oid, swap.aside, swap.registered] if swap else None,
     }
-    token = hashlib.sha256(json.dumps(bound, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(
+    manifest: Manifest,
+    target: Target,
+    situation: Situation,
+    taking: Estimate,
+    *,
+    token: str,
+    exceptions: str,
+) -> RestorePlan:
+    """The plan as it is shown."""
+    swap = situation.swap
     return RestorePlan(
+        mode="swap" if swap else "new",
         token=token,
         database=manifest.database,
         backup_id=manifest.id,
         target=target.label,
         target_database=target.database,
         creates_database=situation.creates,
+        kept_as=swap.aside if swap else None,
+        safety_backup=swap.registered if swap else None,
+        sessions=swap.sessions if swap else 0,
         roles_to_create=[role.name for role in situation.create_roles],
+        roles_mapped=dict(situation.role_map),
         tables=manifest.totals.relations,
         rows=manifest.totals.rows,
         bytes=manifest.totals.bytes,
-        findings=[*situation.findings, *([_accepted(manifest)] if exceptions == "accept" else [])],
+        estimate_seconds=taking.seconds,
+        estimate_basis=taking.basis,
+        findings=[
+            *situation.findings,
+            *(swap.findings if swap else ()),
+            *([_accepted(manifest)] if exceptions == "accept" else []),
+        ],
     )
 
 
@@ -162,8 +218,12 @@ def _connect(target: Target) -> tuple[Session, bool]:
     try:
         return open_session(target, seconds=CHECK_SECONDS, application="coffre/plan"), False
     except DatabaseMissingError:
-        there = replace(target, database=MAINTENANCE)
-        return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan"), True
+        return _maintenance(target), True
+
+
+def _maintenance(target: Target) -> Session:
+    there = replace(target, database=MAINTENANCE)
+    return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan")
 
 
 def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:
@@ -193,6 +253,16 @@ def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[
         return [] if allowed else ["the right to create a database (CREATEDB)"]
     allowed = session.value("SELECT has_database_privilege(current_database(), 'CREATE')")
     return [] if allowed else ["CREATE on the database"]
+
+
+def _unmapped(session: Session, used: Sequence[Role], role_map: Mapping[str, str]) -> list[str]:
+    """What the map names and isn't there: a name with a typing error must not make another role."""
+    known = {role.name for role in used}
+    existing = {row[0] for row in session.run("SELECT rolname::text FROM pg_roles")}
+    lacking = [
+        f"a use for the mapped role {old}: the backup has none" for old in role_map if old not in known
+    ]
+    return lacking + [f"the role {new}, to map to" for new in role_map.values() if new not in existing]
 
 
 def _roles(

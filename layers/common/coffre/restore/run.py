@@ -1,18 +1,20 @@
-"""One restore into a new database: plan, then the confirmed plan and nothing else.
+"""One restore: plan, then the confirmed plan and nothing else.
 
 The database is built under a name of its own and gets its final name last, so a restore that was interrupted
-never looks finished.  A target that exists already, and is empty, is filled where it is.
+never looks finished.  A target that exists already, and is empty, is filled where it is; one that a restored
+database is to replace keeps all its content and gets another name (`coffre.restore.swap`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
@@ -20,13 +22,15 @@ from coffre.databases.postgresql.connection import Session, identifier, literal,
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.role_map import map_roles
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, restore_major
+from coffre.databases.registry import Registry
 from coffre.errors import (
     CoffreError,
-    PlanChangedError,
     RestoreExceptionsError,
     RestoreMismatchError,
     describe,
@@ -34,7 +38,12 @@ from coffre.errors import (
 from coffre.events import RestoreRequest
 from coffre.ids import new_attempt, utc_now
 from coffre.notify.publisher import Publisher
-from coffre.restore.plan import MAINTENANCE, Situation, inspect_target, make_plan
+from coffre.restore.critical import critical_tables, missing_tables
+from coffre.restore.estimate import estimate
+from coffre.restore.history import remember
+from coffre.restore.plan import Situation, bound_to, chosen_backup, inspect_target, make_plan
+from coffre.restore.swap import inspect_swap, put_in_place, safety_backup
+from coffre.restore.token import new_token, plan_digest, token_time
 from coffre.results import Finding, RestorePlan, RestoreResult, listed
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, largest_first, read_contents, scratch_folder
@@ -47,15 +56,31 @@ from coffre.workers import Message, WorkerPool
 
 @dataclass(frozen=True)
 class Services:
-    """What a restore works with; see `coffre.backup.run.Services`."""
+    """What a restore works with; see `coffre.backup.run.Services`.
+
+    Attributes
+    ----------
+    take_backup:
+        Calls the backup function and waits: (event, seconds to wait) -> its answer.
+    """
 
     store: ObjectStore
     catalogue: Catalogue
     publisher: Publisher
+    registry: Registry
     tools: Tools
     scratch: Path
     max_run_seconds: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
+    take_backup: Callable[[dict[str, object], float], dict[str, object]]
+
+
+@dataclass
+class _Outcome:
+    """What a restore did so far, for its result and for the history."""
+
+    safety_backup: str | None = None
+    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -88,8 +113,11 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     CoffreError
         What stands in its way.
     """
+    token = new_token(utc_now())
     with _opened(request, target, services, seconds) as restore:
-        return _plan(restore)[0]
+        situation = _inspect(restore, token)
+        expires = services.catalogue.offer_plan(request.database, token, _digest(restore, situation))
+        return _shown(restore, situation, token).model_copy(update={"expires": expires})
 
 
 def run(request: RestoreRequest, target: Target, services: Services, *, seconds: float) -> RestoreResult:
@@ -97,44 +125,56 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
 
     Raises
     ------
-    PlanChangedError
-        If the plan of now isn't the confirmed one; nothing was changed.
+    PlanChangedError, PlanUnknownError, PlanUsedError, PlanExpiredError
+        If the plan of now isn't one that was made, shown and is still to be confirmed; nothing was changed.
     RestoreExceptionsError
         If something can't be restored and the plan doesn't accept that; all of it is named.
     RestoreMismatchError
         If what was restored differs; the new database is left under its working name.
     CoffreError
-        After other errors the database that was begun is dropped again.
+        After other errors the database that was begun is dropped again; one that was to be replaced still
+        bears its name.
     """
-    started = utc_now()
+    started, token = utc_now(), str(request.token)
     with _opened(request, target, services, seconds) as restore:
-        shown, situation = _plan(restore)
-        if shown.token != request.token:
-            raise PlanChangedError(f"the plan for {target.label} isn't the one that was confirmed")
+        situation = _inspect(restore, token)
+        shown = _shown(restore, situation, token)
+        services.catalogue.confirm_plan(request.database, token, _digest(restore, situation))
         run_id = _run_id(request, restore.manifest)
         services.catalogue.start_run(
-            request.database, "restore", run_id, started + timedelta(seconds=seconds)
+            request.database, "restore", run_id, started + timedelta(seconds=seconds), restore.manifest.id
         )
-        services.catalogue.audit(request.database, "restore", restore.manifest.id, {"target": target.label})
+        services.catalogue.audit(
+            request.database, "restore", restore.manifest.id, _audited(restore, situation)
+        )
+        outcome = _Outcome()
         try:
+            _protect(restore, situation, outcome)
             findings, exceptions = _build(restore, situation)
+            outcome.findings += findings
         except BaseException as error:
+            _keep(restore, situation, outcome, started, error)
             fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
             services.publisher.publish("Restore Failed", fault)
             raise
         finally:
             services.catalogue.end_run(request.database, run_id)
+        _keep(restore, situation, outcome, started)
+        totals = restore.manifest.totals
         result = RestoreResult(
+            mode="swap" if situation.swap else "new",
             database=request.database,
             backup_id=restore.manifest.id,
             target_database=target.database,
-            tables=restore.manifest.totals.relations,
-            rows=restore.manifest.totals.rows,
-            bytes=restore.manifest.totals.bytes,
+            kept_as=situation.swap.aside if situation.swap else None,
+            safety_backup=outcome.safety_backup,
+            tables=totals.relations,
+            rows=totals.rows,
+            bytes=totals.bytes,
             seconds=round((utc_now() - started).total_seconds(), 3),
             digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in exceptions),
             phases=restore.watch.phases,
-            findings=findings + shown.findings,
+            findings=outcome.findings + shown.findings,
             exceptions=listed(exceptions),
         )
         services.publisher.publish("Restore Completed", result.answer())
@@ -146,13 +186,25 @@ def _opened(
     request: RestoreRequest, target: Target, services: Services, seconds: float
 ) -> Iterator[_Restore]:
     watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
-    manifest, digest = load_manifest(services.store, request.database, request.backup)
+    backup = chosen_backup(services.store, request.database, request.backup)
+    manifest, digest = load_manifest(services.store, request.database, backup)
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
+        schema = _mapped(schema, request)
         tell = partial(services.catalogue.run_progress, request.database, _run_id(request, manifest))
         meter = Meter(tell, manifest.totals.bytes)
         yield _Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
+
+
+def _mapped(archive: Path, request: RestoreRequest) -> Path:
+    """The archive with the roles that were asked for."""
+    if not request.role_map:
+        return archive
+    out = archive.with_name(f"{archive.name}-mapped")
+    map_roles(archive, out, request.role_map)
+    archive.unlink()
+    return out
 
 
 def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
@@ -160,16 +212,91 @@ def _run_id(request: RestoreRequest, manifest: Manifest) -> str:
     return f"{manifest.id}-{(request.token or 'plan')[:12]}"
 
 
-def _plan(restore: _Restore) -> tuple[RestorePlan, Situation]:
+def _inspect(restore: _Restore, token: str) -> Situation:
+    """Look at everything that the plan depends on, without changing anything."""
+    request, wanted = restore.request, restore.wanted
+    swap = None
+    if request.mode == "swap":
+        safety, registry = request.safety == "take", restore.services.registry
+        swap = inspect_swap(wanted, token_time(token), registry, safety=safety)
     # The archive is listed by the newest tools: they read every older archive.
     entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
-    roles = restore.request.roles
-    situation = inspect_target(restore.wanted, restore.manifest, restore.contents, entries, roles=roles)
-    exceptions = restore.request.exceptions
-    plan = make_plan(
-        restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles, exceptions=exceptions
+    return inspect_target(
+        wanted,
+        restore.manifest,
+        restore.contents,
+        entries,
+        roles=request.roles,
+        role_map=request.role_map,
+        swap=swap,
     )
-    return plan, situation
+
+
+def _digest(restore: _Restore, situation: Situation) -> str:
+    roles = restore.request.roles
+    exceptions = restore.request.exceptions
+    return plan_digest(
+        bound_to(
+            restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles, exceptions=exceptions
+        )
+    )
+
+
+def _shown(restore: _Restore, situation: Situation, token: str) -> RestorePlan:
+    measured = restore.services.catalogue.restores(restore.request.database)
+    taking = estimate(restore.manifest.totals.bytes, measured)
+    return make_plan(
+        restore.manifest,
+        restore.wanted,
+        situation,
+        taking,
+        token=token,
+        exceptions=restore.request.exceptions,
+    )
+
+
+def _audited(restore: _Restore, situation: Situation) -> dict[str, str]:
+    """What the audit trail keeps: enough to know later which databases belong together."""
+    swap = situation.swap
+    more = {"kept_as": swap.aside, "safety": restore.request.safety} if swap else {}
+    return {"target": restore.wanted.label, "mode": restore.request.mode, **more}
+
+
+def _keep(
+    restore: _Restore,
+    situation: Situation,
+    outcome: _Outcome,
+    started: datetime,
+    error: BaseException | None = None,
+) -> None:
+    """Keep in the history what the restore did; a safety backup's time isn't the restore's."""
+    before = timedelta(seconds=restore.watch.phases.get("safety_backup", 0.0))
+    totals, swap = restore.manifest.totals, situation.swap
+    entry = RestoreEntry(
+        database=restore.request.database,
+        time="",
+        kind="swap" if swap else "new",
+        status="completed",
+        backup_id=restore.manifest.id,
+        target=restore.wanted.label,
+        target_database=restore.wanted.database,
+        kept_as=swap.aside if swap else None,
+        safety_backup=outcome.safety_backup,
+        tables=totals.relations,
+        rows=totals.rows,
+        bytes=totals.bytes,
+    )
+    remember(restore.services.catalogue, entry, started + before, error)
+
+
+def _protect(restore: _Restore, situation: Situation, outcome: _Outcome) -> None:
+    """Back up the database that is to be replaced, if that was planned."""
+    if situation.swap is not None and situation.swap.registered is not None:
+        watch, take = restore.watch, restore.services.take_backup
+        with watch.phase("safety_backup"):
+            outcome.safety_backup = safety_backup(
+                situation.swap, restore.manifest.id, take, watch.seconds_left
+            )
 
 
 def _build(restore: _Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
@@ -183,16 +310,24 @@ def _build(restore: _Restore, situation: Situation) -> tuple[list[Finding], list
     ) as session:
         _create_database(session, restore.manifest, working.database)
     try:
-        found = _fill(restore, situation, working)
-        with open_session(maintenance, seconds=restore.watch.seconds_left) as session:
-            names = f"{identifier(working.database)} RENAME TO {identifier(restore.wanted.database)}"
-            session.run(f"ALTER DATABASE {names}")
+        findings, exceptions = _fill(restore, situation, working)
+        findings += _name(restore, situation, working.database)
     except RestoreMismatchError:
         raise
     except BaseException:
         _drop(maintenance, working.database)
         raise
-    return found
+    return findings, exceptions
+
+
+def _name(restore: _Restore, situation: Situation, working: str) -> list[Finding]:
+    """Give the database its final name."""
+    wanted, seconds = restore.wanted, restore.watch.seconds_left
+    if situation.swap is not None:
+        return put_in_place(wanted, situation.swap, working, seconds=seconds)
+    with open_session(replace(wanted, database=MAINTENANCE), seconds=seconds) as session:
+        session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
+    return []
 
 
 def _working_name(name: str) -> str:
@@ -258,7 +393,10 @@ def _fill(restore: _Restore, situation: Situation, target: Target) -> tuple[list
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
         _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
-        findings = _settings(restore, session, target)
+        # What takes another database's place gets that one's settings with its name.
+        findings = [] if situation.swap else _settings(restore, session, target)
+        tables = critical_tables(services.registry, restore.request.database)
+        findings += missing_tables(session, tables)
     archive.event_triggers()
     return findings, exceptions
 
@@ -283,6 +421,7 @@ def _restore_large_objects(restore: _Restore, major: int, target: Target, option
     file = restore.manifest.file("large_objects")
     if file is not None:
         path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
+        path = _mapped(path, restore.request)
         tools, deadline = restore.services.tools, restore.watch.deadline
         restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
 
@@ -317,7 +456,10 @@ def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
 def _settings(restore: _Restore, session: Session, target: Target) -> list[Finding]:
     """Apply what belongs to the database itself; what this role may not set is reported."""
     findings = []
-    record = restore.contents.database
+    record, mapped = restore.contents.database, restore.request.role_map
+    if record is not None:
+        settings = tuple((mapped.get(role, role), setting) for role, setting in record.settings)
+        record = replace(record, settings=settings)
     for statement in database_statements(record, target.database) if record is not None else []:
         try:
             session.run(statement)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal
 
-from coffre.ids import BACKUP_ID
 from coffre.vault.layout import Layout, backup_of_manifest
+from coffre.vault.notes import Note, parse_note
 from coffre.vault.objects import Version
 from coffre.vault.store import ObjectStore
 
 MARGIN = timedelta(hours=1)
 """Added to the longest run before anything is purged: for clocks that differ and answers that are late."""
-
-NOTE = re.compile(r"(?P<time>[^/]+)-(?P<what>hold|pin)\.json\Z")
 
 
 @dataclass(frozen=True)
@@ -60,12 +57,15 @@ class Horizon:
 
     Attributes
     ----------
+    moment:
+        When the sweep started.
     mark_before:
         Only what was written before this may be hidden: no run that wrote it still goes on.
     purge_before:
         Only what was hidden before this may be deleted: no run that used it unhidden still goes on.
     """
 
+    moment: datetime
     mark_before: datetime
     purge_before: datetime
 
@@ -85,7 +85,7 @@ class Horizon:
         hidden = written - MARGIN
         if oldest_run is not None:
             written, hidden = min(written, oldest_run - MARGIN), min(hidden, oldest_run - MARGIN)
-        return cls(written, hidden)
+        return cls(moment, written, hidden)
 
 
 Fate = Literal["keep", "mark", "wait", "unmark", "purge"]
@@ -119,7 +119,7 @@ class Backup:
 
     backup_id: str
     version: str
-    holds: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,25 @@ class Inventory:
         Whose manifest is visible, oldest first.
     fading:
         Whose manifest was hidden, but not so long ago that nobody can be reading the backup any more.
+    damage:
+        Notes of runs that met damaged chunks, their backups having come to exist or not.
     """
 
     live: tuple[Backup, ...]
     fading: tuple[Backup, ...]
+    damage: tuple[Note, ...] = ()
 
     def without(self, doomed: set[str]) -> Inventory:
         """The inventory once the manifests of these backups are hidden."""
         return Inventory(
             tuple(backup for backup in self.live if backup.backup_id not in doomed),
             (*self.fading, *(backup for backup in self.live if backup.backup_id in doomed)),
+            self.damage,
         )
 
 
 def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inventory:
-    """List a database's backups and their holds.
+    """List a database's backups and their notes.
 
     Raises
     ------
@@ -154,12 +158,18 @@ def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inve
     """
     live: dict[str, Backup] = {}
     fading: list[Backup] = []
+    damage: list[Note] = []
     for stored in stored_keys(store.versions(layout.backups)):
         latest, backup_id = stored.latest, backup_of_manifest(stored.key)
         if latest is None:
             continue
         if backup_id is None:
-            _add_hold(live, layout, stored.key, latest)
+            note = None if latest.marker else parse_note(layout, stored.key)
+            if note is not None and note.what == "damage":
+                damage.append(note)
+            elif note is not None and note.backup_id in live:  # notes follow their manifest in order
+                backup = live[note.backup_id]
+                live[note.backup_id] = replace(backup, notes=(*backup.notes, note))
             continue
         if not latest.marker:
             live[backup_id] = Backup(backup_id, latest.version)
@@ -167,13 +177,4 @@ def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inve
             # A deleted backup may have been made again under its id: what it was before fades all the same.
             hidden = (body for body in stored.bodies if body is not latest)
             fading += (Backup(backup_id, body.version) for body in hidden)
-    return Inventory(tuple(live.values()), tuple(fading))
-
-
-def _add_hold(live: dict[str, Backup], layout: Layout, key: str, latest: Version) -> None:
-    """Notes follow their manifest in the order of keys."""
-    backup_id, _, name = key.removeprefix(layout.backups).partition("/notes/")
-    note = NOTE.match(name)
-    if note and not latest.marker and backup_id in live and BACKUP_ID.match(backup_id):
-        backup = live[backup_id]
-        live[backup_id] = replace(backup, holds=(*backup.holds, f"{note['what']} of {note['time']}"))
+    return Inventory(tuple(live.values()), tuple(fading), tuple(damage))

@@ -1,18 +1,21 @@
 """Which backups to keep, and why: a pure function of the backups, the policy and the time.
 
-Tiers are computed from the backups' times, as restic does; a type is a label and decides nothing.  Tiers
-count periods that have a backup, not days that pass: if no backup arrives any more, none is deleted any more.
+Tiers are computed from the backups' times, as restic does; a type is a label and decides nothing, so a
+daily backup becomes a weekly or a monthly one without being taken again.  Tiers count periods that have a
+backup, or days before the newest backup, never days that pass: if no backup arrives any more, none is deleted
+any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
-from coffre.databases.registration import Retention
+from coffre.databases.registration import TIERS, Retention, Tier
 from coffre.events import Verdict
+from coffre.ids import BACKUP_ID
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,18 @@ class BackupFacts:
         Of its newest verification; None: it was never verified.
     holds:
         Why it must be kept whatever the policy says, as phrases.
+    doubted:
+        It was proven before a chunk of it was found damaged; see `coffre.rotate.quarantine`.
+    locked:
+        Until when Object Lock keeps its manifest; None: it doesn't.
     """
 
     backup_id: str
     time: datetime
     verdict: Verdict | None = None
     holds: tuple[str, ...] = ()
+    doubted: bool = False
+    locked: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,13 @@ class Decision:
     reasons: tuple[str, ...]
 
 
-_TIERS: tuple[tuple[str, Callable[[datetime], str]], ...] = (
-    ("hourly", lambda time: f"{time:%Y-%m-%d %H}h"),
-    ("daily", lambda time: f"{time:%Y-%m-%d}"),
-    ("weekly", lambda time: f"{time:%G-W%V}"),
-    ("monthly", lambda time: f"{time:%Y-%m}"),
-    ("yearly", lambda time: f"{time:%Y}"),
-)
+PERIODS: dict[Tier, Callable[[datetime], str]] = {
+    "hourly": lambda time: f"{time:%Y-%m-%d %H}h",
+    "daily": lambda time: f"{time:%Y-%m-%d}",
+    "weekly": lambda time: f"{time:%G-W%V}",
+    "monthly": lambda time: f"{time:%Y-%m}",
+    "yearly": lambda time: f"{time:%Y}",
+}
 
 
 @dataclass
@@ -68,8 +77,9 @@ def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) 
     """Decide on every backup.
 
     Kept are: the newest ``keep_last`` backups, and as many of the proven ones; the last backup of each of the
-    newest N hours, days, ISO weeks, months and years that have one; what is held; what lies in the future.
-    A backup whose proof failed takes nobody's place; it is deleted once a newer one is proven.
+    newest N hours, days, ISO weeks, months and years that have one; what is held; what lies in the future;
+    what Object Lock keeps anyway.  A backup whose proof failed takes nobody's place; it is deleted once a
+    newer one is proven.  One whose proof became doubtful is kept until then.
 
     Parameters
     ----------
@@ -89,10 +99,11 @@ def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) 
     reasons = _Reasons()
     _keep_floor(good, retention.keep_last, reasons.firm)
     _keep_special(ordered, now, reasons.firm)
-    for tier, period in _TIERS:
-        _keep_tier(good, tier, period, getattr(retention, tier), reasons.tiers)
+    for tier in TIERS:
+        for backup, reason in tier_members(good, retention, tier):
+            _add(reasons.tiers, backup, reason)
     over = _over_cap(good, reasons, retention.cap)
-    return [_decision(backup, reasons, retention, over) for backup in ordered]
+    return [_decision(backup, reasons, retention, over, now) for backup in ordered]
 
 
 def _keep_floor(good: list[BackupFacts], count: int, firm: dict[str, list[str]]) -> None:
@@ -117,28 +128,42 @@ def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, lis
             )
         elif backup.verdict == "failed" and (proven is None or _newer(backup, proven)):
             _add(firm, backup, "failed: its proof failed, but no newer backup is proven yet")
+        elif backup.doubted and (proven is None or _newer(backup, proven)):
+            _add(firm, backup, "doubted: a chunk of it was found damaged, and no newer backup is proven yet")
 
 
 def _newer(one: BackupFacts, other: BackupFacts) -> bool:
     return (one.time, one.backup_id) > (other.time, other.backup_id)
 
 
-def _keep_tier(
-    good: list[BackupFacts],
-    tier: str,
-    period: Callable[[datetime], str],
-    count: int,
-    kept: dict[str, list[str]],
-) -> None:
-    seen: list[str] = []
+def tier_members(
+    good: Sequence[BackupFacts], retention: Retention, tier: Tier
+) -> Iterator[tuple[BackupFacts, str]]:
+    """The backups that a tier keeps, newest first, and why.
+
+    Parameters
+    ----------
+    good:
+        The backups that take a place, newest first.
+    """
+    count, days, seen = retention.count(tier), retention.days(tier), list[str]()
     for backup in good:
-        name = period(backup.time)
+        name = PERIODS[tier](backup.time)
         if name in seen[-1:]:
             continue
-        if len(seen) == count:
+        if len(seen) == count or (days is not None and good[0].time - backup.time > timedelta(days=days)):
             return
         seen.append(name)
-        _add(kept, backup, f"{tier}: last of {name} ({len(seen)} of {count})")
+        place = f"{len(seen)} of {count}" if days is None else f"within {days} days of the newest"
+        yield backup, f"{tier}: last of {name} ({place}{_promoted(backup, tier)})"
+
+
+def _promoted(backup: BackupFacts, tier: Tier) -> str:
+    """What a backup was taken as, if a tier above that keeps it."""
+    match = BACKUP_ID.match(backup.backup_id)
+    label = next((name for name in TIERS if match and match[2] == name), None)
+    above = label is not None and TIERS.index(label) < TIERS.index(tier)
+    return f", promoted from {label}" if above else ""
 
 
 def _over_cap(good: Iterable[BackupFacts], reasons: _Reasons, cap: int | None) -> set[str]:
@@ -149,18 +174,28 @@ def _over_cap(good: Iterable[BackupFacts], reasons: _Reasons, cap: int | None) -
     return set(loose[len(loose) - min(surplus, len(loose)) :])
 
 
-def _decision(backup: BackupFacts, reasons: _Reasons, retention: Retention, over: set[str]) -> Decision:
+def _decision(
+    backup: BackupFacts, reasons: _Reasons, retention: Retention, over: set[str], now: datetime
+) -> Decision:
     found = reasons.of(backup.backup_id)
-    if backup.backup_id in over:
-        return Decision(backup.backup_id, "delete", (f"cap: {retention.cap} newer backups are kept already",))
-    if found:
+    if found and backup.backup_id not in over:
         return Decision(backup.backup_id, "keep", found)
-    if backup.verdict == "failed":
+    if backup.backup_id in over:
+        reason = f"cap: {retention.cap} newer backups are kept already"
+    elif backup.verdict == "failed":
+        reason = "failed: its proof failed, and a newer backup is proven"
+    else:
+        reason = f"superseded: not among the newest {retention.keep_last}, and in none of the periods to keep"
+    if backup.locked is not None and backup.locked > now:
+        # Its bytes can't go before that date, so hiding it would only take it away from its owner.
         return Decision(
-            backup.backup_id, "delete", ("failed: its proof failed, and a newer backup is proven",)
+            backup.backup_id, "keep", (f"locked: until {_time(backup.locked)}", f"then: {reason}")
         )
-    reason = f"superseded: not among the newest {retention.keep_last}, and in none of the periods to keep"
     return Decision(backup.backup_id, "delete", (reason,))
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _add(to: dict[str, list[str]], backup: BackupFacts, reason: str) -> None:

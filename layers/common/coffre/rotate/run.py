@@ -1,31 +1,36 @@
 """Apply the retention policy to databases: decide, hide manifests, sweep.
 
-An order that can be cut short anywhere: the decision is written to the audit trail, the manifest goes, the
-catalogue follows, and only then are chunks and files looked at.  The next rotation finishes what is left.
+An order that can be cut short anywhere: damaged chunks are put aside, locks made longer, the decision is
+written to the audit trail, the manifest goes, the catalogue follows, and only then are chunks and files
+looked at.  The next rotation finishes what is left.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import reconcile
 from coffre.databases.registration import Retention
-from coffre.errors import CoffreError, DeadlineExceededError
-from coffre.ids import backup_time, utc_now
+from coffre.errors import CoffreError, DeadlineExceededError, HeldMeanwhileError
+from coffre.ids import stamp, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.observability import log
 from coffre.results import RotateDecision, RotateReport, RotateResult
-from coffre.rotate.inventory import Backup, Horizon, take_inventory
-from coffre.rotate.policy import BackupFacts, Decision, decide
+from coffre.rotate.examine import examine
+from coffre.rotate.inventory import Horizon, take_inventory
+from coffre.rotate.policy import Decision, decide
+from coffre.rotate.promote import promote, promotions
+from coffre.rotate.quarantine import Suspects, put_aside, users_of
 from coffre.rotate.sweep import Sweep, freed_bytes
-from coffre.vault.evidence import newest_evidence
+from coffre.vault.evidence import doubted
 from coffre.vault.layout import Layout
-from coffre.vault.reader import load_manifest
+from coffre.vault.notes import active_holds, list_notes
 from coffre.vault.store import ObjectStore
 
 
@@ -99,26 +104,50 @@ def _recorded(database: str, services: Services, deadline: datetime) -> Iterator
 def _work(
     database: str, retention: Retention, services: Services, *, dry_run: bool, deadline: datetime
 ) -> RotateReport:
-    layout, moment = Layout(database), services.now()
-    horizon = Horizon.at(moment, timedelta(seconds=services.max_run_seconds), _oldest_run(database, services))
-    inventory = take_inventory(services.store, layout, horizon)
-    facts = [_facts(services.store, database, backup) for backup in inventory.live]
+    store, layout, moment = services.store, Layout(database), services.now()
+    check = _deadline_check(database, services, deadline)
+    runs = [record for record in services.catalogue.live_runs(database) if record.kind != "rotate"]
+    horizon = Horizon.at(moment, timedelta(seconds=services.max_run_seconds), _oldest(runs))
+    inventory, rule = take_inventory(store, layout, horizon), store.lock_rule()
+    suspects = Suspects(store, layout, check)
+    suspects.read_notes(inventory.damage)
+    examined = examine(store, layout, inventory.live, runs, suspects, moment, has_locks=rule is not None)
+    damaged = suspects.damaged
+    doubtful = {
+        backup_id: chunks
+        for backup_id, chunks in users_of(store, layout, damaged, inventory.live).items()
+        if backup_id in examined.proofs
+    }
+    facts = examined.without_proofs(doubtful)
     decisions = decide(facts, retention, moment)
     doomed = {decision.backup_id for decision in decisions if decision.action == "delete"}
+    kept = [fact for fact in facts if fact.backup_id not in doomed]
+    extensions = promotions(kept, retention, rule, moment) if rule is not None else []
     after = inventory.without(doomed)
-    freed = freed_bytes(
-        services.store,
-        layout,
-        after.live,
-        [backup for backup in inventory.live if backup.backup_id in doomed],
-    )
+    gone = [backup for backup in inventory.live if backup.backup_id in doomed]
+    freed = freed_bytes(store, layout, after.live, gone)
     if not dry_run:
-        _delete(database, decisions, services)
+        put_aside(store, layout, damaged, doubtful, moment)
+        lost = (doubted(examined.proofs[backup_id]) for backup_id in doubtful)
+        for result in (*examined.doubts, *lost):  # an earlier rotation may have died before it said so
+            services.catalogue.verdict(result)
+        for extension in extensions:
+            promote(store, layout, extension, check)
+        _delete(database, decisions, services, moment)
     sweep = Sweep(
-        services.store, layout, after, horizon, _deadline_check(database, services, deadline), dry_run
+        store,
+        layout,
+        after,
+        horizon,
+        check,
+        dry_run,
+        damaged,
+        has_locks=rule is not None,
     )
     chunks = sweep.chunks()
-    orphans = sweep.files()
+    files, orphans = sweep.files()
+    locked = {fact.backup_id: fact.locked for fact in facts if fact.locked and fact.locked > moment}
+    ends = [end for end in (chunks.locked_until, files.locked_until) if end is not None]
     return RotateReport(
         database=database,
         dry_run=dry_run,
@@ -128,6 +157,7 @@ def _work(
                 action=decision.action,
                 reasons=list(decision.reasons),
                 frees_bytes=freed.get(decision.backup_id, 0),
+                locked_until=_stamp(locked.get(decision.backup_id)),
             )
             for decision in decisions
         ],
@@ -138,39 +168,38 @@ def _work(
         waiting_chunks=chunks.waiting,
         waiting_bytes=chunks.waiting_bytes,
         orphans=orphans,
+        immutable=rule.mode if rule is not None else None,
+        locked_objects=chunks.locked + files.locked,
+        locked_bytes=chunks.locked_bytes + files.locked_bytes,
+        locked_until=_stamp(max(ends, default=None)),
+        extended=[extension.backup_id for extension in extensions],
+        quarantined_chunks=len(damaged),
+        doubted=sorted(doubtful),
     )
 
 
-def _oldest_run(database: str, services: Services) -> datetime | None:
-    """When the oldest run started that reads or writes the vault now."""
-    started = [
-        datetime.fromisoformat(record.started)
-        for record in services.catalogue.live_runs(database)
-        if record.kind != "rotate"
-    ]
-    return min(started, default=None)
+def _stamp(moment: datetime | None) -> str | None:
+    return stamp(moment) if moment is not None else None
 
 
-def _facts(store: ObjectStore, database: str, backup: Backup) -> BackupFacts:
-    """What the policy needs to know, from the bucket alone: the catalogue may be incomplete.
-
-    Every manifest is read, so that one which can't be stops the rotation before anything is deleted.
-    """
-    _, root_hash = load_manifest(store, database, backup.backup_id, version=backup.version)
-    evidence = newest_evidence(store, database, backup.backup_id, root_hash)
-    verdict = evidence.verdict if evidence else None
-    return BackupFacts(backup.backup_id, backup_time(backup.backup_id), verdict, backup.holds)
+def _oldest(runs: Iterable[RunRecord]) -> datetime | None:
+    """When the oldest of the runs started that read or write the vault now."""
+    return min((datetime.fromisoformat(record.started) for record in runs), default=None)
 
 
-def _delete(database: str, decisions: list[Decision], services: Services) -> None:
+def _delete(database: str, decisions: list[Decision], services: Services, moment: datetime) -> None:
     """Hide the manifests of what is not kept, oldest first: from then on these backups don't exist."""
-    for decision in reversed(decisions):
-        if decision.action == "delete":
-            reasons = "; ".join(decision.reasons)
-            services.catalogue.audit(database, "delete", decision.backup_id, {"reasons": reasons})
-            services.store.mark_deleted(Layout(database).manifest(decision.backup_id))
-            services.catalogue.delete(database, decision.backup_id)
-    reconcile(services.store, services.catalogue, database)
+    store, layout = services.store, Layout(database)
+    doomed = [decision for decision in reversed(decisions) if decision.action == "delete"]
+    for decision in doomed:
+        if active_holds(store, list_notes(store, layout, decision.backup_id), moment):
+            raise HeldMeanwhileError(f"{decision.backup_id} of {database} has been held meanwhile")
+    for decision in doomed:
+        reasons = "; ".join(decision.reasons)
+        services.catalogue.audit(database, "delete", decision.backup_id, {"reasons": reasons})
+        store.mark_deleted(layout.manifest(decision.backup_id))
+        services.catalogue.delete(database, decision.backup_id)
+    reconcile(store, services.catalogue, database)
 
 
 def _deadline_check(database: str, services: Services, deadline: datetime) -> Callable[[], None]:

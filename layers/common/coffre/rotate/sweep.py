@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby, islice
 
 from coffre.errors import DeleteRefusedError, ManifestInvalidError, ObjectMissingError
@@ -25,11 +26,11 @@ from coffre.ids import BACKUP_ID
 from coffre.rotate.inventory import Backup, Fate, Horizon, Inventory, StoredKey, fate, stored_keys
 from coffre.vault.layout import Layout, backup_of_manifest
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import load_manifest
+from coffre.vault.reader import is_sound_chunk, load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 
-WINDOW = 16_384
+WINDOW = 65_536
 """Chunks that are held at a time, while the references of one backup after the other are read."""
 
 _CHUNK = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<id>(?P=folder)[0-9a-f]{62})\Z")
@@ -38,7 +39,13 @@ _OURS = re.compile(r"(?P<backup>[^/]+)/(?:[0-9a-f]{12}|notes)/.|(?P<of_manifest>
 
 @dataclass
 class Counts:
-    """What a sweep did, or would do: objects and their stored bytes."""
+    """What a sweep did, or would do: objects and their stored bytes.
+
+    Attributes
+    ----------
+    locked, locked_bytes, locked_until:
+        Of what waits: what only Object Lock keeps, and the last date among them.  A legal hold has none.
+    """
 
     marked: int = 0
     marked_bytes: int = 0
@@ -47,6 +54,9 @@ class Counts:
     waiting: int = 0
     waiting_bytes: int = 0
     unmarked: int = 0
+    locked: int = 0
+    locked_bytes: int = 0
+    locked_until: datetime | None = None
 
     def add(self, what: Fate, size: int) -> None:
         """Count one object."""
@@ -61,6 +71,13 @@ class Counts:
             self.waiting_bytes += size
         elif what == "unmark":
             self.unmarked += 1
+
+    def add_locked(self, size: int, until: datetime | None) -> None:
+        """Count one object that waits for its lock."""
+        self.locked += 1
+        self.locked_bytes += size
+        if until is not None:
+            self.locked_until = max(until, self.locked_until or until)
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,10 @@ class Sweep:
         Called before each change; raises to stop, for instance at a deadline.
     dry_run:
         Count, and change nothing.
+    damaged:
+        Chunks that this rotation puts aside; see `coffre.rotate.quarantine`.
+    has_locks:
+        The bucket has Object Lock, so what is to be purged is asked for its lock first.
     """
 
     store: ObjectStore
@@ -85,6 +106,8 @@ class Sweep:
     horizon: Horizon
     check: Callable[[], None]
     dry_run: bool = False
+    damaged: frozenset[bytes] = frozenset()
+    has_locks: bool = False
 
     def chunks(self) -> Counts:
         """Sweep the chunks.
@@ -100,16 +123,19 @@ class Sweep:
             needed = referenced(self.store, self.layout, self.inventory.live, window)
             fading = referenced(self.store, self.layout, self.inventory.fading, window, lenient=True)
             for identifier, stored in window.items():
-                self._apply(stored, counts, needed=identifier in needed, fading=identifier in fading)
+                what = fate(stored, self.horizon, needed=identifier in needed, fading=identifier in fading)
+                if identifier in self.damaged:
+                    what = "wait"
+                self._apply(stored, what, counts)
         return counts
 
-    def files(self) -> int:
+    def files(self) -> tuple[Counts, int]:
         """Sweep the files of attempts: those of deleted backups, and orphans that no backup names.
 
         Returns
         -------
-        int
-            How many orphans were marked.
+        counts, orphans
+            What was done, and how many orphans were marked.
 
         Raises
         ------
@@ -122,9 +148,12 @@ class Sweep:
             named = self._named(live[backup_id]) if backup_id in live else frozenset()
             for _, stored in group:
                 needed = self._is_needed(stored.key, named, is_live=backup_id in live)
-                done = self._apply(stored, counts, needed=needed, fading=backup_id in fading)
+                what = fate(stored, self.horizon, needed=needed, fading=backup_id in fading)
+                if what == "mark" and backup_of_manifest(stored.key) is not None:
+                    what = "keep"
+                done = self._apply(stored, what, counts)
                 orphans += done == "mark" and backup_id not in fading
-        return orphans
+        return counts, orphans
 
     def _files(self) -> Iterator[tuple[str, StoredKey]]:
         """What is ours below ``backups/``; anything else is left alone."""
@@ -144,14 +173,33 @@ class Sweep:
             return is_live
         return key in named or (is_live and key.split("/")[3] == "notes")
 
-    def _apply(self, stored: StoredKey, counts: Counts, *, needed: bool, fading: bool) -> Fate:
-        what = fate(stored, self.horizon, needed=needed, fading=fading)
-        if what == "mark" and backup_of_manifest(stored.key) is not None:
-            what = "keep"
+    def _apply(self, stored: StoredKey, what: Fate, counts: Counts) -> Fate:
+        if what == "unmark" and not self._is_sound(stored):
+            what = "wait"
+        if what == "purge" and self._is_locked(stored, counts):
+            what = "wait"
         if not self.dry_run and not self._change(stored, what):
             what = "wait"
         counts.add(what, stored.bytes)
         return what
+
+    def _is_sound(self, stored: StoredKey) -> bool:
+        """Whether what would come to light again is right: a damaged chunk stays aside."""
+        is_chunk = stored.key.startswith(self.layout.chunks)
+        return not is_chunk or is_sound_chunk(self.store, stored.key, stored.bodies[0].version)
+
+    def _is_locked(self, stored: StoredKey, counts: Counts) -> bool:
+        """Whether Object Lock keeps any version; if so it is counted."""
+        if not self.has_locks:
+            return False
+        infos = [self.store.head(stored.key, version.version) for version in stored.bodies]
+        ends = [info.locked_until for info in infos if info is not None and info.locked_until is not None]
+        until = max(ends, default=None)
+        locked = until is not None and until > self.horizon.moment
+        if locked or any(info is not None and info.legal_hold for info in infos):
+            counts.add_locked(stored.bytes, until if locked else None)
+            return True
+        return False
 
     def _change(self, stored: StoredKey, what: Fate) -> bool:
         """Do it; False if the store doesn't let a version go yet (Object Lock)."""

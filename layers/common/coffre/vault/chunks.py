@@ -209,13 +209,15 @@ class ChunkCutter:
         return min((length + 1 << 128) // self._sizes.target, (1 << 128) - 1).to_bytes(16, "big")
 
 
-def open_chunk(chunk: Chunk, body: BinaryIO) -> Iterator[bytes]:
+def open_chunk(chunk: Chunk, body: BinaryIO, *, close: bool = True) -> Iterator[bytes]:
     """Unpack a stored chunk and check it while it streams.
 
     Parameters
     ----------
     body:
         The object's bytes.
+    close:
+        Close the body at the end.
 
     Yields
     ------
@@ -229,7 +231,8 @@ def open_chunk(chunk: Chunk, body: BinaryIO) -> Iterator[bytes]:
     """
     digest, length = hashlib.sha256(), 0
     try:
-        with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=False) as reader:
+        unpacker = zstandard.ZstdDecompressor()
+        with unpacker.stream_reader(body, read_across_frames=False, closefd=close) as reader:
             while block := reader.read(MIB):
                 length += len(block)
                 if length > chunk.bytes:

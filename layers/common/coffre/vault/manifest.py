@@ -72,6 +72,11 @@ class Engine(_Model):
     database: Annotated[str, Field(description="the database's own name")]
     database_oid: Count
 
+    @property
+    def major(self) -> int:
+        """The source server's major version."""
+        return self.server_version_num // 10_000
+
 
 class Snapshot(_Model):
     """The instant that the backup shows."""

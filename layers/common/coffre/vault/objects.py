@@ -9,12 +9,25 @@ from typing import BinaryIO, Protocol
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object as the store reports it.  ``sha256`` (hex) is there only after `ObjectStore.head`."""
+    """An object as the store reports it.
+
+    Attributes
+    ----------
+    sha256:
+        Its checksum in hex; it and what follows are there only after `ObjectStore.head`.
+    version:
+        The version that was looked at.
+    locked_until, legal_hold:
+        What Object Lock says of that version.
+    """
 
     key: str
     size: int
     modified: datetime
     sha256: str | None = None
+    version: str = ""
+    locked_until: datetime | None = None
+    legal_hold: bool = False
 
 
 @dataclass(frozen=True)

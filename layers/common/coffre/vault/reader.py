@@ -12,7 +12,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
 
 import zstandard
 
@@ -25,6 +25,7 @@ from coffre.errors import (
 )
 from coffre.ids import BACKUP_ID
 from coffre.vault import manifest as manifests
+from coffre.vault.chunks import open_chunk
 from coffre.vault.layout import Layout, backup_of_manifest
 from coffre.vault.manifest import Manifest, PartFile, StoredFile
 from coffre.vault.objects import ChunkReader, Version
@@ -132,6 +133,48 @@ def locate(store: ChunkReader, key: str, *, size: int, sha256: str) -> tuple[str
         return found
 
 
+def locate_chunk(store: ChunkReader, chunk: Chunk) -> tuple[str | None, BinaryIO]:
+    """A chunk's stored bytes, checked, and which version they are: None for the visible one.
+
+    A chunk that was stored afresh may be compressed otherwise than the one that was recorded; what counts in
+    the end is that it unpacks to the rows that its id names.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    """
+    try:
+        return locate(store, chunk.key, size=chunk.stored, sha256=chunk.sha256)
+    except (ObjectMissingError, ObjectCorruptError):
+        versions = store.versions(chunk.key) if isinstance(store, VersionedReader) else ()
+        hidden = (found.version for found in versions if found.key == chunk.key and not found.marker)
+        for version in (None, *hidden):
+            body = _fetch_by_content(store, chunk, version)
+            if body is not None:
+                return version, body
+        raise
+
+
+def is_sound_chunk(store: ChunkReader, key: str, version: str | None = None) -> bool:
+    """Whether an object under a chunk's key unpacks to what the key says; False if there is none.
+
+    Raises
+    ------
+    StoreUnavailableError
+    """
+    digest = hashlib.sha256()
+    try:
+        with (
+            store.get(key, version) as body,
+            zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=False) as reader,
+        ):
+            while block := reader.read(BLOCK):
+                digest.update(block)
+    except (zstandard.ZstdError, ObjectMissingError):
+        return False
+    return digest.hexdigest() == key.rsplit("/", 1)[-1]
+
+
 def fetch_file(reader: ChunkReader, file: StoredFile, path: Path) -> Path:
     """A file of a backup, checked, in scratch space; ``path`` itself.
 
@@ -153,6 +196,24 @@ def _fetch_hidden(store: VersionedReader, key: str, size: int, sha256: str) -> t
         except (ObjectMissingError, ObjectCorruptError):
             continue
     return None
+
+
+def _fetch_by_content(store: ChunkReader, chunk: Chunk, version: str | None) -> BinaryIO | None:
+    """A version's stored bytes if they unpack to the chunk's rows, whatever was recorded of them."""
+    spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        with store.get(chunk.key, version) as body:
+            # Compression never adds more than a few bytes; anything much longer isn't the chunk.
+            while spool.tell() <= chunk.bytes + BLOCK and (block := body.read(BLOCK)):
+                spool.write(block)
+        spool.seek(0)
+        for _ in open_chunk(chunk, cast("BinaryIO", spool), close=False):
+            pass
+    except (ObjectCorruptError, ObjectMissingError):
+        spool.close()
+        return None
+    spool.seek(0)
+    return spool  # type: ignore[return-value]  # as in `_fetch_version`
 
 
 def _fetch_version(store: ChunkReader, key: str, version: str | None, size: int, sha256: str) -> BinaryIO:

@@ -43,6 +43,21 @@ def check_safeguards(store: ObjectStore, layout: Layout) -> list[Finding]:
     return findings
 
 
+def lock_finding(store: ObjectStore) -> Finding:
+    """Whether anything in the bucket is immutable, as the bucket itself says it.
+
+    Raises
+    ------
+    StoreUnavailableError
+    """
+    rule = store.lock_rule()
+    if rule is None:
+        message = f"the bucket {store.bucket} has no Object Lock: who may delete versions may delete backups"
+        return Finding(level="info", code="not-immutable", object=store.bucket, message=message)
+    message = f"Object Lock ({rule.mode}) keeps each backup as long as the tier that it is taken for"
+    return Finding(level="info", code="object-lock", object=store.bucket, message=message)
+
+
 def _touches(rule: dict[str, Any], layout: Layout) -> bool:
     """Whether a rule may apply to a key of this database."""
     where = rule.get("Filter") or {}

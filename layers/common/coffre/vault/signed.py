@@ -110,8 +110,13 @@ class SignedRequests:
         frozen: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
         return frozen
 
-    def put(self, key: str, body: bytes, sha256: str) -> tuple[int, bool]:
+    def put(self, key: str, body: bytes, sha256: str, more: dict[str, str] | None = None) -> tuple[int, bool]:
         """Write ``body`` under ``key`` with its checksum, if nothing is there.
+
+        Parameters
+        ----------
+        more:
+            Headers beside those that each write has.
 
         Returns
         -------
@@ -124,7 +129,7 @@ class SignedRequests:
         StoreUnavailableError
             After bounded retries.
         """
-        request = AWSRequest("PUT", self._url(key), headers=_headers(body, sha256))
+        request = AWSRequest("PUT", self._url(key), headers=_headers(body, sha256) | (more or {}))
         _Signer(self._frozen(), self._region, sha256).add_auth(request)
         try:
             answer = self._http.request("PUT", str(request.url), body=body, headers=dict(request.headers))

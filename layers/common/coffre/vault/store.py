@@ -7,9 +7,11 @@ only what botocore doesn't know: a conditional write that conflicts with another
 from __future__ import annotations
 
 import base64
+import copy
 import io
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from datetime import timedelta
+from typing import Any, BinaryIO, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,6 +22,7 @@ from coffre.errors import (
     ObjectMissingError,
     StoreUnavailableError,
 )
+from coffre.vault.locks import Lock, LockRule
 from coffre.vault.objects import ObjectInfo, Version
 from coffre.vault.signed import SignedRequests
 
@@ -37,12 +40,25 @@ class ObjectStore:
         The bucket's name.
     signed:
         What reads objects and writes small ones; by default as the client would.
+
+    Attributes
+    ----------
+    lock:
+        Put on every object that is written here; None: the bucket's default.  See `with_lock`.
     """
+
+    lock: Lock | None = None
 
     def __init__(self, client: Any, bucket: str, signed: SignedRequests | None = None) -> None:
         self._client = client
         self.bucket = bucket
         self._signed = signed or SignedRequests.of_client(client, bucket)
+
+    def with_lock(self, lock: Lock | None) -> Self:
+        """The same bucket, where everything that is written gets this lock at once."""
+        twin = copy.copy(self)
+        twin.lock = lock
+        return twin
 
     def hand_over(self) -> dict[str, Any]:
         """What a worker process needs to write here without a client of its own."""
@@ -66,10 +82,15 @@ class ObjectStore:
         ObjectExistsError, StoreUnavailableError
         """
         if isinstance(body, bytes):
-            status, again = self._signed.put(key, body, sha256)
+            status, again = self._signed.put(key, body, sha256, self.lock.headers if self.lock else None)
             if status == 412 and not (again and self._holds(key, size, sha256)):
                 raise ObjectExistsError(f"object {key} exists already")
             return
+        mode_and_end = (
+            {"ObjectLockMode": self.lock.mode, "ObjectLockRetainUntilDate": self.lock.until}
+            if self.lock
+            else {}
+        )
         for attempt in range(1, CONFLICT_ATTEMPTS + 1):
             body.seek(0)
             try:
@@ -80,6 +101,7 @@ class ObjectStore:
                     ContentLength=size,
                     ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
                     IfNoneMatch="*",
+                    **mode_and_end,
                 )
             except ClientError as error:
                 if _code(error) == "PreconditionFailed":
@@ -118,10 +140,11 @@ class ObjectStore:
             raise ObjectCorruptError(f"object {key} has more than {limit} bytes")
         return content
 
-    def head(self, key: str) -> ObjectInfo | None:
-        """What the store says of an object, its checksum included; None if it doesn't exist."""
+    def head(self, key: str, version: str | None = None) -> ObjectInfo | None:
+        """What the store says of an object, checksum and lock included; None if it doesn't exist."""
+        which = {"VersionId": version} if version else {}
         try:
-            answer = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+            answer = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **which)
         except (ClientError, BotoCoreError) as error:
             translated = _translate(error, "look at", key)
             if isinstance(translated, ObjectMissingError):
@@ -129,7 +152,15 @@ class ObjectStore:
             raise translated from error
         checksum = answer.get("ChecksumSHA256")
         sha256 = base64.b64decode(checksum).hex() if checksum and "-" not in checksum else None
-        return ObjectInfo(key, answer["ContentLength"], answer["LastModified"], sha256)
+        return ObjectInfo(
+            key,
+            answer["ContentLength"],
+            answer["LastModified"],
+            sha256,
+            answer.get("VersionId", ""),
+            answer.get("ObjectLockRetainUntilDate"),
+            answer.get("ObjectLockLegalHoldStatus") == "ON",
+        )
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
         """The objects below a prefix, in the order of their keys; delete markers hide theirs."""
@@ -181,6 +212,60 @@ class ObjectStore:
             if isinstance(error, ClientError) and _code(error) == "AccessDenied":
                 raise DeleteRefusedError(f"the store refused to delete version {version} of {key}") from error
             raise _translate(error, "delete", key) from error
+
+    def retain(self, key: str, version: str, lock: Lock) -> None:
+        """Lock a version.  S3 refuses to make a lock shorter; see `coffre.vault.locks.extend`.
+
+        Raises
+        ------
+        ObjectMissingError, StoreUnavailableError
+        """
+        try:
+            self._client.put_object_retention(
+                Bucket=self.bucket,
+                Key=key,
+                VersionId=version,
+                Retention={"Mode": lock.mode, "RetainUntilDate": lock.until},
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "lock", key) from error
+
+    def legal_hold(self, key: str, version: str, *, on: bool) -> None:
+        """Set or lift a version's legal hold.
+
+        Raises
+        ------
+        ObjectMissingError, StoreUnavailableError
+        """
+        try:
+            self._client.put_object_legal_hold(
+                Bucket=self.bucket, Key=key, VersionId=version, LegalHold={"Status": "ON" if on else "OFF"}
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, "hold", key) from error
+
+    def lock_rule(self) -> LockRule | None:
+        """The bucket's Object Lock with its default retention; None: nothing here is immutable.
+
+        Raises
+        ------
+        StoreUnavailableError
+        """
+        try:
+            answer = self._client.get_object_lock_configuration(Bucket=self.bucket)
+        except ClientError as error:
+            if _code(error) == "ObjectLockConfigurationNotFoundError":
+                return None
+            raise _translate(error, "look at the Object Lock of", self.bucket) from error
+        except BotoCoreError as error:
+            raise _translate(error, "look at the Object Lock of", self.bucket) from error
+        found = answer.get("ObjectLockConfiguration", {})
+        default = found.get("Rule", {}).get("DefaultRetention", {})
+        if found.get("ObjectLockEnabled") != "Enabled" or not default.get("Mode"):
+            return None
+        return LockRule(
+            default["Mode"], timedelta(days=default.get("Days") or 365 * (default.get("Years") or 0))
+        )
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
         """A URL that lets its bearer read one object for ``seconds``."""

@@ -14,10 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from coffre.errors import ObjectExistsError
+from coffre.errors import ObjectExistsError, ObjectMissingError
 from coffre.vault.chunks import PlainChunk, open_chunk
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
+from coffre.vault.locks import extend
 from coffre.vault.parts import Chunk
 from coffre.vault.store import ObjectStore
 
@@ -37,6 +38,8 @@ class ChunkUploader:
 
     Parameters
     ----------
+    store:
+        With the backup's lock, if it has one: a chunk that is used again is locked as long as a new one.
     known:
         What the last backup recorded; only such chunks are used again without being read.
     """
@@ -63,17 +66,22 @@ class ChunkUploader:
         key = self._layout.chunk(plain.id)
         seen = self._store.head(key)
         if seen is not None and (seen.size, seen.sha256) == (stored, sha256):
+            if self._store.lock is not None:
+                extend(self._store, seen, self._store.lock)
             return Stored(self._record(plain, stored, sha256), new=False)
         return self._put(plain, *plain.compressed())
 
     def _put(self, plain: PlainChunk, body: BinaryIO, stored: int, sha256: str) -> Stored:
         key = self._layout.chunk(plain.id)
         with closing(body):
+            content = body.getvalue() if isinstance(body, io.BytesIO) else body
             try:
-                content = body.getvalue() if isinstance(body, io.BytesIO) else body
                 self._store.put_new(key, content, size=stored, sha256=sha256)
             except ObjectExistsError:
-                return self._adopt(plain)
+                try:
+                    return self._adopt(plain)
+                except ObjectMissingError:  # a rotation hid it at this very moment
+                    self._store.put_new(key, content, size=stored, sha256=sha256)
         return Stored(self._record(plain, stored, sha256), new=True)
 
     def _adopt(self, plain: PlainChunk) -> Stored:
@@ -83,6 +91,8 @@ class ChunkUploader:
         ------
         ObjectCorruptError
             If it isn't what its key says.
+        ObjectMissingError
+            If it was hidden meanwhile.
         """
         expected = self._record(plain, 0, "")
         digest = hashlib.sha256()
@@ -91,6 +101,11 @@ class ChunkUploader:
             for _ in open_chunk(expected, cast("BinaryIO", tee)):
                 pass
             tee.read_rest()
+        if self._store.lock is not None:
+            seen = self._store.head(expected.key)
+            if seen is None:
+                raise ObjectMissingError(f"object {expected.key} was hidden while it was read")
+            extend(self._store, seen, self._store.lock)
         return Stored(self._record(plain, tee.size, digest.hexdigest()), new=False)
 
     def _record(self, plain: PlainChunk, stored: int, sha256: str) -> Chunk:

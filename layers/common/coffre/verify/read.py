@@ -8,7 +8,7 @@ from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
 from coffre.vault.chunks import open_chunk
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk, decode_record
-from coffre.vault.reader import locate
+from coffre.vault.reader import locate_chunk
 from coffre.vault.rows import digest_text
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message
@@ -50,7 +50,7 @@ class ReadTask:
 
     def _read(self, chunk: Chunk, digest: Digest) -> int:
         found = Digest()
-        version, body = locate(self._store, chunk.key, size=chunk.stored, sha256=chunk.sha256)
+        version, body = locate_chunk(self._store, chunk)
         if version is not None:
             self._hidden[chunk.key] = version
         with closing(body):

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
+from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.catalogue.rebuild import vault_databases
@@ -35,7 +36,7 @@ from coffre.notify.publisher import DetailType, Publisher
 from coffre.results import Compared, Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
 from coffre.vault.contents import Contents, read_contents, read_sections, scratch_folder
 from coffre.vault.digest import MODULUS
-from coffre.vault.evidence import newest_evidence
+from coffre.vault.evidence import evidence_time, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest, StoredFile
 from coffre.vault.parts import Chunk, encode_record
@@ -53,7 +54,14 @@ ENDING_SECONDS = 20.0
 """Kept back of the function's time for the verdict."""
 
 SHORTEST_PROOF = 60.0
+MAX_REASONS = 5_000
+"""More would not fit into evidence (`coffre.vault.evidence.MAX_BYTES`)."""
+
+SHOWN_REASONS = 100
+"""More would not fit into an event (256 KB) or an item of the catalogue (400 KB)."""
+
 UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
+
 EVENTS: dict[Verdict, DetailType] = {
     "proven": "Proof Passed",
     "failed": "Proof Failed",
@@ -68,7 +76,7 @@ class Services:
     Attributes
     ----------
     invoke_prove:
-        Calls `prove` and waits: (event, seconds to wait) -> answer.
+        Calls the `prove` of the event's ``major`` and waits: (event, seconds to wait) -> answer.
     """
 
     store: ObjectStore
@@ -106,8 +114,13 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
         raise InvalidEventError(
             f"{manifest.id} comes from PostgreSQL {source}: {request.upgrade_to} is no upgrade"
         )
+    recorded = _recorded_hash(services.catalogue, manifest)
+    if recorded not in (None, digest):
+        return _record(services, manifest, recorded, _report("failed", [_another(manifest)]), None, 0.0)
     run_id = f"{manifest.id}-{new_attempt()}"
-    services.catalogue.start_run(request.database, "verify", run_id, started + timedelta(seconds=seconds))
+    services.catalogue.start_run(
+        request.database, "verify", run_id, started + timedelta(seconds=seconds), manifest.id
+    )
     services.catalogue.complete(manifest, digest)
     try:
         with scratch_folder(services.scratch, "verify") as folder:
@@ -145,6 +158,25 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
     return result
 
 
+def _recorded_hash(catalogue: Catalogue, manifest: Manifest) -> str | None:
+    """The root hash that the backup had when it was committed; None if the catalogue doesn't know it.
+
+    A manifest is written once, and a backup made again after its deletion is no longer `completed` before.
+    """
+    entry = catalogue.backup(manifest.database, manifest.id)
+    return entry.root_hash if entry is not None and entry.status == "completed" else None
+
+
+def _another(manifest: Manifest) -> Finding:
+    return Finding(
+        level="refuse",
+        code="manifest-differs",
+        object=manifest.id,
+        message=f"the manifest of {manifest.id} isn't the one that was written: its hash is another one",
+        advice="Look at the versions of manifest.json; the catalogue holds the hash of the right one.",
+    )
+
+
 def _record(
     services: Services,
     manifest: Manifest,
@@ -170,11 +202,30 @@ def _record(
         seconds=round(seconds, 3),
         upgrade=upgrade,
     )
+    result = _bounded(result, MAX_REASONS)
     body = result.model_dump_json(indent=1).encode()
     services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
-    services.catalogue.verdict(result)
-    services.publisher.publish(EVENTS[result.verdict], result.answer())
+    shown = _bounded(result, SHOWN_REASONS)
+    services.catalogue.verdict(shown)
+    if result.verdict == "proven":
+        services.catalogue.record_restore(_measured(result, report))
+    services.publisher.publish(EVENTS[result.verdict], shown.answer())
     return result
+
+
+def _measured(result: VerifyResult, report: ProofReport) -> RestoreEntry:
+    """How long the proof's restore took, for estimates."""
+    return RestoreEntry(
+        database=result.database,
+        time=evidence_time(result.evidence),
+        kind="proof",
+        status="completed",
+        backup_id=result.backup_id,
+        tables=result.tables,
+        rows=result.rows,
+        bytes=result.bytes,
+        milliseconds=round(sum(report.phases.values()) * 1000),
+    )
 
 
 class _Verification:
@@ -307,7 +358,13 @@ class _Verification:
         url = issue_ticket(self._store, ticket, self._objects(), seconds=int(seconds) + 60)
         try:
             answer = self._services.invoke_prove(
-                {"ticket_url": url, "seconds": min(seconds, 860.0), **more}, seconds + 10
+                {
+                    "ticket_url": url,
+                    "seconds": min(seconds, 860.0),
+                    "major": self._manifest.engine.major,
+                    **more,
+                },
+                seconds + 10,
             )
         except FunctionFailedError as error:
             return _report("inconclusive", [_doubt("proof-not-done", error.message)])
@@ -378,6 +435,15 @@ def _refusal(error: CoffreError, what: str = "") -> Finding:
 
 def _doubt(code: str, message: str) -> Finding:
     return Finding(level="warn", code=code, object="", message=message)
+
+
+def _bounded(result: VerifyResult, most: int) -> VerifyResult:
+    """The result with as many reasons as fit where it goes; the next look finds what is left out."""
+    left = len(result.reasons) - most
+    if left <= 0:
+        return result
+    more = _doubt("more", f"{left} more findings are left out")
+    return result.model_copy(update={"reasons": [*result.reasons[:most], more]})
 
 
 def _report(verdict: Verdict, reasons: list[Finding]) -> ProofReport:

@@ -51,6 +51,10 @@ GUARDS: Mapping[str, str] = {
 
 CONNECT_SECONDS = 10.0
 
+SILENCE_SECONDS = 15.0
+"""Beyond a statement's own limit, which the server enforces: after that no answer comes any more, although
+the network says that somebody is there (a proxy, a server that was stopped)."""
+
 
 class Session:
     """One session with a server.
@@ -154,7 +158,8 @@ def open_session(target: Target, *, seconds: float, application: str = "coffre")
     Parameters
     ----------
     seconds:
-        How long any statement of this session may take at most.
+        How long any statement of this session may take at most; the server ends it, and `SILENCE_SECONDS`
+        later this side does.
     application:
         The name that the server's administrator sees in ``pg_stat_activity``.
 
@@ -167,6 +172,7 @@ def open_session(target: Target, *, seconds: float, application: str = "coffre")
         connection = _connect(target, application)
     except (DatabaseError, InterfaceError, OSError) as error:
         raise connecting_failed(error, target.label) from error
+    connection._usock.settimeout(max(1.0, seconds) + SILENCE_SECONDS)
     try:
         session = Session(connection, target)
         _refuse_pooler(session, connection)
@@ -209,7 +215,6 @@ def _connect(target: Target, application: str) -> pg8000.native.Connection:
         application_name=application,
         **place,
     )
-    connection._usock.settimeout(None)
     if not target.is_local:
         _notice_dead_networks(connection._usock)
     return connection

@@ -21,6 +21,7 @@ from coffre.errors import (
     LockNotGrantedError,
     PrivilegesMissingError,
     QueryFailedError,
+    ServerMemoryError,
     SourceUnreachableError,
     TlsError,
     ValueTooLargeError,
@@ -44,6 +45,7 @@ _BY_STATE: dict[str, type[CoffreError]] = {
     "25P03": ConnectionLostError,
     "25P04": DeadlineExceededError,
     "53100": DiskFullError,
+    "53200": ServerMemoryError,
     "53300": SourceUnreachableError,
 }
 

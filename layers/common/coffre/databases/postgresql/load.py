@@ -24,7 +24,7 @@ from coffre.errors import (
 from coffre.vault.chunks import open_chunk
 from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import Chunk, Relation, decode_record, encode_record
-from coffre.vault.reader import fetch
+from coffre.vault.reader import locate_chunk
 from coffre.workers import Message
 
 AHEAD = 4
@@ -121,7 +121,7 @@ class LoadTask:
             _drop(future for _, future in under_way)
 
     def _fetch(self, chunk: Chunk) -> BinaryIO:
-        return fetch(self._reader, chunk.key, size=chunk.stored, sha256=chunk.sha256)
+        return locate_chunk(self._reader, chunk)[1]
 
 
 def _drop(futures: Iterable[Future[BinaryIO]]) -> None:

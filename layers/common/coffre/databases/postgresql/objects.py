@@ -5,9 +5,12 @@ And what it needs of a server: things that a build of PostgreSQL may lack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 
-from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.connection import Session, literal
+from coffre.errors import PrivilegesMissingError, QueryFailedError
+from coffre.vault.manifest import Extension
 
 
 def _mine(oid: str, catalog: str) -> str:
@@ -47,13 +50,46 @@ _COUNTS = {
     "large_objects": "pg_largeobject_metadata",
 }
 
+SUPERUSER = "superuser:"
+"""Needs that only a superuser fulfils.  A proof has none that the database's code may use."""
+
 _COLLATIONS = """
 SELECT DISTINCT format('%I.%I', n.nspname, l.collname)
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_collation l ON l.oid = a.attcollation
-JOIN pg_namespace n ON n.oid = l.collnamespace
-WHERE a.attcollation <> 0 AND l.collprovider <> 'd' AND l.collname NOT IN ('C', 'POSIX', 'ucs_basic')
-  AND n.nspname = 'pg_catalog' AND c.relnamespace <> 'pg_catalog'::regnamespace
-  AND c.relnamespace <> 'information_schema'::regnamespace AND c.relkind <> 't' AND c.relpersistence <> 't'
+FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
+WHERE l.collprovider <> 'd' AND l.collname NOT IN ('C', 'POSIX', 'ucs_basic') AND n.nspname = 'pg_catalog'
+  AND l.oid IN (
+    SELECT a.attcollation FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace <> 'pg_catalog'::regnamespace AND c.relpersistence <> 't'
+      AND c.relnamespace <> 'information_schema'::regnamespace AND c.relkind <> 't'
+    UNION SELECT t.typcollation FROM pg_type t WHERE t.typnamespace NOT IN (
+      'pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    UNION SELECT r.rngcollation FROM pg_range r)
+"""
+
+_LOCALES = """
+SELECT DISTINCT name
+FROM pg_collation l CROSS JOIN LATERAL (VALUES (l.collcollate), (l.collctype)) AS x (name)
+WHERE l.collprovider = 'c' AND l.collnamespace <> 'pg_catalog'::regnamespace
+  AND x.name NOT IN ('C', 'POSIX', '')
+"""
+
+# What CREATE accepts from a superuser alone, beside what comes with extensions.
+_FOR_SUPERUSERS = f"""
+SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND {_mine("p.oid", "pg_proc")}
+UNION SELECT 'function ' || p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE (p.proleakproof OR p.prosupport <> 0) AND {_mine("p.oid", "pg_proc")}
+UNION SELECT 'wrapper ' || w.fdwname FROM pg_foreign_data_wrapper w
+  WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = w.oid AND d.deptype = 'e'
+                    AND d.classid = 'pg_foreign_data_wrapper'::regclass)
+UNION SELECT 'server file of ' || t.ftrelid::regclass::text FROM pg_foreign_table t
+  JOIN pg_foreign_server s ON s.oid = t.ftserver JOIN pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+  WHERE w.fdwname = 'file_fdw'
+UNION SELECT 'setting ' || s.name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  CROSS JOIN LATERAL unnest(p.proconfig) AS x (entry)
+  JOIN pg_settings s ON s.name = split_part(x.entry, '=', 1) AND s.context = 'superuser'
+  WHERE {_mine("p.oid", "pg_proc")}
 """
 
 _LIBRARIES = f"""
@@ -79,9 +115,7 @@ SELECT EXISTS (SELECT FROM pg_collation
 """
 _HAS_ICU = "SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i')"
 _HAS_LZ4 = "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'"
-_HAS_XML = (
-    "SELECT EXISTS (SELECT FROM pg_config() WHERE name = 'CONFIGURE' AND setting LIKE '%--with-libxml%')"
-)
+_HAS_XML = "SELECT xmlparse(CONTENT '<a/>') IS NOT NULL"
 
 
 def count_objects(session: Session) -> dict[str, int]:
@@ -100,6 +134,8 @@ def list_needs(session: Session, provider: str) -> list[str]:
     """
     needs = [f"collation:{row[0]}" for row in session.run(_COLLATIONS)]
     needs += [f"library:{row[0]}" for row in session.run(_LIBRARIES)]
+    needs += [f"locale:{row[0]}" for row in session.run(_LOCALES)]
+    needs += [f"{SUPERUSER}{row[0]}" for row in session.run(_FOR_SUPERUSERS)]
     if provider == "i" or session.value(_OWN_ICU):
         needs.append("feature:icu")
     if session.value(_USES_XML):
@@ -113,17 +149,74 @@ def missing_needs(session: Session, needs: Iterable[str], extensions: Iterable[s
     """Those needs, and ``extension:name`` for those extensions, that this session's server can't fulfil."""
     available = {row[0] for row in session.run("SELECT name FROM pg_available_extensions")}
     missing = [f"extension:{name}" for name in extensions if name not in available]
-    found = session.run(
-        """SELECT format('%I.%I', n.nspname, l.collname)
-           FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace"""
-    )
-    collations = {row[0] for row in found}
-    probes: Mapping[str, str] = {"icu": _HAS_ICU, "lz4": _HAS_LZ4, "xml": _HAS_XML}
     for need in needs:
         kind, _, name = need.partition(":")
-        fulfilled = name in collations if kind == "collation" else False
-        if kind == "feature":
-            fulfilled = bool(session.value(probes[name]))
-        if not fulfilled:
+        if not _PROBES.get(kind, _never)(session, name):
             missing.append(need)
     return missing
+
+
+def missing_versions(session: Session, extensions: Iterable[Extension]) -> list[str]:
+    """``extension:name`` of those that the server lacks, with the version of those that are too new for it.
+
+    An older version than the server's own is no need: a restored database gets the server's.
+    """
+    newest = dict(session.run("SELECT name, default_version FROM pg_available_extensions"))
+    known = {tuple(row) for row in session.run("SELECT name, version FROM pg_available_extension_versions")}
+    missing = []
+    for extension in extensions:
+        if extension.name not in newest:
+            missing.append(f"extension:{extension.name}")
+        elif (extension.name, extension.version) not in known and _order(extension.version) > _order(
+            newest[extension.name]
+        ):
+            missing.append(f"extension:{extension.name} {extension.version}")
+    return missing
+
+
+def _order(version: str) -> list[int]:
+    """A version's numbers, to compare: PostgreSQL itself gives versions no order."""
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def _has_collation(session: Session, name: str) -> bool:
+    """Whether it works: the catalogue may list a locale that this machine doesn't have."""
+    return _works(session, f"SELECT 'a' COLLATE {name} < 'b'")
+
+
+def _has_locale(session: Session, name: str) -> bool:
+    """Whether the machine has a locale."""
+    if not _works(session, f"CREATE COLLATION pg_temp.coffre_probe (LOCALE = {literal(name)})"):
+        return False
+    session.run("DROP COLLATION pg_temp.coffre_probe")
+    return True
+
+
+def _has_feature(session: Session, name: str) -> bool:
+    probes = {"icu": _HAS_ICU, "lz4": _HAS_LZ4, "xml": _HAS_XML}
+    return name in probes and _works(session, probes[name])
+
+
+def _is_superuser(session: Session, name: str) -> bool:
+    del name
+    return bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+
+
+def _works(session: Session, statement: str) -> bool:
+    try:
+        return bool(session.value(statement)) or not statement.startswith("SELECT")
+    except (PrivilegesMissingError, QueryFailedError):
+        return False
+
+
+def _never(session: Session, name: str) -> bool:
+    del session, name
+    return False
+
+
+_PROBES: Mapping[str, Callable[[Session, str], bool]] = {
+    "collation": _has_collation,
+    "feature": _has_feature,
+    "locale": _has_locale,
+    "superuser": _is_superuser,
+}

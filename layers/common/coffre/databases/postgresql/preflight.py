@@ -67,6 +67,22 @@ ORDER BY m.oid LIMIT 1000
 """
 
 
+_INVALID_INDEXES = f"""
+SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = 'i'
+  AND EXISTS (SELECT FROM pg_index i WHERE i.indexrelid = c.oid AND NOT i.indisvalid)
+ORDER BY 1
+"""
+
+_PASSWORDS = """
+SELECT 'subscription ' || quote_ident(subname) FROM pg_subscription s
+WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL
+SELECT format('user mapping for %s on server %I', quote_ident(m.usename), m.srvname) FROM pg_user_mappings m
+WHERE EXISTS (SELECT FROM unnest(m.umoptions) o WHERE left(o, 9) = 'password=')
+ORDER BY 1
+"""
+
+
 def inspect(session: Session) -> list[Finding]:
     """Everything that speaks for or against a backup of this database by this role."""
     findings = _version(session)
@@ -77,6 +93,8 @@ def inspect(session: Session) -> list[Finding]:
     findings += _privileges(session)
     findings += _row_security(session)
     findings += _notes(session)
+    findings += _invalid_indexes(session)
+    findings += _passwords(session)
     return findings
 
 
@@ -181,6 +199,34 @@ def _notes(session: Session) -> list[Finding]:
             advice="REINDEX it, or drop it.",
         )
         for name in invalid
+    ]
+
+
+def _invalid_indexes(session: Session) -> list[Finding]:
+    """A dump leaves them out, so a restore doesn't bring them back."""
+    return [
+        Finding(
+            level="warn",
+            code="invalid-index",
+            object=row[0],
+            message=f"the index {row[0]} is invalid: a dump leaves it out, and so does the backup",
+            advice="REINDEX it, or drop it.",
+        )
+        for row in session.run(_INVALID_INDEXES)
+    ]
+
+
+def _passwords(session: Session) -> list[Finding]:
+    """Passwords that a definition holds are in every dump of it, this backup's included."""
+    return [
+        Finding(
+            level="warn",
+            code="password-in-definition",
+            object=row[0],
+            message=f"the definition of {row[0]} may hold a password, which the backup then holds, too",
+            advice="Keep the password elsewhere: a passfile, a service file, or a certificate.",
+        )
+        for row in session.run(_PASSWORDS)
     ]
 
 

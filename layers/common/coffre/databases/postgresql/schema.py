@@ -8,8 +8,9 @@ Source: ``RestoreArchive`` and ``_tocEntryRestorePass`` in pg_backup_archiver.c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry
@@ -22,7 +23,34 @@ from coffre.errors import ToolFailedError
 from coffre.vault.parts import Relation
 
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
-_LAST = frozenset({"EVENT TRIGGER"})
+_REFRESHES = frozenset({"MATERIALIZED VIEW DATA"})
+_LAST = "EVENT TRIGGER"
+_SUPERUSERS = frozenset(
+    {
+        "ACCESS METHOD",
+        "ACL",
+        "CAST",
+        "DEFAULT ACL",
+        "EVENT TRIGGER",
+        "EXTENSION",
+        "FOREIGN DATA WRAPPER",
+        "OPERATOR CLASS",
+        "OPERATOR FAMILY",
+        "PROCEDURAL LANGUAGE",
+        "PUBLICATION",
+        "PUBLICATION TABLES IN SCHEMA",
+        "SECURITY LABEL",
+        "SERVER",
+        "SUBSCRIPTION",
+        "SUBSCRIPTION TABLE",
+        "TEXT SEARCH PARSER",
+        "TEXT SEARCH TEMPLATE",
+        "TRANSFORM",
+        "USER MAPPING",
+    }
+)
+"""What a superuser may restore without running the database's own code, and others mostly can't."""
+
 SEQUENCE_BATCH = 200
 
 
@@ -44,6 +72,10 @@ class SchemaArchive:
         Further options of pg_restore, for example ``--no-owner``.
     left_out:
         Dump ids of entries that must not be restored.
+    restorer:
+        An ordinary role that restores all but what only a superuser can.  Much of a schema runs the
+        database's own code with the rights of whoever restores it: a check that is added later, a foreign
+        key's casts, a domain's check on a default.
     """
 
     tools: Tools
@@ -53,20 +85,31 @@ class SchemaArchive:
     deadline: float
     options: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
+    restorer: str = ""
 
     def entries(self, *options: str) -> list[ArchiveEntry]:
         """The archive's entries; see `list_entries`."""
         return list_entries(self.tools, self.major, self.path, *options, deadline=self.deadline)
 
-    def before_rows(self) -> None:
+    def schemas(self) -> None:
+        """Restore schemas alone, for a `restorer` who has to give rights on them away."""
+        self._restore([e for e in self.entries("--section=pre-data") if e.description == "SCHEMA"], "schemas")
+
+    def before_rows(self, *, schemas: bool = True) -> None:
         """Restore schemas, types, functions, tables and views.
+
+        Parameters
+        ----------
+        schemas:
+            False if they are there already.
 
         Raises
         ------
         ToolFailedError
             pg_restore stops at the first error; its message names the object.
         """
-        early = [e for e in self.entries("--section=pre-data") if e.description not in _GRANTS]
+        left_out = _GRANTS if schemas else _GRANTS | {"SCHEMA"}
+        early = [e for e in self.entries("--section=pre-data") if e.description not in left_out]
         self._restore(early, "before")
 
     def after_rows(self, jobs: int) -> list[Complaint]:
@@ -82,27 +125,32 @@ class SchemaArchive:
         ToolFailedError
             If pg_restore ended without naming an entry.
         """
+        return self._tried(self._late(), "after", f"--jobs={jobs}")
+
+    def indexes(self, jobs: int) -> list[Complaint]:
+        """The first part of `after_rows`: indexes, constraints, triggers, policies."""
+        later = _GRANTS | _REFRESHES
+        entries = [entry for entry in self._late() if entry.description not in later]
+        return self._tried(entries, "indexes", f"--jobs={jobs}")
+
+    def grants(self, jobs: int) -> list[Complaint]:
+        """The rest of `after_rows`: grants, then the refresh of materialized views."""
+        late = self._late()
+        complaints = self._tried([entry for entry in late if entry.description in _GRANTS], "grants")
+        refreshes = [entry for entry in late if entry.description in _REFRESHES]
+        return complaints + self._tried(refreshes, "refresh", f"--jobs={jobs}")
+
+    def _late(self) -> list[ArchiveEntry]:
         before = {e.dump_id for e in self.entries("--section=pre-data") if e.description not in _GRANTS}
-        late = [e for e in self.entries() if e.dump_id not in before and not _is_last(e)]
-        failed = self._tried(late, "after", f"--jobs={jobs}")
-        if failed is None:
-            return []
-        # Which of parallel jobs' messages is about which entry can't be told: they are tried again in turn.
-        numbers = suspects(failed.said)
-        again = [entry for entry in late if entry.dump_id in numbers]
-        if not again:
-            raise failed.error
-        failed = self._tried(again, "again")
-        if failed is None:
-            return []
-        complaints = read_complaints(failed.said, {entry.dump_id: entry for entry in again})
-        if not complaints:
-            raise failed.error
-        return complaints
+        return [e for e in self.entries() if e.dump_id not in before and not _comes_last(e)]
 
     def event_triggers(self) -> None:
-        """Restore the event triggers: after this no statement of ours may run as a superuser."""
-        self._restore([entry for entry in self.entries() if _is_last(entry)], "last")
+        """Restore the event triggers: after this no statement of ours may run as a superuser.
+
+        Their owners must be superusers, which the source's roles aren't where a `restorer` restores.
+        """
+        options = ["--no-owner"] if self.restorer else []
+        self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
 
     def statements(self, dump_id: int) -> str:
         """An entry as SQL."""
@@ -113,30 +161,68 @@ class SchemaArchive:
         )
 
     def _restore(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> None:
-        wanted = self._wanted(entries)
-        if wanted:
-            chosen = self._chosen(wanted, name)
-            arguments = ["--exit-on-error", *self.options, *options, f"--use-list={chosen}", str(self.path)]
-            self.tools.run("pg_restore", self.major, arguments, self.target, deadline=self.deadline)
+        for wanted, target in self._runs(entries):
+            self._run(wanted, name, target, "--exit-on-error", *options)
 
-    def _tried(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> _Failed | None:
-        """Restore what can be restored; None if that was all."""
-        wanted = self._wanted(entries)
-        if not wanted:
-            return None
+    def _tried(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> list[Complaint]:
+        """Restore what can be restored; what the server refused, and why."""
+        complaints = []
+        for wanted, target in self._runs(entries):
+            complaints += self._tried_as(target, wanted, name, *options)
+        return complaints
+
+    def _tried_as(
+        self, target: Target, entries: Sequence[ArchiveEntry], name: str, *options: str
+    ) -> list[Complaint]:
+        failed = self._failed(target, entries, name, *options)
+        if failed is None:
+            return []
+        # Which of parallel jobs' messages is about which entry can't be told: they are tried again in turn.
+        numbers = suspects(failed.said)
+        again = [entry for entry in entries if entry.dump_id in numbers]
+        if not again:
+            raise failed.error
+        failed = self._failed(target, again, f"{name}-again")
+        if failed is None:
+            return []
+        complaints = read_complaints(failed.said, {entry.dump_id: entry for entry in again})
+        if not complaints:
+            raise failed.error
+        return complaints
+
+    def _failed(
+        self, target: Target, entries: Sequence[ArchiveEntry], name: str, *options: str
+    ) -> _Failed | None:
+        """Restore the entries, going on after errors; None if there were none."""
         said = self.path.with_name(f"{name}.said")
-        chosen = self._chosen(wanted, name)
-        arguments = ["--verbose", *self.options, *options, f"--use-list={chosen}", str(self.path)]
         try:
-            self.tools.run(
-                "pg_restore", self.major, arguments, self.target, deadline=self.deadline, stderr=said
-            )
+            self._run(entries, name, target, "--verbose", *options, said=said)
         except ToolFailedError as error:
             return _Failed(said, error)
         return None
 
-    def _wanted(self, entries: Iterable[ArchiveEntry]) -> list[int]:
-        return [entry.dump_id for entry in entries if entry.dump_id not in self.left_out]
+    def _runs(self, entries: Iterable[ArchiveEntry]) -> Iterator[tuple[list[ArchiveEntry], Target]]:
+        """What is restored in one go, in order, and by whom."""
+        wanted = [entry for entry in entries if entry.dump_id not in self.left_out]
+        if not self.restorer:
+            if wanted:
+                yield wanted, self.target
+            return
+        ordinary = replace(self.target, user=self.restorer)
+        for privileged, run in groupby(wanted, _for_superusers):
+            yield list(run), self.target if privileged else ordinary
+
+    def _run(
+        self,
+        entries: Sequence[ArchiveEntry],
+        name: str,
+        target: Target,
+        *options: str,
+        said: Path | None = None,
+    ) -> None:
+        chosen = self._chosen([entry.dump_id for entry in entries], name)
+        arguments = [*self.options, *options, f"--use-list={chosen}", str(self.path)]
+        self.tools.run("pg_restore", self.major, arguments, target, deadline=self.deadline, stderr=said)
 
     def _chosen(self, dump_ids: Iterable[int], name: str) -> Path:
         """A list for ``--use-list``."""
@@ -145,11 +231,18 @@ class SchemaArchive:
         return chosen
 
 
-def _is_last(entry: ArchiveEntry) -> bool:
+def _comes_last(entry: ArchiveEntry) -> bool:
     """Whether it is an event trigger, or the comment of one."""
-    return entry.description in _LAST or (
-        entry.description == "COMMENT" and entry.name.startswith("- EVENT TRIGGER ")
+    return entry.description == _LAST or (
+        entry.description == "COMMENT" and entry.name.startswith(f"- {_LAST} ")
     )
+
+
+def _for_superusers(entry: ArchiveEntry) -> bool:
+    """Whether a superuser has to restore it; the comment of such an object counts as one."""
+    if entry.description == "COMMENT":
+        return any(f" {kind} " in f" {entry.name}" for kind in _SUPERUSERS)
+    return entry.description in _SUPERUSERS
 
 
 def restore_large_objects(

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 import zstandard
 
 from coffre.databases.postgresql.processes import clean_environment, end_with_parent
+from coffre.databases.postgresql.seal import without_network
 from coffre.errors import DiskFullError, ServerStartError, ToolMissingError
 
 SUPERUSER = "coffre_boot"
@@ -73,33 +74,43 @@ class EphemeralServer:
 
     @classmethod
     def start(
-        cls, tools_root: Path, major: int, scratch: Path, *, settings: Mapping[str, str] | None = None
+        cls,
+        tools_root: Path,
+        major: int,
+        scratch: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        sealed: bool = False,
     ) -> Self:
         """Unpack the template, start the server and wait until it accepts connections.
 
         Parameters
         ----------
         tools_root:
-            The layer's folder (in Lambda ``/opt/postgres``).
+            The tools' folder (in Lambda ``/opt/postgres``); the servers lie beside it, in ``proof/<major>``.
         major:
-            A major version that the layer holds: 16 or 18.
+            The major version, 14 to 18; in Lambda only that of the function's own proof layer is there.
         scratch:
             Where the server makes a folder of its own for everything it writes.
         settings:
             Server settings by name, over those of the template.
+        sealed:
+            Whether the server has no network at all; see `without_network`.
 
         Raises
         ------
         ToolMissingError
-            The layer doesn't hold that version.
+            There is no server of that version.
         DiskFullError
             The scratch folder has no room for the template.
         ServerStartError
-            The server ended or wasn't ready in time; the message holds its last log lines.
+            The server ended or wasn't ready in time; the message holds its last log lines.  Or the kernel
+            refused to seal it.
         """
-        tree, template = tools_root / str(major), tools_root / "template" / f"{major}.tar.zst"
-        if not (tree.is_dir() and template.is_file()):
-            raise ToolMissingError(f"there is no PostgreSQL {major} in {tools_root}")
+        tree = (tools_root.parent / "proof" / str(major)).resolve()
+        template = tree / "template.tar.zst"
+        if not template.is_file():
+            raise ToolMissingError(f"there is no PostgreSQL {major} in {tree.parent}")
         user = UNPRIVILEGED if os.geteuid() == 0 else None
         if user is not None and not _open_to_all(scratch):
             raise ServerStartError(
@@ -112,8 +123,11 @@ class EphemeralServer:
             if user is not None and not _open_to_all(tree):
                 tree = Path(shutil.copytree(tree, home / "postgres"))
             server._unpack(template, user)
-            server._process = server._launch(tree / "bin/postgres", user, settings or {})
+            server._process = server._launch(tree / "bin/postgres", user, settings or {}, sealed=sealed)
             server._wait_until_ready(server._process)
+        except subprocess.SubprocessError as error:  # what Popen makes of an error before the program
+            server.stop()
+            raise ServerStartError(f"PostgreSQL {major} can't be kept from the network here") from error
         except OSError as error:
             server.stop()
             if error.errno == errno.ENOSPC:
@@ -165,11 +179,18 @@ class EphemeralServer:
                 os.chown(path, user, user)
 
     def _launch(
-        self, program: Path, user: int | None, settings: Mapping[str, str]
+        self, program: Path, user: int | None, settings: Mapping[str, str], *, sealed: bool
     ) -> subprocess.Popen[bytes]:
         command = [str(program), "-D", str(self._data), "-k", str(self.socket_dir), "-p", str(self.port)]
         command += [f"--{name}={value}" for name, value in settings.items()]
         started: Future[subprocess.Popen[bytes]] = Future()
+        seal = without_network() if sealed else None
+        tie = end_with_parent(signal.SIGQUIT)
+
+        def before_program() -> None:
+            tie()
+            if seal is not None:
+                seal()
 
         def own() -> None:
             """Start the server and wait for its end: its life is tied to the thread that started it."""
@@ -186,7 +207,7 @@ class EphemeralServer:
                         group=user,
                         extra_groups=None if user is None else [],
                         start_new_session=True,
-                        preexec_fn=end_with_parent(signal.SIGQUIT),  # noqa: PLW1509 - it takes no lock
+                        preexec_fn=before_program,  # noqa: PLW1509 - it takes no lock
                     )
             except BaseException as error:
                 started.set_exception(error)

@@ -1,0 +1,95 @@
+"""`coffre drill`: rehearse a restore, and say what it means for the objectives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coffre_cli.options import Backup, Database, Json, Region, StackName
+from coffre_cli.output import emit, note
+from coffre_cli.stack import Stack, find_stack
+
+
+def drill(
+    name: Database,
+    reference: Backup = "latest",
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A scratch server; `-` reads the URL from standard input. "
+            "Default: the registration's, or the embedded server of a proof.",
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the scratch server.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the restored database on the server.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Rehearse a restore and time it.
+
+    Restores a backup into a new database of a scratch server, compares its content, and drops it again.
+    Without a scratch server the embedded one of a proof is used.  Then tells which objectives are met.  The
+    exit code is 1 if the restore failed or an objective isn't met, 3 if a proof is inconclusive.
+    """
+    from coffre.health.objectives import report
+    from coffre.ids import utc_now
+    from coffre_cli import show
+    from coffre_cli.errors import UsageError
+
+    found = find_stack(stack, region)
+    registration = found.registry().get(name)
+    if to is None and registration.scratch is None:
+        if keep or ca is not None:
+            raise UsageError("--keep and --ca need a scratch server", "Name one by --to.")
+        answer, code = _embedded(found, name, reference)
+    else:
+        answer, code = _scratch(found, {"database": name, "backup": reference, "keep": keep}, to, ca), 0
+    met = report(name, registration, found.catalogue(), days=30, now=utc_now())
+    emit({**answer, "objectives": met.answer()}, as_json, show.objectives(met))
+    missed = not met.rpo_met or met.rto_met is False
+    raise typer.Exit(code or int(missed))
+
+
+def _scratch(stack: Stack, event: dict[str, Any], to: str | None, ca: Path | None) -> dict[str, Any]:
+    from coffre.results import DrillResult
+    from coffre_cli import invoke, show
+    from coffre_cli import secret as secrets
+    from coffre_cli.progress import spinner
+
+    request = {"action": "drill", **event}
+    secret = None
+    if to is not None:
+        target = secrets.read_target(to, ca)
+        secrets.sweep_targets(stack)
+        secret = secrets.new_target_secret(stack)
+    try:
+        if secret is not None:
+            secrets.write_secret(stack, secret, target)
+            request["target_secret"] = secret
+        with spinner(f"restoring {event['database']} {event['backup']} to a scratch server"):
+            answer = invoke.call(stack, "restore", request)
+    finally:
+        if secret is not None:
+            secrets.delete_secret(stack, secret)
+    note(show.drilled(DrillResult.model_validate(answer)))
+    return answer
+
+
+def _embedded(stack: Stack, name: str, reference: str) -> tuple[dict[str, Any], int]:
+    """A proof: it restores into a server of its own, and its time is kept as a measured one."""
+    from coffre.results import VerifyResult
+    from coffre_cli import invoke, show
+    from coffre_cli.backups import VERDICT_EXITS
+    from coffre_cli.progress import spinner
+
+    with spinner(f"proving {name} {reference}"):
+        answer = invoke.call(stack, "verify", {"database": name, "backup_id": reference})
+    result = VerifyResult.model_validate(answer)
+    note(show.verification(result))
+    return answer, VERDICT_EXITS[result.verdict]

@@ -1,0 +1,202 @@
+"""Giving what an archive of pg_dump holds to other roles, before pg_restore sees it.
+
+pg_restore can leave owners and grants out, but not change them.  So the archive's table of contents is
+written anew: each entry's owner, and the roles in the statements of grants, policies and user mappings.
+Source: ``WriteToc``, ``WriteStr``, ``WriteInt`` in pg_backup_archiver.c, ``_WriteExtraToc`` in
+pg_backup_custom.c; format versions 1.14 (PostgreSQL 14) to 1.16 (18)
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from coffre.errors import ToolFailedError
+
+VERSIONS = range(14, 17)
+_CUSTOM = 1
+_HEAD = 11
+_KNOWN_POSITION = 2
+_OWNED = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"})
+"""Entries whose statements name roles; the owner of any other stands beside its statement."""
+
+_TOKEN = re.compile(
+    r"""(?P<quoted>"(?:[^"]|"")*")|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
+    r"""|(?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*)|\s+|.""",
+    re.DOTALL,
+)
+
+
+def map_roles(archive: Path, out: Path, mapping: Mapping[str, str]) -> None:
+    """Write ``archive`` to ``out`` with other roles.
+
+    Parameters
+    ----------
+    mapping:
+        The new role by the old one; others stay.
+
+    Raises
+    ------
+    ToolFailedError
+        If it isn't an archive in the custom format that this knows.
+    """
+    # Byte for byte: an archive is in its database's encoding, all of which have ASCII's characters.
+    bytewise = {_bytewise(old): _bytewise(new) for old, new in mapping.items()}
+    with archive.open("rb") as source, out.open("wb") as target:
+        before, after = _measure(source, bytewise)
+        source.seek(0)
+        _Writer(target, bytewise, after - before).copy(_Reader(source))
+        shutil.copyfileobj(source, target)
+
+
+def map_statement(statement: str, mapping: Mapping[str, str], *, user_mapping: bool = False) -> str:
+    """A statement of pg_dump's about rights, with other roles.
+
+    pg_dump writes keywords in capitals and quotes a name unless it is all small: none is taken for the other.
+
+    Parameters
+    ----------
+    user_mapping:
+        Whether the name behind ``FOR`` is a role.
+    """
+    introduces = {"TO", "FROM", "ROLE", "AUTHORIZATION"} | ({"FOR"} if user_mapping else set())
+    pieces: list[str] = []
+    depth, state = 0, ""
+    for match in _TOKEN.finditer(statement):
+        text, name = match[0], _name(match)
+        if text in "()":
+            depth += 1 if text == "(" else -1
+        if not depth and not text.isspace():
+            if state == "role" and name in mapping:
+                text = _identifier(mapping[str(name)])
+            if state == "role":
+                state = "listed"
+            elif match["word"] in introduces or (state == "listed" and text == ","):
+                state = "role"
+            else:
+                state = ""
+        pieces.append(text)
+    return "".join(pieces)
+
+
+def _name(match: re.Match[str]) -> str | None:
+    if match["quoted"]:
+        return match["quoted"][1:-1].replace('""', '"')
+    word = match["word"]
+    return word if word and word == word.lower() else None
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _bytewise(name: str) -> str:
+    return name.encode().decode("latin-1")
+
+
+@dataclass(frozen=True)
+class _Number:
+    """An integer as it stands in the archive."""
+
+    value: int
+    raw: bytes
+
+
+class _Reader:
+    """Reads a table of contents piece by piece."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        head = self.take(_HEAD)
+        self.head = head
+        if head[:5] != b"PGDMP" or head[5] != 1 or head[6] not in VERSIONS or head[10] != _CUSTOM:
+            raise ToolFailedError("the archive isn't of a version whose roles can be mapped")
+        self.minor, self._int, self.offset = head[6], head[8], head[9]
+
+    def take(self, count: int) -> bytes:
+        data = self._source.read(count)
+        if len(data) != count:
+            raise ToolFailedError("the archive's table of contents is cut short")
+        return data
+
+    def number(self) -> _Number:
+        raw = self.take(1 + self._int)
+        value = int.from_bytes(raw[1:], "little")
+        return _Number(-value if raw[0] else value, raw)
+
+    def text(self) -> str | None:
+        length = self.number().value
+        return None if length < 0 else self.take(length).decode("latin-1")
+
+
+class _Writer:
+    """Writes a table of contents with other roles; positions of data move by ``shift`` bytes."""
+
+    def __init__(self, target: BinaryIO | None, mapping: Mapping[str, str], shift: int) -> None:
+        self._target = target
+        self._mapping = mapping
+        self._shift = shift
+        self.written = 0
+
+    def copy(self, reader: _Reader) -> None:
+        """Copy everything up to the first byte of data."""
+        self._int = reader.head[8]
+        self._put(reader.head)
+        self._put(reader.take(1) if reader.minor >= 15 else reader.number().raw)  # compression
+        for _ in range(7):  # the time
+            self._put(reader.number().raw)
+        for _ in range(3):  # the database's name, the versions of server and tool
+            self._text(reader.text())
+        count = reader.number()
+        self._put(count.raw)
+        for _ in range(count.value):
+            self._entry(reader)
+
+    def _entry(self, reader: _Reader) -> None:
+        self._put(reader.number().raw + reader.number().raw)  # dump id, has data
+        for _ in range(3):  # catalogue, OID, tag
+            self._text(reader.text())
+        description = reader.text()
+        self._text(description)
+        self._put(reader.number().raw)  # section
+        for _ in range(2):  # what makes it, what drops it
+            self._text(self._statement(description, reader.text()))
+        for _ in range(4):  # COPY, schema, tablespace, access method
+            self._text(reader.text())
+        if reader.minor >= 16:
+            self._put(reader.number().raw)  # kind of relation
+        owner = reader.text()
+        self._text(owner if owner is None else self._mapping.get(owner, owner))
+        self._text(reader.text())  # WITH OIDS
+        while (dependency := reader.text()) is not None:
+            self._text(dependency)
+        self._text(None)
+        state, position = reader.take(1), int.from_bytes(reader.take(reader.offset), "little")
+        moved = position + (self._shift if state[0] == _KNOWN_POSITION else 0)
+        self._put(state + moved.to_bytes(reader.offset, "little"))
+
+    def _statement(self, description: str | None, text: str | None) -> str | None:
+        if text is None or description not in _OWNED:
+            return text
+        return map_statement(text, self._mapping, user_mapping=description == "USER MAPPING")
+
+    def _text(self, text: str | None) -> None:
+        raw = b"" if text is None else text.encode("latin-1")
+        length = (1).to_bytes(self._int, "little") if text is None else len(raw).to_bytes(self._int, "little")
+        self._put((b"\x01" if text is None else b"\x00") + length + raw)
+
+    def _put(self, data: bytes) -> None:
+        self.written += len(data)
+        if self._target is not None:
+            self._target.write(data)
+
+
+def _measure(source: BinaryIO, mapping: Mapping[str, str]) -> tuple[int, int]:
+    """How long the table of contents is, and how long it will be."""
+    writer = _Writer(None, mapping, 0)
+    writer.copy(_Reader(source))
+    return source.tell(), writer.written

@@ -1,0 +1,79 @@
+"""A drill: a real restore to a scratch server, timed phase by phase, and taken away again.
+
+What a drill takes is what a restore will take, so it counts as one in the history from which estimates and
+objectives are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coffre.databases.postgresql.connection import identifier, open_session
+from coffre.databases.postgresql.standing import MAINTENANCE
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError, describe
+from coffre.events import DrillRequest, RestoreRequest
+from coffre.ids import new_attempt, utc_now
+from coffre.observability import log
+from coffre.restore import run as restores
+from coffre.restore.run import Services
+from coffre.results import DrillResult
+
+ENDING_SECONDS = 20.0
+"""Kept back of the function's time to drop the drill's database."""
+
+
+def run(
+    database: str, request: DrillRequest, scratch: Target, services: Services, *, seconds: float
+) -> DrillResult:
+    """Restore a backup into a new database of a scratch server, compare its content, drop it again.
+
+    Parameters
+    ----------
+    scratch:
+        The server; the database that its URL names plays no part.
+    seconds:
+        How long this may take.
+
+    Raises
+    ------
+    CoffreError
+        If the backup could not be restored there, or differs; the event `Drill Failed` says so, too.
+    """
+    target = replace(scratch, database=f"coffre_drill_{utc_now():%Y%m%dt%H%M%S}_{new_attempt()}")
+    named = {"database": database, "backup": request.backup, "target_secret": "-", "roles": request.roles}
+    asked = RestoreRequest.model_validate({"action": "plan", **named})
+    time_left = seconds - ENDING_SECONDS
+    try:
+        planned = restores.plan(asked, target, services, seconds=time_left)
+        confirmed = asked.model_copy(update={"action": "run", "token": planned.token})
+        restored = restores.run(confirmed, target, services, seconds=time_left)
+    except CoffreError as error:
+        services.publisher.publish("Drill Failed", {"database": database, **describe(error)})
+        raise
+    finally:
+        if not request.keep:
+            _drop(target)
+    result = DrillResult(
+        database=database,
+        backup_id=restored.backup_id,
+        server=f"{target.host}:{target.port}",
+        kept_as=target.database if request.keep else None,
+        rows=restored.rows,
+        bytes=restored.bytes,
+        seconds=restored.seconds,
+        phases=restored.phases,
+        digests_equal=restored.digests_equal,
+        findings=restored.findings,
+    )
+    services.publisher.publish("Drill Completed", result.answer())
+    return result
+
+
+def _drop(target: Target) -> None:
+    """Remove the drill's own database; one that can't be removed is named in the log."""
+    try:
+        with open_session(replace(target, database=MAINTENANCE), seconds=ENDING_SECONDS) as session:
+            session.run(f"DROP DATABASE IF EXISTS {identifier(target.database)} WITH (FORCE)")
+    except CoffreError as error:
+        log("a drill's database could not be dropped", database=target.database, reason=error.message)

@@ -1,0 +1,169 @@
+"""What the layers of PostgreSQL's programs share: places that are filled at once, and templates.
+
+``layers/proof`` uses it, too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zstandard
+
+UNPRIVILEGED = 65534
+"""The user and group ("nobody") as which initdb runs for root, whom it refuses."""
+
+SETTINGS = """
+# An ephemeral server: reached over a unix socket alone, thrown away after use, so nothing is made durable.
+listen_addresses = ''
+dynamic_shared_memory_type = mmap       # Lambda has no /dev/shm
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal                     # rows copied into a table of the same transaction write no WAL
+max_wal_senders = 0
+max_wal_size = 128MB                    # the data directory shares /tmp with what is restored
+min_wal_size = 32MB
+shared_buffers = 128MB
+maintenance_work_mem = 128MB
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+class AssembleError(Exception):
+    """The layer can't be built; the message says why."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time build in ``folder``, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def package(name: str, wheels: Path | None) -> tuple[Path, Path]:
+    """The folder of package ``name`` and the folder of the libraries that its wheel brought along.
+
+    Raises
+    ------
+    AssembleError
+        It isn't there.
+    """
+    if wheels is None:
+        spec = importlib.util.find_spec(name)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        package = Path(places[0]) if places else Path(name)
+    else:
+        package = wheels / name
+    libraries = package.with_name(f"{name}.libs")
+    if not (package.is_dir() and libraries.is_dir()):
+        raise AssembleError(f"the wheel of {name} is not there: install it, or give --wheels")
+    return package, libraries
+
+
+def loaded(binaries: list[Path], libraries: Path) -> set[Path]:
+    """Those of ``libraries`` that the binaries name, and those that these name in turn."""
+    available = {path.name.encode(): path for path in libraries.iterdir() if path.is_file()}
+    found: set[Path] = set()
+    pending = list(binaries)
+    while pending:
+        content = pending.pop().read_bytes()
+        new = {path for name, path in available.items() if name + b"\0" in content} - found
+        found |= new
+        pending.extend(new)
+    return found
+
+
+def make_template(initdb: Path, archive: Path) -> None:
+    """Run initdb and pack the data directory.
+
+    Parameters
+    ----------
+    initdb:
+        It looks for ``postgres`` and ``share`` beside itself.
+    archive:
+        The zstd-compressed tar archive to write.
+
+    Raises
+    ------
+    AssembleError
+        initdb failed.
+    """
+    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="coffre-initdb-") as home:
+        data = Path(home) / "data"
+        if user is not None:
+            os.chown(home, user, user)
+        command = [initdb, "-D", data, "-U", "coffre_boot", "-E", "UTF8", "--locale=C", "--no-sync"]
+        command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
+        done = subprocess.run(
+            [str(word) for word in command],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            env={"PATH": os.defpath, "LANG": "C", "TZ": "UTC"},
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+        if done.returncode:
+            raise AssembleError(f"initdb ended with {done.returncode}: {done.stderr.strip()}")
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write(SETTINGS)
+        _pack(data, archive)
+
+
+def _pack(data: Path, archive: Path) -> None:
+    """Write the data directory's content as a zstd-compressed tar archive that belongs to nobody."""
+
+    def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    packer = zstandard.ZstdCompressor(level=12)
+    with (
+        archive.open("wb") as raw,
+        packer.stream_writer(raw) as stream,
+        tarfile.open(fileobj=stream, mode="w|") as tar,
+    ):
+        tar.add(data, arcname=".", filter=anonymous)
+
+
+def open_up(folder: Path) -> None:
+    """Let everybody read and run what is below ``folder``, whatever umask it was written under."""
+    for path in folder.rglob("*"):
+        runs = path.is_dir() or path.parent.name == "bin" or ".so" in path.name
+        path.chmod(0o755 if runs else 0o644)
+
+
+def put_in_place(built: Path, target: Path) -> None:
+    """Copy the result beside its place, then rename it into it.  The place's folder must be `locked`."""
+    for leftover in target.parent.glob(f".{target.name}-*"):
+        shutil.rmtree(leftover)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    shutil.copytree(built, beside / "new")
+    if target.exists():
+        target.rename(beside / "old")
+    (beside / "new").rename(target)
+    shutil.rmtree(beside)
+
+
+def size(folder: Path) -> int:
+    """The bytes of all files below ``folder``."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,168 @@
+"""Sources that are odd or broken: what comes back is what was there, or nothing is called a backup.
+
+Each test names its cases in `docs/faults.md`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coffre.databases.postgresql import preflight
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError, QueryFailedError, ServerMemoryError, TargetLacksError
+from tests.faults.cases import FIRST
+from tests.faults.world import World
+from tests.support.postgres import create, dumped, sql, target
+
+
+def comes_back(world: World, server: EphemeralServer, source: Target, root: Path) -> Target:
+    """Back up, restore, compare by pg_dump; the restored database."""
+    name = world.backup(source, FIRST).backup_id
+    restored = target(server, f"{source.database} again")
+    assert world.restore(restored, name).digests_equal
+    assert dumped(root, restored) == dumped(root, source)
+    return restored
+
+
+def test_rules_and_triggers_that_swallow_rows_swallow_none_of_a_restore(
+    world: World, server: EphemeralServer, postgres_root: Path
+) -> None:
+    source = create(
+        server,
+        "swallowing",
+        "CREATE TABLE ruled AS SELECT i FROM generate_series(1, 50) i",
+        "CREATE RULE away AS ON INSERT TO ruled DO INSTEAD NOTHING",
+        "CREATE TABLE guarded AS SELECT i FROM generate_series(1, 50) i",
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER no BEFORE INSERT ON guarded FOR EACH ROW EXECUTE FUNCTION no()",
+        "ALTER TABLE guarded ENABLE ALWAYS TRIGGER no",
+        "CREATE TABLE off (LIKE guarded)",
+        "CREATE TRIGGER off BEFORE INSERT ON off FOR EACH ROW EXECUTE FUNCTION no()",
+        "ALTER TABLE off DISABLE TRIGGER off",
+    )
+    comes_back(world, server, source, postgres_root)
+
+
+def test_large_objects_come_back_with_bytes_owner_rights_and_comment(
+    world: World, server: EphemeralServer, postgres_root: Path
+) -> None:
+    source = create(
+        server,
+        "objects",
+        "CREATE ROLE lob_owner; CREATE ROLE lob_reader",
+        "SELECT lo_from_bytea(5001, 'bytes'), lo_create(5002)",
+        "SELECT lo_create(5003); SELECT lo_put(5003, 3000000, 'at the end of nothing')",
+        "ALTER LARGE OBJECT 5001 OWNER TO lob_owner; GRANT SELECT ON LARGE OBJECT 5002 TO lob_reader",
+        "COMMENT ON LARGE OBJECT 5003 IS 'sparse'",
+    )
+    restored = comes_back(world, server, source, postgres_root)
+    assert sql(restored, "SELECT length(lo_get(5003)), obj_description(5003, 'pg_largeobject')") == [
+        [3000021, "sparse"]
+    ]
+
+
+def test_states_are_kept_and_an_invalid_index_is_told_to_be_lost(
+    world: World, server: EphemeralServer, postgres_root: Path
+) -> None:
+    source = create(
+        server,
+        "states",
+        "CREATE TABLE t (id int, other int); INSERT INTO t SELECT i, -i FROM generate_series(1, 9) i",
+        "CREATE MATERIALIZED VIEW stale AS SELECT count(*) AS n FROM t; INSERT INTO t VALUES (10, 10)",
+        "CREATE MATERIALIZED VIEW empty AS SELECT 1 AS one WITH NO DATA",
+        "ALTER TABLE t ADD CONSTRAINT later CHECK (other < 0) NOT VALID",
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+    )
+    with pytest.raises(CoffreError), open_session(source, seconds=10) as session:
+        session.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON public.t ((id > 0))")
+    with open_session(source, seconds=10) as session:
+        told = {(f.code, f.object) for f in preflight.inspect(session)}
+    assert ("invalid-index", "public.broken") in told
+    restored = comes_back(world, server, source, postgres_root)
+    state = "SELECT convalidated FROM pg_constraint WHERE conname = 'later'"
+    assert sql(restored, state) == [[False]]
+    assert sql(restored, "SELECT relispopulated FROM pg_class WHERE relname = 'empty'") == [[False]]
+
+
+def test_passwords_in_definitions_are_flagged_without_being_shown(server: EphemeralServer) -> None:
+    source = create(
+        server,
+        "mapped",
+        "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w",
+        "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (\"user\" 'u', password 'hunter2')",
+        "CREATE SUBSCRIPTION fed CONNECTION 'host=far password=hunter2' PUBLICATION p WITH (connect = false)",
+    )
+    with open_session(source, seconds=10) as session:
+        told = [f for f in preflight.inspect(session) if f.code == "password-in-definition"]
+    assert [f.object for f in told] == ["subscription fed", "user mapping for public on server far"]
+    assert "hunter2" not in repr(told)
+    sql(source, "ALTER SUBSCRIPTION fed SET (slot_name = NONE); DROP SUBSCRIPTION fed")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP", "WIN1252"])
+def test_every_encoding_comes_back_byte_for_byte(
+    world: World, server: EphemeralServer, postgres_root: Path, encoding: str
+) -> None:
+    name = f"in {encoding}"
+    made = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    sql(target(server, "postgres"), f"CREATE DATABASE \"{name}\" ENCODING '{encoding}' {made}")
+    source = target(server, name)
+    with open_session(source, seconds=10) as session:
+        session.run("CREATE TABLE public.t (body text)")
+        if encoding == "SQL_ASCII":
+            session.run(r"INSERT INTO public.t VALUES (E'latin \xe9'), (E'utf \xc3\xa9'), (E'neither \xff')")
+        elif encoding == "EUC_JP":
+            session.run("INSERT INTO public.t VALUES (convert_from('\\xb4c1bbfa', 'EUC_JP'))")
+        else:
+            session.run("INSERT INTO public.t VALUES (convert_from('\\x636166e9', '" + encoding + "'))")
+    restored = comes_back(world, server, source, postgres_root)
+    assert sql(restored, "SELECT encode(body::bytea, 'hex') FROM t ORDER BY 1") == sql(
+        source, "SELECT encode(body::bytea, 'hex') FROM t ORDER BY 1"
+    )
+    # Into a database of another encoding bytes would be taken for other characters.
+    create(server, f"utf8 for {encoding}")
+    backup = world.backups()[-1]
+    with pytest.raises(TargetLacksError):
+        world.plan(target(server, f"utf8 for {encoding}"), backup)
+
+
+def test_a_server_without_room_for_the_locks_makes_no_backup_and_names_the_setting(
+    world: World, postgres_root: Path, scratch_root: Path
+) -> None:
+    small = {"max_locks_per_transaction": "10", "max_connections": "10"}
+    with EphemeralServer.start(postgres_root, 16, scratch_root, settings=small) as server:
+        source = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
+        for start in range(0, 1500, 50):
+            sql(source, ";".join(f"CREATE TABLE t{n} (id int)" for n in range(start, start + 50)))
+        with pytest.raises(ServerMemoryError) as error:
+            world.backup(source, FIRST)
+    assert "max_locks_per_transaction" in error.value.hint
+    assert world.backups() == []
+
+
+def test_a_page_that_is_broken_makes_no_backup_and_is_named(world: World, server: EphemeralServer) -> None:
+    create(server, "sound", "CREATE TABLE wide AS SELECT i, md5(i::text) FROM generate_series(1, 3000) i")
+    # A copy file by file: no page of it is in the server's memory yet.
+    sql(target(server, "postgres"), "CREATE DATABASE broken TEMPLATE sound STRATEGY file_copy")
+    source = target(server, "broken")
+    ((path,),) = sql(source, "SELECT pg_relation_filepath('wide')")
+    with (server._data / path).open("r+b") as file:
+        file.seek(3 * 8192)
+        file.write(b"\xa5" * 64)
+    with pytest.raises(QueryFailedError) as error:
+        world.backup(source, FIRST)
+    assert "invalid page in block 3" in error.value.message
+    assert world.backups() == []
+
+
+def test_a_view_that_takes_a_tables_place_is_never_run(server: EphemeralServer) -> None:
+    """CVE-2024-7348: the session refuses to expand a view where it reads a table."""
+    source = create(server, "swapped", "CREATE TABLE t AS SELECT 1 AS id", "CREATE VIEW v AS SELECT * FROM t")
+    with open_session(source, seconds=10) as session:
+        assert session.value("SHOW restrict_nonsystem_relation_kind") == "view, foreign-table"
+        with pytest.raises(CoffreError):
+            session.run("SELECT * FROM public.v")

@@ -1,0 +1,83 @@
+"""A drill restores for real, is timed, leaves nothing behind, and counts as a measured restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.health.objectives import report
+from coffre.ids import utc_now
+from coffre.vault.layout import Layout
+from tests.support.postgres import create, databases, sql, target, url
+from tests.support.stack import FunctionError, Stack
+
+CONTENT = "CREATE TABLE orders AS SELECT n AS id, md5(n::text) AS what FROM generate_series(1, 5000) n"
+
+
+@pytest.fixture(scope="module")
+def drilled(stack: Stack, server16: EphemeralServer) -> Iterator[str]:
+    """A registered database with a backup and a scratch server."""
+    create(server16, "drilled", CONTENT)
+    scratch = stack.target(url(server16, "postgres"))
+    stack.register("drilled", url(server16, "drilled"), scratch=scratch, rto_minutes=10)
+    stack.backup("drilled")
+    stack.drain()
+    yield "drilled"
+
+
+def test_a_drill_restores_compares_and_leaves_nothing(
+    stack: Stack, server16: EphemeralServer, drilled: str
+) -> None:
+    before = databases(server16)
+    answer = stack.call("restore", action="drill", database=drilled)
+    assert (answer["status"], answer["rows"], answer["digests_equal"]) == ("completed", 5000, True)
+    assert {"schema", "rows", "digests", "indexes", "analyze"} <= set(answer["phases"])
+    assert databases(server16) == before
+    assert stack.events(drilled)[-1].type == "Drill Completed"
+    newest = next(entry for entry in stack.catalogue.restores(drilled) if entry.kind == "new")
+    assert (newest.kind, newest.status, newest.backup_id) == ("new", "completed", answer["backup_id"])
+    met = report(drilled, stack.registry.get(drilled), stack.catalogue, days=1, now=utc_now())
+    assert (met.restores_measured, met.rpo_met, met.rto_met) == (1, True, True)
+
+
+def test_a_drill_can_leave_its_database_to_look_at(
+    stack: Stack, server16: EphemeralServer, drilled: str
+) -> None:
+    secret = stack.target(url(server16, "postgres"))
+    answer = stack.call("restore", action="drill", database=drilled, target_secret=secret, keep=True)
+    kept = answer["kept_as"]
+    assert sql(target(server16, kept), "SELECT count(*) FROM orders") == [[5000]]
+    sql(target(server16, "postgres"), f'DROP DATABASE "{kept}"')
+
+
+def test_the_weekly_schedule_drills_what_has_a_scratch_server(stack: Stack, drilled: str) -> None:
+    before = len(list(stack.catalogue.restores(drilled)))
+    stack.events(drilled)
+    stack.fire("drill-weekly", "2026-11-22T10:30:00Z")
+    stack.drain()
+    assert len(list(stack.catalogue.restores(drilled))) == before + 1
+
+
+def test_without_a_scratch_server_a_drill_says_what_is_missing(
+    stack: Stack, server16: EphemeralServer
+) -> None:
+    stack.register("undrilled", url(server16, "postgres"))
+    with pytest.raises(FunctionError) as error:
+        stack.call("restore", action="drill", database="undrilled")
+    assert error.value.code == "no-scratch-server"
+
+
+def test_a_drill_that_fails_says_so_and_leaves_nothing(
+    stack: Stack, server16: EphemeralServer, drilled: str
+) -> None:
+    before = databases(server16)
+    key = max(stack.keys(Layout(drilled).chunks))
+    for version in list(stack.store.versions(key)):
+        stack.store.delete_version(key, version.version)
+    with pytest.raises(FunctionError) as error:
+        stack.call("restore", action="drill", database=drilled)
+    assert error.value.code == "object-missing"
+    assert databases(server16) == before
+    assert stack.events(drilled)[-1].type == "Drill Failed"

@@ -1,0 +1,209 @@
+"""Least privilege, shown: each function's role allows exactly the calls that the function makes.
+
+The real functions run in a local cloud whose endpoint writes down every request by the credentials that
+signed it.  Everything that they do is made to happen once, errors included; then the calls are compared with
+the template's policies, in both directions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.s3.models import s3_backends
+
+from coffre.catalogue.index import Catalogue
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.registration import Registration, encode
+from coffre.ids import utc_now
+from coffre.restore.token import new_token
+from coffre.vault.layout import Layout
+from localcloud import LocalCloud, up
+from tests.conftest import ROOT
+from tests.support.calls import ACCOUNT, Call, Recorder
+from tests.support.iam import Statement, allowing, denied_by
+from tests.support.policies import OTHER_SECRET, STACK, VERBS, Policies
+from tests.support.postgres import create, customer_server, sql, target, url
+
+LONG_AGO = timedelta(days=2)
+
+BY_LAMBDA = ("logs:", "xray:", "sqs:SendMessage", "ec2:")
+"""What Lambda does with the role, not the code: logs, traces, failed events, network interfaces."""
+
+NOT_SEEN = {
+    ("kms:Decrypt", "the secrets' key"): "Secrets Manager asks KMS; moto's doesn't",
+    ("secretsmanager:GetSecretValue", OTHER_SECRET): "the owner's own secrets, when the parameter names some",
+}
+"""What no request shows here, and why it is needed all the same."""
+
+
+class Desk:
+    """The functions of a cloud in this process, and what moves its clock."""
+
+    def __init__(self, cloud: LocalCloud, server: EphemeralServer) -> None:
+        self.cloud = cloud
+        self.server = server
+        self._lambda = cloud.client("lambda")
+        self._secrets = cloud.client("secretsmanager")
+        self._times = itertools.count(1)
+        self.catalogue = Catalogue(cloud.client("dynamodb"), str(cloud.table))
+
+    def call(self, verb: str, **event: Any) -> dict[str, Any]:
+        """Invoke a function and wait; its answer or its error."""
+        answer = self._lambda.invoke(FunctionName=f"{STACK}-{verb}", Payload=json.dumps(event))
+        content: dict[str, Any] = json.load(answer["Payload"])
+        return content
+
+    def fire(self, schedule: str) -> None:
+        """Fire a schedule and wait for all that follows."""
+        self.cloud.fire(f"{STACK}-{schedule}", f"2026-11-03T03:00:{next(self._times):02}Z")
+        assert self.cloud.drain(120)
+
+    def backup(self, name: str, **event: Any) -> dict[str, Any]:
+        """A backup at a time of its own, with its verification."""
+        time = f"2026-11-02T03:00:{next(self._times):02}Z"
+        answer = self.call("backup", **{"type": "daily", "scheduled_time": time, "database": name, **event})
+        assert self.cloud.drain(120)
+        return answer
+
+    def register(self, name: str, where: str = "", **decisions: Any) -> None:
+        """Register a database."""
+        secret = f"coffre/{STACK}/databases/{name}"
+        if where:
+            self._secrets.create_secret(Name=secret, SecretString=json.dumps({"url": where}))
+        text = encode(Registration(secret=secret, **decisions), name=name)
+        path = f"/coffre/{STACK}/databases/{name}"
+        self.cloud.client("ssm").put_parameter(Name=path, Value=text, Type="String", Overwrite=True)
+
+    def target(self, where: str) -> str:
+        """A secret with the URL of a restore's target."""
+        secret = f"coffre/{STACK}/targets/t{next(self._times)}"
+        self._secrets.create_secret(Name=secret, SecretString=json.dumps({"url": where}))
+        return secret
+
+    def restore(self, name: str, **event: Any) -> dict[str, Any]:
+        """Plan and run a restore."""
+        token = self.call("restore", action="plan", database=name, **event)["token"]
+        return self.call("restore", action="run", database=name, token=token, **event)
+
+    def age(self) -> None:
+        """Let everything in the bucket be older."""
+        bucket = s3_backends[ACCOUNT]["aws"].buckets[str(self.cloud.bucket)]
+        for _, versions in bucket.keys.lists():
+            for version in versions:
+                version.last_modified -= LONG_AGO
+
+    def hold(self, name: str) -> None:
+        """Take a database's lease, as another run would."""
+        self.catalogue.acquire(name, "somebody else", utc_now() + timedelta(hours=1))
+
+    def let_go(self, name: str) -> None:
+        """Give it back."""
+        self.catalogue.release(name, "somebody else")
+
+    def mark(self, key: str) -> None:
+        """Put a delete marker, as a rotation would that thought nobody needs it."""
+        self.cloud.client("s3").delete_object(Bucket=self.cloud.bucket, Key=key)
+
+
+def live(desk: Desk) -> None:
+    """Everything that functions do."""
+    server, one = desk.server, Layout("one")
+    only_newest = {"hourly": 0, "daily": 0, "weekly": 0, "monthly": 0, "keep_last": 1}
+    create(server, "one", "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i", "SELECT lo_creat(-1)")
+    desk.register("one", url(server, "one"), prove="daily", retention=only_newest)
+    desk.register("nowhere", "postgresql://u@127.0.0.1:1/db")
+    desk.backup("one", preflight_only=True)
+    desk.fire("backup-daily")
+    assert desk.backup("one")["status"] == "completed"
+    assert desk.backup("one")["status"] == "completed"
+    desk.hold("one")
+    failures = [
+        desk.backup("one"),
+        desk.backup("nowhere"),
+        desk.backup("nobody"),
+        desk.backup("one", type="dayly"),
+        desk.call("verify", database="one", backup_id="20261103T030000Z-daily-000000"),
+        desk.call("restore", action="plan", database="one", target_secret=f"coffre/{STACK}/targets/none"),
+        desk.call("rotate", database="nobody"),
+    ]
+    desk.let_go("one")
+    assert all("errorMessage" in failure for failure in failures)
+    # A chunk behind a marker is read through it.
+    store = desk.cloud.client("s3")
+    listed = store.list_objects_v2(Bucket=desk.cloud.bucket, Prefix=one.chunks)["Contents"]
+    desk.mark(listed[0]["Key"])
+    assert desk.call("verify", database="one", backup_id="latest")["verdict"] != "failed"
+    assert desk.restore("one", target_secret=desk.target(url(server, "restored")))["digests_equal"]
+    assert desk.restore("one", mode="swap")["digests_equal"]
+    assert "errorMessage" not in desk.restore("one", mode="undo")
+    unplanned = desk.call("restore", action="run", database="one", mode="swap", token=new_token(utc_now()))
+    assert "errorMessage" in unplanned
+    scratch = desk.target(url(server, "postgres"))
+    desk.register("one", prove="daily", retention=only_newest, scratch=scratch)
+    assert desk.call("restore", action="drill", database="one")["digests_equal"]
+    desk.fire("drill-weekly")
+    # Old backups go, their chunks are marked, and later purged; what was marked too soon comes back.
+    sql(target(server, "one"), "DELETE FROM t WHERE i > 50")
+    desk.backup("one")
+    desk.age()
+    assert desk.call("rotate", database="one", dry_run=True)["failed"] == {}
+    desk.fire("rotate-daily")
+    desk.age()
+    desk.fire("rotate-daily")
+    desk.fire("recheck-daily")
+    desk.call("verify", action="recheck", days=1, database="one")
+    desk.call("health")
+    desk.call("health", database="one")
+
+
+@pytest.fixture(scope="module")
+def recorded(
+    postgres_root: Path, scratch_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[set[Call], LocalCloud]]:
+    """All calls of all functions."""
+    recorder = Recorder()
+    with (
+        up(ROOT / "template.yaml", state=tmp_path_factory.mktemp("state")) as cloud,
+        customer_server(postgres_root, 16, scratch_root) as server,
+    ):
+        cloud._application.routes.insert(0, recorder)
+        live(Desk(cloud, server))
+        yield recorder.calls, cloud
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_call_that_a_function_makes_is_allowed(
+    recorded: tuple[set[Call], LocalCloud], verb: str
+) -> None:
+    calls, cloud = recorded
+    policies = Policies(str(cloud.bucket), str(cloud.table))
+    mine = [call for call in calls if call.caller == f"{STACK}-{verb}"]
+    assert bool(mine) == (verb != "prove"), "prove has credentials and never uses them"
+    for call in mine:
+        context = dict(call.context)
+        assert list(allowing(policies.role(verb), call.action, call.resource, context)), call
+        principal = {**context, "aws:principalarn": f"arn of {verb.capitalize()}Role"}
+        assert not denied_by(policies.bucket(), call.action, call.resource, principal), call
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_nothing_is_allowed_that_a_function_never_does(
+    recorded: tuple[set[Call], LocalCloud], verb: str
+) -> None:
+    calls, cloud = recorded
+    mine = [call for call in calls if call.caller == f"{STACK}-{verb}"]
+    unused = []
+    for statement in Policies(str(cloud.bucket), str(cloud.table)).role(verb):
+        for action, resource in itertools.product(statement.actions, statement.resources):
+            if action.startswith(BY_LAMBDA) or (action, resource) in NOT_SEEN:
+                continue
+            one = Statement("Allow", (action,), (resource,), statement.conditions)
+            if not any(one.covers(call.action, call.resource, dict(call.context)) for call in mine):
+                unused.append(f"{action} on {resource}")
+    assert not unused, "\n".join(unused)

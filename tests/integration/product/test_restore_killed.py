@@ -1,0 +1,103 @@
+"""A restore that is killed leaves the old database under its name, whole, and a rerun ends the work."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre.databases.postgresql import tools
+from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.server import EphemeralServer
+from tests.fakes.store import MemoryStore
+from tests.support.postgres import create, databases, dumped, sql, target
+from tests.support.vault import Verbs
+
+KILLED = 9
+CONTENT = """
+CREATE TABLE orders (id int PRIMARY KEY, what text);
+INSERT INTO orders SELECT n, 'order ' || n FROM generate_series(1, 200) n;
+CREATE MATERIALIZED VIEW totals AS SELECT count(*) FROM orders;
+"""
+
+
+@pytest.fixture(scope="module")
+def verbs(server16: EphemeralServer, postgres_root: Path, scratch_root: Path) -> Iterator[Verbs]:
+    """A database that was backed up and damaged afterwards."""
+    made = Verbs(MemoryStore(), postgres_root, scratch_root)
+    where = create(server16, "shop", CONTENT)
+    made.backup(where)
+    sql(where, "DELETE FROM orders WHERE id > 50")
+    yield made
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    """End this process, without any cleanup, before the first statement or program that starts so."""
+    statement, program = Session.run, tools.Tools.run
+
+    def run(session: Session, text: str, **parameters: Any) -> Any:
+        if text.lstrip().startswith(start):
+            os._exit(KILLED)
+        return statement(session, text, **parameters)
+
+    def run_program(
+        self: tools.Tools, name: str, major: int, arguments: list[str], *more: Any, **named: Any
+    ) -> Any:
+        if f"{name} {' '.join(arguments)}".startswith(start):
+            os._exit(KILLED)
+        return program(self, name, major, arguments, *more, **named)
+
+    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(tools.Tools, "run", run_program)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "CREATE DATABASE",
+        "pg_restore --exit-on-error",
+        "pg_restore --exit-on-error --no-tablespaces --jobs",
+        "ANALYZE",
+        "ALTER DATABASE",
+        "COMMIT",
+    ],
+)
+def test_a_killed_swap_leaves_the_old_database_in_place_and_a_rerun_ends_it(
+    verbs: Verbs,
+    server16: EphemeralServer,
+    postgres_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: str,
+) -> None:
+    shop = target(server16, "shop")
+    before = dumped(postgres_root, shop)
+    names = databases(server16)
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_at(monkeypatch, start)
+            verbs.restore(shop, mode="swap", safety="skip")
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == KILLED, f"nothing starts with {start!r}"
+    assert dumped(postgres_root, shop) == before
+    left = databases(server16) - names
+    assert all("shop_restoring_" in name for name in left)
+
+    result = verbs.restore(shop, mode="swap", safety="skip")
+    assert {f.object for f in result.findings if f.code == "leftover"} == left
+    assert sql(shop, "SELECT count(*) FROM orders") == [[200]]
+    assert result.kept_as is not None
+    assert dumped(postgres_root, target(server16, result.kept_as)) == before
+    for statement in (
+        *(f'DROP DATABASE "{name}" WITH (FORCE)' for name in {*left, "shop"}),
+        f'ALTER DATABASE "{result.kept_as}" RENAME TO shop',
+    ):
+        sql(target(server16, "postgres"), statement)

@@ -1,0 +1,51 @@
+"""The policies of the template: of each function's role, and of the bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse
+
+from tests.conftest import ROOT
+from tests.support.calls import ACCOUNT, REGION
+from tests.support.iam import Resolver, Statement
+
+STACK = "local"
+VERBS = ["backup", "verify", "prove", "restore", "rotate", "health"]
+OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
+
+
+class Policies:
+    """The template's policies as they are for one bucket and one table."""
+
+    def __init__(self, bucket: str, table: str) -> None:
+        template = yaml_parse((ROOT / "template.yaml").read_text())
+        self.resources: dict[str, Any] = template["Resources"]
+        names: dict[str, Any] = {
+            "AWS::StackName": STACK,
+            "AWS::Partition": "aws",
+            "AWS::Region": REGION,
+            "AWS::AccountId": ACCOUNT,
+            "Vault.Arn": f"arn:aws:s3:::{bucket}",
+            "VaultKey.Arn": "the vault's key",
+            "Catalogue.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}",
+            "DatabaseSecretArns": [OTHER_SECRET],
+            "DatabaseSecretKeyArns": ["the secrets' key"],
+        }
+        for name, resource in self.resources.items():
+            if resource["Type"] == "AWS::Serverless::Function":
+                function = str(resource["Properties"]["FunctionName"]["Fn::Sub"]).replace(
+                    "${AWS::StackName}", STACK
+                )
+                names[f"{name}.Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}"
+            else:
+                names.setdefault(f"{name}.Arn", f"arn of {name}")
+        self._resolver = Resolver(names)
+
+    def role(self, verb: str) -> list[Statement]:
+        """What a function's role allows."""
+        return self._resolver.role(self.resources[f"{verb.capitalize()}Role"]["Properties"])
+
+    def bucket(self) -> list[Statement]:
+        """What the bucket's policy denies."""
+        return self._resolver.statements(self.resources["VaultPolicy"]["Properties"]["PolicyDocument"])
