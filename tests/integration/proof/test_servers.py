@@ -95,7 +95,7 @@ def test_what_fails_under_a_replaced_collation_is_inconclusive(
     )
     result = proven(made)
     assert result.verdict == "inconclusive"
-    assert [r.code for r in result.reasons] == ["query-failed", "collation-replaced"]
+    assert [r.code for r in result.reasons] == ["exception-check", "collation-replaced"]
 
 
 def test_what_no_proof_server_has_is_named_object_by_object(

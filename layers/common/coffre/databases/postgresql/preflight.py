@@ -51,12 +51,6 @@ _HIDDEN = f"""
 SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND row_security_active(c.oid) ORDER BY 1
 """
 
-_INVALID_INDEXES = """
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT i.indisvalid AND c.relkind = 'i' AND left(n.nspname, 3) <> 'pg_' ORDER BY 1
-"""
-
 _UNREADABLE_OBJECTS = """
 SELECT m.oid::text FROM pg_largeobject_metadata m
 WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
@@ -181,7 +175,6 @@ def _notes(session: Session) -> list[Finding]:
             f"SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = 'f'"
         )
     ]
-    invalid = [row[0] for row in session.run(_INVALID_INDEXES)]
     return [
         Finding(
             level="info",
@@ -190,15 +183,6 @@ def _notes(session: Session) -> list[Finding]:
             message=f"{name} is a foreign table: its rows stay out",
         )
         for name in foreign
-    ] + [
-        Finding(
-            level="warn",
-            code="invalid-index",
-            object=name,
-            message=f"index {name} is not valid, and no dump holds it: a restore won't have it",
-            advice="REINDEX it, or drop it.",
-        )
-        for name in invalid
     ]
 
 
