@@ -439,11 +439,23 @@ def _doubt(code: str, message: str) -> Finding:
 
 def _bounded(result: VerifyResult, most: int) -> VerifyResult:
     """The result with as many reasons as fit where it goes; the next look finds what is left out."""
-    left = len(result.reasons) - most
+    upgrade = result.upgrade
+    if upgrade is None:
+        return result.model_copy(update={"reasons": _first(result.reasons, most)})
+    half = most // 2
+    upgrade = upgrade.model_copy(update={"reasons": _first(upgrade.reasons, half)})
+    return result.model_copy(update={"reasons": _first(result.reasons, half), "upgrade": upgrade})
+
+
+def _first(reasons: list[Finding], most: int) -> list[Finding]:
+    """The first reasons, and how many more there are; a proof may have left out some already."""
+    last = reasons[-1:] if reasons and reasons[-1].code == "more" else []
+    left = len(reasons) - len(last) - most
     if left <= 0:
-        return result
+        return reasons
+    left += sum(found.count or 0 for found in last)
     more = _doubt("more", f"{left} more findings are left out")
-    return result.model_copy(update={"reasons": [*result.reasons[:most], more]})
+    return [*reasons[:most], more.model_copy(update={"count": left})]
 
 
 def _report(verdict: Verdict, reasons: list[Finding]) -> ProofReport:
