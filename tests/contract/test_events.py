@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from coffre.errors import InvalidEventError
 from coffre.events import (
     BackupRequest,
     DrillRequest,
@@ -74,6 +75,14 @@ def test_every_payload_is_accepted_by_its_function(payload: str) -> None:
 
 def test_every_function_has_a_payload_to_try() -> None:
     assert {payload.split("/")[0] for payload in PAYLOADS} == set(PARSERS)
+
+
+@pytest.mark.parametrize("field", [{"exceptions": "accept"}, {"roles": "mine"}, {"backup": "latest"}])
+def test_an_undo_takes_nothing_that_it_would_ignore(field: dict[str, str]) -> None:
+    undo = {"action": "plan", "mode": "undo", "database": "shop"}
+    parse(RestoreRequest, undo)
+    with pytest.raises(InvalidEventError, match="undo"):
+        parse(RestoreRequest, {**undo, **field})
 
 
 def test_a_new_manifest_names_its_backup() -> None:
