@@ -60,7 +60,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
     [
         "CREATE DATABASE",
         "pg_restore --exit-on-error",
-        "pg_restore --exit-on-error --no-tablespaces --jobs",
+        "pg_restore --verbose --no-tablespaces --jobs",
         "ANALYZE",
         "ALTER DATABASE",
         "COMMIT",

@@ -162,7 +162,7 @@ class SchemaArchive:
 
     def _restore(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> None:
         for wanted, target in self._runs(entries):
-            self._run(wanted, name, target, "--exit-on-error", *options)
+            self._run(wanted, name, target, *options)
 
     def _tried(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> list[Complaint]:
         """Restore what can be restored; what the server refused, and why."""
@@ -196,7 +196,7 @@ class SchemaArchive:
         """Restore the entries, going on after errors; None if there were none."""
         said = self.path.with_name(f"{name}.said")
         try:
-            self._run(entries, name, target, "--verbose", *options, said=said)
+            self._run(entries, name, target, *options, said=said)
         except ToolFailedError as error:
             return _Failed(said, error)
         return None
@@ -220,8 +220,10 @@ class SchemaArchive:
         *options: str,
         said: Path | None = None,
     ) -> None:
+        """Stop at the first error, or with ``said`` go on, and write there what was said of each."""
         chosen = self._chosen([entry.dump_id for entry in entries], name)
-        arguments = [*self.options, *options, f"--use-list={chosen}", str(self.path)]
+        errors = "--exit-on-error" if said is None else "--verbose"
+        arguments = [errors, *self.options, *options, f"--use-list={chosen}", str(self.path)]
         self.tools.run("pg_restore", self.major, arguments, target, deadline=self.deadline, stderr=said)
 
     def _chosen(self, dump_ids: Iterable[int], name: str) -> Path:
