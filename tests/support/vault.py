@@ -140,7 +140,7 @@ class _Silent:
         return lambda *_, **__: None
 
 
-class _NoRegistrations:
+class NoRegistrations:
     """A registry without any database: each backup is then proven."""
 
     def get(self, name: str) -> Registration:
@@ -185,7 +185,7 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _NoRegistrations()),
+            registry=cast("Registry", NoRegistrations()),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
@@ -202,7 +202,7 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _NoRegistrations()),
+            registry=cast("Registry", NoRegistrations()),
             tools=Tools(self._root),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
