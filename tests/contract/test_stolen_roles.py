@@ -145,7 +145,9 @@ def table() -> dict[str, list[str]]:
 
 
 def test_the_threat_model_says_what_the_template_does() -> None:
-    functions = {verb: f"arn:aws:lambda:us-east-1:123456789012:function:local-{verb}" for verb in VERBS}
+    names = {verb: "prove-16" if verb == "prove" else verb for verb in VERBS}
+    here = "arn:aws:lambda:us-east-1:123456789012:function:local"
+    functions = {verb: f"{here}-{name}" for verb, name in names.items()}
 
     def row(verb: str) -> list[str]:
         does = [

@@ -33,7 +33,7 @@ from coffre.verify import run as verify
 from coffre.workers import Message, WorkerPool
 from tests.fakes.dynamodb import MemoryDynamo, MemoryEvents
 from tests.faults.injection import FaultyClient, FaultyStore, Injector, Way, in_a_process
-from tests.support.vault import InProcessPool, Verbs
+from tests.support.vault import InProcessPool, Registrations, Verbs
 
 DATABASE = "shop"
 LAYOUT = Layout(DATABASE)
@@ -81,6 +81,10 @@ class Workers(InProcessPool):
                 session = getattr(holder, "_session", None)
                 if isinstance(session, Session):
                     session.close()
+
+
+def _no_backup(event: dict[str, object], seconds: float) -> dict[str, object]:
+    raise AssertionError(f"a restore into a new database takes no backup: {event}, {seconds}")
 
 
 class World:
@@ -171,10 +175,12 @@ class World:
             self.store,
             self.catalogue,
             self.publisher,
+            cast("Registry", Registrations()),
             self._tools,
             self.scratch,
             3600,
             self._start_workers,
+            _no_backup,
         )
 
     def plan(self, target: Target, backup_id: str) -> RestorePlan:

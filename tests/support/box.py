@@ -16,6 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+"""This repository: it stays to be seen, read-only, if it lies below ``/tmp``."""
+
 USER = 993
 """The user that the command believes to be."""
 
@@ -32,6 +35,7 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE =
     16384,
     1 << 18,
 )
+_MS_MOVE, _ASIDE = 8192, "/mnt"
 _SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _RDONLY = 442, -100, 0x8000, 1
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _DEVICES = ("null", "zero", "random", "urandom")
@@ -60,9 +64,15 @@ def _enter() -> None:
     Path("/proc/self/uid_map").write_text(f"{USER} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{USER} {group} 1")
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    hidden = ROOT.is_relative_to("/tmp")  # noqa: S108
+    if hidden:
+        _mount(str(ROOT), _ASIDE, None, _MS_BIND | _MS_REC)
     readable = struct.pack("QQQQ", _RDONLY, 0, 0, 0)
     _check(_LIBC.syscall(_SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, readable, len(readable)))
     _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV)  # noqa: S108
+    if hidden:
+        ROOT.mkdir(parents=True)
+        _mount(_ASIDE, str(ROOT), None, _MS_MOVE)
     _own_devices()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))

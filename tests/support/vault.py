@@ -140,10 +140,10 @@ class _Silent:
         return lambda *_, **__: None
 
 
-class _Registrations:
+class Registrations:
     """A registry of one database, or of none: each backup is then proven."""
 
-    def __init__(self, registration: Registration | None) -> None:
+    def __init__(self, registration: Registration | None = None) -> None:
         self._registration = registration
 
     def get(self, name: str) -> Registration:
@@ -197,7 +197,7 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _Registrations(registration)),
+            registry=cast("Registry", Registrations(registration)),
             scratch=self._scratch,
             max_run_seconds=SECONDS,
             start_workers=self._start_workers,
@@ -214,7 +214,7 @@ class Verbs:
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
-            registry=cast("Registry", _Registrations(None)),
+            registry=cast("Registry", Registrations()),
             tools=Tools(self._root),
             scratch=self._scratch,
             max_run_seconds=SECONDS,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from coffre.catalogue.entries import BackupEntry
+from coffre.catalogue.entries import BackupEntry, RestoreEntry
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
@@ -69,6 +69,10 @@ class FakeCatalogue:
 
     def newest_proven(self, database: str) -> BackupEntry | None:
         return next((entry for entry in self.backups.get(database, []) if entry.verdict == "proven"), None)
+
+    def restores(self, database: str) -> Iterator[RestoreEntry]:
+        del database
+        return iter(())
 
 
 @dataclass

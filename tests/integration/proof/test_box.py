@@ -71,5 +71,5 @@ def test_a_proof_succeeds_in_a_box_like_lambdas(
     }
     assert (found["answer"]["reasons"], found["answer"]["verdict"]) == ([], "proven")
     assert found["answer"]["server_version"] == f"PostgreSQL {major}"
-    assert found["left"] == []
+    assert [path for path in found["left"] if not box.ROOT.is_relative_to(path)] == []
     assert found["peeked"] == {"usually": True, "proving": False}

@@ -123,7 +123,7 @@ def longest_exposure(backups: Sequence[Usable], since: datetime, now: datetime) 
     for backup in backups:
         if backup.ready > now:
             break
-        if newest is not None and backup.ready >= since:
+        if newest is not None and backup.ready > since:
             losses.append((backup.ready - newest).total_seconds())
         newest = max(newest, backup.taken) if newest else backup.taken
     return max([*losses, (now - newest).total_seconds()]) if newest else None
