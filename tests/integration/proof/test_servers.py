@@ -46,6 +46,7 @@ def test_the_proofs_database_has_the_sources_own_provider_and_collation(
     sql(target(server17, "postgres"), f"CREATE DATABASE {name} {options}")
     made = target(server17, name)
     sql(made, "CREATE TABLE words (w text CHECK (w ~ '^\\w+$')); INSERT INTO words VALUES (chr(233))")
+    sql(made, "CREATE TYPE price_range AS RANGE (subtype = numeric)")
     if name == "icu":
         sql(
             made,

@@ -73,10 +73,13 @@ WHERE l.collprovider = 'c' AND l.collnamespace <> 'pg_catalog'::regnamespace
   AND x.name NOT IN ('C', 'POSIX', '')
 """
 
-# What CREATE accepts from a superuser alone, beside what comes with extensions.
+# What CREATE accepts from a superuser alone, beside what comes with extensions.  A range type brings internal
+# functions of its own, which depend on it.
 _FOR_SUPERUSERS = f"""
 SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
   JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND {_mine("p.oid", "pg_proc")}
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass
+                    AND d.deptype = 'i')
 UNION SELECT 'function ' || p.oid::regprocedure::text
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
   WHERE (p.proleakproof OR p.prosupport <> 0) AND {_mine("p.oid", "pg_proc")}
