@@ -47,6 +47,7 @@ def test_the_proofs_database_has_the_sources_own_provider_and_collation(
     made = target(server17, name)
     sql(made, "CREATE TABLE words (w text CHECK (w ~ '^\\w+$')); INSERT INTO words VALUES (chr(233))")
     sql(made, "CREATE TYPE price_range AS RANGE (subtype = numeric)")
+    sql(made, "CREATE AGGREGATE most(int) (SFUNC = int4larger, STYPE = int)")
     if name == "icu":
         sql(
             made,

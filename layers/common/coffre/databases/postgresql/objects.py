@@ -74,10 +74,11 @@ WHERE l.collprovider = 'c' AND l.collnamespace <> 'pg_catalog'::regnamespace
 """
 
 # What CREATE accepts from a superuser alone, beside what comes with extensions.  A range type brings internal
-# functions of its own, which depend on it.
+# functions of its own, which depend on it, and every aggregate is of that language.
 _FOR_SUPERUSERS = f"""
 SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND {_mine("p.oid", "pg_proc")}
+  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND p.prokind <> 'a'
+    AND {_mine("p.oid", "pg_proc")}
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass
                     AND d.deptype = 'i')
 UNION SELECT 'function ' || p.oid::regprocedure::text
