@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,19 @@ def test_what_the_server_refuses_has_a_class_of_its_own(
         session.run("SET search_path = public")
         with pytest.raises(error):
             session.run(statement)
+
+
+def test_a_session_that_ends_while_it_is_set_up_is_a_lost_one(
+    boot: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(session: connection.Session, seconds: float) -> None:
+        with suppress(CoffreError):
+            session.run("SELECT pg_terminate_backend(pg_backend_pid())")
+        session.run("SELECT 1")
+
+    monkeypatch.setattr(connection, "_pin", end)
+    with pytest.raises(ConnectionLostError):
+        open_session(boot, seconds=60)
 
 
 def test_a_lock_that_is_not_granted_is_not_waited_for_without_end(boot: Target) -> None:

@@ -146,10 +146,7 @@ class Session:
 
     def close(self) -> None:
         """End the session; an already broken one is simply dropped."""
-        try:
-            self._connection.close()
-        except (InterfaceError, OSError):
-            return
+        _close(self._connection)
 
 
 def open_session(target: Target, *, seconds: float, application: str = "coffre") -> Session:
@@ -178,7 +175,7 @@ def open_session(target: Target, *, seconds: float, application: str = "coffre")
         _refuse_pooler(session, connection)
         _pin(session, seconds)
     except BaseException:
-        connection.close()
+        _close(connection)  # whatever broke the session may break its farewell, too, and is what must be told
         raise
     return session
 
@@ -218,6 +215,13 @@ def _connect(target: Target, application: str) -> pg8000.native.Connection:
     if not target.is_local:
         _notice_dead_networks(connection._usock)
     return connection
+
+
+def _close(connection: pg8000.native.Connection) -> None:
+    try:
+        connection.close()
+    except (InterfaceError, OSError):
+        return
 
 
 def _notice_dead_networks(sock: socket.socket) -> None:
