@@ -16,7 +16,8 @@ install: $(VENV)/.installed  ## Make a virtual environment with everything in it
 $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Coffre needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	# The lock is complete, so nothing is resolved: older pips take a newer release than the pin where a package asks for an extra.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
 	-for major in 14 15 16 17 18; do $(BIN)/python layers/proof/assemble.py .coffre/opt $$major || exit 1; done
