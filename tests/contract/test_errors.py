@@ -13,7 +13,7 @@ from coffre.errors import CoffreError, describe, error_classes, revive
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 # The command has a few of its own, which are there when it has been imported.
-LIBRARY = (cls for cls in error_classes().values() if cls.__module__ == "coffre.errors")
+LIBRARY = (cls for cls in error_classes().values() if cls.__module__.startswith("coffre.errors."))
 CLASSES = sorted(LIBRARY, key=lambda cls: cls.code)
 
 

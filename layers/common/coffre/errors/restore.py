@@ -1,0 +1,89 @@
+"""Restores: the target, the plan, and what came out."""
+
+from __future__ import annotations
+
+from coffre.errors.base import BadInputError, CoffreError
+
+
+class TargetNotEmptyError(BadInputError):
+    """The target database holds objects already; a restore never overwrites."""
+
+    code = "target-not-empty"
+    advice = "Name a database that doesn't exist yet, or an empty one."
+
+
+class TargetTooOldError(BadInputError):
+    """The target server's major version is older than the source's."""
+
+    code = "target-too-old"
+    advice = "Restore into the same or a newer major version."
+
+
+class TargetLacksError(BadInputError):
+    """The target role or server lacks something that the restore needs; each is named."""
+
+    code = "target-lacks"
+    advice = "Grant what is named, use another role, or restore with `--roles mine`."
+
+
+class PlanChangedError(BadInputError):
+    """The confirmed plan isn't the plan that would run now."""
+
+    code = "plan-changed"
+    advice = "Ask for a plan again, read it, and confirm that one."
+
+
+class PlanUnknownError(BadInputError):
+    """No plan of this database has this token."""
+
+    code = "plan-unknown"
+    advice = "Ask for a plan; its answer holds the token."
+
+
+class PlanExpiredError(BadInputError):
+    """A plan was confirmed later than 15 minutes after it was made."""
+
+    code = "plan-expired"
+    advice = "Ask for a plan again, read it, and confirm that one."
+
+
+class PlanUsedError(BadInputError):
+    """A plan was confirmed a second time."""
+
+    code = "plan-used"
+    advice = "`coffre restore list NAME` shows what became of it; ask for a plan again to run another one."
+
+
+class SafetyBackupImpossibleError(BadInputError):
+    """The database that a restore would replace isn't registered, so it can't be backed up first."""
+
+    code = "safety-backup-impossible"
+    advice = 'Register it with `coffre databases add`, or do without: `--no-safety` (`"safety": "skip"`).'
+
+
+class UndoImpossibleError(BadInputError):
+    """No database on the server is the one that a restore replaced last under this name."""
+
+    code = "undo-impossible"
+    advice = "Look at the databases' names and comments; the restore runbook shows how to rename by hand."
+
+
+class SessionsRemainError(CoffreError):
+    """Sessions with a database that is to be renamed didn't end in time; nothing was renamed."""
+
+    code = "sessions-remain"
+    advice = "End them as their own role or as a superuser, stop what opens them, and try again."
+
+
+class RestoreMismatchError(CoffreError):
+    """What was restored isn't equal to what was backed up; each difference is named."""
+
+    code = "restore-mismatch"
+    advice = "The target was left aside for inspection and not put under its final name."
+
+
+class RestoreExceptionsError(CoffreError):
+    """The rows violate constraints, or other objects can't be restored; each is named."""
+
+    code = "restore-exceptions"
+    advice = "All rows are in the backup: `--with-exceptions` restores them and leaves out what is named."
