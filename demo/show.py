@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from coffre_cli.output import clean, console
-from coffre_cli.show import facts
+from coffre_cli.tables import facts
 
 INDENT = 4
 

@@ -12,7 +12,7 @@ from coffre.results import (
     RotateResult,
     VerifyResult,
 )
-from coffre_cli import show as tables
+from coffre_cli import show_backups, show_databases, show_local, show_restores
 from coffre_cli.output import count, size
 from demo import sql
 from demo.commands import Coffre
@@ -89,7 +89,7 @@ def start_cloud(world: World, show: Show, coffre: Coffre) -> Follower:
     """Start the local cloud."""
     show.step("The local cloud: the real template.yaml on this machine")
     info = coffre("local", "up", "--detach")
-    show.result(tables.local_cloud(info))
+    show.result(show_local.local_cloud(info))
     return Follower(info, world.state, NAME, show)
 
 
@@ -114,7 +114,7 @@ def scheduled_backup(show: Show, coffre: Coffre, follower: Follower) -> tuple[Ba
         f"stored as {size(entry.stored_bytes)} in {count(entry.chunks)} chunks"
     )
     proof = follower.proof(entry.backup_id)
-    show.result(tables.verification(proof))
+    show.result(show_backups.verification(proof))
     check(proof.rows == entry.rows, f"the proof saw {proof.rows} rows, the backup {entry.rows}")
     return entry, proof
 
@@ -129,7 +129,7 @@ def second_backup(world: World, show: Show, coffre: Coffre) -> tuple[BackupResul
         expected = content_of(world.place, NAME)
     show.done("new bookings, payments and messages, other prices, a few deletions")
     backup = BackupResult.model_validate(coffre("backup", NAME, "--wait"))
-    show.result(tables.backup(backup))
+    show.result(show_backups.backup(backup))
     check(
         backup.rows == expected.table_rows,
         f"the backup holds {backup.rows} rows, the database {expected.table_rows}",
@@ -155,11 +155,11 @@ def rotate(show: Show, coffre: Coffre, older: str, newer: str) -> RotateReport:
     """Apply the retention to two backups: dry run, then real."""
     show.step("Rotate: keep what the retention says, and say why")
     dry = rotated(coffre, "--dry-run")
-    show.result(tables.rotation(RotateResult(reports=[dry])))
+    show.result(show_backups.rotation(RotateResult(reports=[dry])))
     left = listed(show, coffre)
     check(left == [newer, older], f"after a dry run there are {left}")
     real = rotated(coffre)
-    show.result(tables.rotation(RotateResult(reports=[real])))
+    show.result(show_backups.rotation(RotateResult(reports=[real])))
     actions = {decision.backup_id: decision.action for decision in real.decisions}
     check(actions == {newer: "keep", older: "delete"}, f"the rotation decided {actions}")
     check(
@@ -184,7 +184,7 @@ def rotated(coffre: Coffre, *options: str) -> RotateReport:
 def listed(show: Show, coffre: Coffre) -> list[str]:
     """The ids of the backups there are, newest first."""
     entries = [from_item(BackupEntry, NAME, entry) for entry in coffre("list", NAME)["backups"]]
-    show.result(tables.backups(entries))
+    show.result(show_backups.backups(entries))
     return [entry.backup_id for entry in entries]
 
 
@@ -194,7 +194,7 @@ def accident(world: World, show: Show, coffre: Coffre) -> int:
     show.sql(NAME, f"DROP TABLE {LOST} CASCADE")
     sql.run_file(world.place, NAME, "accident.sql")
     report = examined(coffre, expect=1)
-    show.result(tables.health(HealthResult(databases=[report])))
+    show.result(show_databases.health(HealthResult(databases=[report])))
     codes = [reason.code for reason in report.reasons]
     check("critical-table-missing" in codes, f"health doesn't notice the loss; it says {codes}")
     return report.score
@@ -206,7 +206,7 @@ def restore(world: World, show: Show, coffre: Coffre, expected: str) -> RestoreR
     target = world.place.url(RESTORED)
     answer = coffre("restore", NAME, "latest", "--to", target, "--yes", "--wait")
     result = RestoreResult.model_validate(answer)
-    show.result(tables.restored(result, result.findings))
+    show.result(show_restores.restored(result, result.findings))
     check(result.digests_equal, "the restored digests aren't the backup's")
     check(result.backup_id == expected, f"{result.backup_id} was restored, not {expected}")
     return result
@@ -234,7 +234,7 @@ def swap_and_examine(world: World, show: Show, coffre: Coffre) -> int:
         show.sql("postgres", statement)
         sql.execute(world.place, "postgres", statement)
     report = examined(coffre)
-    show.result(tables.health(HealthResult(databases=[report])))
+    show.result(show_databases.health(HealthResult(databases=[report])))
     check(report.score >= HEALTHY, f"the health is {report.score} of 100")
     return report.score
 

@@ -50,7 +50,7 @@ def backup(
 
 def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_json: bool) -> None:
     from coffre.results import BackupResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.progress import Reading, bar
 
     name, catalogue = event["database"], stack.catalogue()
@@ -61,7 +61,7 @@ def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_js
 
     with bar(f"backup of {name}", read) as tick:
         answer = invoke.call(stack, "backup", event, tick)
-    emit(answer, as_json, show.backup(BackupResult.model_validate(answer)))
+    emit(answer, as_json, show_backups.backup(BackupResult.model_validate(answer)))
 
 
 def list_backups(
@@ -75,7 +75,7 @@ def list_backups(
     as_json: Json = False,
 ) -> None:
     """List the backups of a database, newest first."""
-    from coffre_cli import show
+    from coffre_cli import show_backups
 
     found = find_stack(stack, region)
     entries = list(found.catalogue().backups(name, kind=kind, status=status))
@@ -84,7 +84,7 @@ def list_backups(
     if not entries:
         found.registry().get(name)
     document = {"database": name, "backups": [_document(entry) for entry in entries]}
-    emit(document, as_json, show.backups(entries))
+    emit(document, as_json, show_backups.backups(entries))
 
 
 def show_backup(
@@ -97,7 +97,7 @@ def show_backup(
     from coffre.errors import UnknownBackupError
     from coffre.vault.evidence import newest_evidence
     from coffre.vault.reader import load_manifest
-    from coffre_cli import show
+    from coffre_cli import show_backups
 
     found = find_stack(stack, region)
     identifier = _resolve(found, name, reference)
@@ -116,7 +116,7 @@ def show_backup(
     document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
     document["compared"] = evidence.compared.model_dump() if evidence else None
     document["upgrade"] = evidence.upgrade.model_dump(mode="json") if evidence and evidence.upgrade else None
-    emit(document, as_json, show.one_backup(entry, manifest, root_hash, protection, evidence))
+    emit(document, as_json, show_backups.one_backup(entry, manifest, root_hash, protection, evidence))
 
 
 def _protection(stack: Stack, name: str, identifier: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _protection(stack: Stack, name: str, identifier: str) -> dict[str, Any]:
     from coffre.ids import utc_now
     from coffre.vault.layout import Layout
     from coffre.vault.notes import active_holds, describe_hold, list_notes
-    from coffre_cli.show import immutability
+    from coffre_cli.show_backups import immutability
 
     store, layout = stack.store(), Layout(name)
     rule, info = store.lock_rule(), store.head(layout.manifest(identifier))
@@ -163,7 +163,7 @@ def verify(
     --upgrade-to it is 0 only if the backup is upgrade-ready as well, and 1 if something stands in the way.
     """
     from coffre.results import VerifyResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.progress import bar, run_reader
 
     found = find_stack(stack, region)
@@ -180,7 +180,7 @@ def verify(
     with bar(f"verification of {name}", read) as tick:
         answer = invoke.call(found, "verify", event, tick)
     result = VerifyResult.model_validate(answer)
-    emit(answer, as_json, show.verification(result))
+    emit(answer, as_json, show_backups.verification(result))
     verdicts = [result.verdict, *([result.upgrade.verdict] if result.upgrade else [])]
     raise typer.Exit(min((VERDICT_EXITS[verdict] for verdict in verdicts), key=_GRAVEST.index))
 

@@ -118,11 +118,11 @@ def add(
 @app.command("list")
 def list_(stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
     """List the registered databases; never their passwords."""
-    from coffre_cli import show
+    from coffre_cli import show_databases
 
     found = find_stack(stack, region).registry().all()
     entries = [{"name": name, **entry.model_dump(mode="json")} for name, entry in found.items()]
-    emit({"databases": entries}, as_json, show.databases(found))
+    emit({"databases": entries}, as_json, show_databases.databases(found))
 
 
 @app.command()
@@ -133,7 +133,7 @@ def check(name: Database, stack: StackName = None, region: Region = None, as_jso
     """
     from coffre.ids import stamp, utc_now
     from coffre.results import BackupResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, tables
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
@@ -151,7 +151,7 @@ def check(name: Database, stack: StackName = None, region: Region = None, as_jso
         if refused
         else f"{name} is ready: `coffre backup {name} --wait`"
     )
-    emit(document, as_json, *([show.findings(result.findings)] if result.findings else []), verdict)
+    emit(document, as_json, *([tables.findings(result.findings)] if result.findings else []), verdict)
     if refused:
         raise typer.Exit(1)
 
@@ -172,7 +172,7 @@ def checks(
     What doesn't fit into the registration is put into the vault.
     """
     from coffre.databases.checks import parse_checks, read_checks, with_checks
-    from coffre_cli import registering, show
+    from coffre_cli import registering, show_databases
 
     found = find_stack(stack, region)
     entry = found.registry().get(name)
@@ -185,7 +185,7 @@ def checks(
         registering.replace_registration(found, name, entry)
     kept = read_checks(entry, found.store(), name=name)
     document = {"name": name, "checks": [check.model_dump(mode="json") for check in kept]}
-    emit(document, as_json, show.checks(kept))
+    emit(document, as_json, show_databases.checks(kept))
 
 
 @app.command()

@@ -39,7 +39,7 @@ def drill(
     """
     from coffre.health.objectives import report
     from coffre.ids import utc_now
-    from coffre_cli import show
+    from coffre_cli import show_databases
     from coffre_cli.errors import UsageError
 
     found = find_stack(stack, region)
@@ -51,14 +51,14 @@ def drill(
     else:
         answer, code = _scratch(found, {"database": name, "backup": reference, "keep": keep}, to, ca), 0
     met = report(name, registration, found.catalogue(), days=30, now=utc_now())
-    emit({**answer, "objectives": met.answer()}, as_json, show.objectives(met))
+    emit({**answer, "objectives": met.answer()}, as_json, show_databases.objectives(met))
     missed = not met.rpo_met or met.rto_met is False
     raise typer.Exit(code or int(missed))
 
 
 def _scratch(stack: Stack, event: dict[str, Any], to: str | None, ca: Path | None) -> dict[str, Any]:
     from coffre.results import DrillResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_restores
     from coffre_cli import secret as secrets
     from coffre_cli.progress import spinner
 
@@ -77,19 +77,19 @@ def _scratch(stack: Stack, event: dict[str, Any], to: str | None, ca: Path | Non
     finally:
         if secret is not None:
             secrets.delete_secret(stack, secret)
-    note(show.drilled(DrillResult.model_validate(answer)))
+    note(show_restores.drilled(DrillResult.model_validate(answer)))
     return answer
 
 
 def _embedded(stack: Stack, name: str, reference: str) -> tuple[dict[str, Any], int]:
     """A proof: it restores into a server of its own, and its time is kept as a measured one."""
     from coffre.results import VerifyResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.backups import VERDICT_EXITS
     from coffre_cli.progress import spinner
 
     with spinner(f"proving {name} {reference}"):
         answer = invoke.call(stack, "verify", {"database": name, "backup_id": reference})
     result = VerifyResult.model_validate(answer)
-    note(show.verification(result))
+    note(show_backups.verification(result))
     return answer, VERDICT_EXITS[result.verdict]

@@ -67,10 +67,10 @@ def _change(
     as_json: bool,
 ) -> None:
     from coffre.results import HoldResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
     with spinner(f"{event['action']} of {name}"):
         answer = invoke.call(found, "rotate", {**event, "database": name, "backup_id": reference})
-    emit(answer, as_json, show.held(HoldResult.model_validate(answer)))
+    emit(answer, as_json, show_backups.held(HoldResult.model_validate(answer)))

@@ -30,7 +30,7 @@ def up(
 
     It runs until Ctrl-C, or with --detach until `coffre local down`.
     """
-    from coffre_cli import show
+    from coffre_cli import show_local
     from coffre_cli.progress import spinner
     from localcloud import control
 
@@ -40,7 +40,7 @@ def up(
     try:
         with spinner("starting the local cloud"):
             info = control.start_detached(project_template(), state, port)
-        emit(info, as_json, show.local_cloud(info))
+        emit(info, as_json, show_local.local_cloud(info))
         if detach:
             return
         note("running until Ctrl-C")
@@ -64,13 +64,13 @@ def status(as_json: Json = False) -> None:
 
     The exit code is 1 if none runs.
     """
-    from coffre_cli import show
+    from coffre_cli import show_local
     from localcloud import control
 
     info = control.status(state_folder())
     if info is None:
         raise LocalCloudFailedError("no local cloud runs here", "Start it with `coffre local up --detach`.")
-    emit(info, as_json, show.local_cloud(info))
+    emit(info, as_json, show_local.local_cloud(info))
 
 
 @app.command()

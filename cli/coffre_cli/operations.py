@@ -26,14 +26,14 @@ def rotate(
     database failed.
     """
     from coffre.results import RotateResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
     with spinner("rotating"):
         answer = invoke.call(found, "rotate", {**_database(name), "dry_run": dry_run})
     result = RotateResult.model_validate(answer)
-    emit(answer, as_json, show.rotation(result))
+    emit(answer, as_json, show_backups.rotation(result))
     if result.failed:
         raise typer.Exit(1)
 
@@ -53,14 +53,14 @@ def recheck(
     their verdict.
     """
     from coffre.results import RecheckResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_backups
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
     with spinner("reading"):
         answer = invoke.call(found, "verify", {"action": "recheck", **_database(name), "days": days})
     result = RecheckResult.model_validate(answer)
-    emit(answer, as_json, show.rechecked(result))
+    emit(answer, as_json, show_backups.rechecked(result))
     if any(finding.level == "refuse" for report in result.reports for finding in report.findings):
         raise typer.Exit(1)
 
@@ -73,14 +73,14 @@ def health(
     The exit code is 1 if a database can't be reached or has a finding of level `refuse`.
     """
     from coffre.results import HealthResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_databases
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
     with spinner("examining"):
         answer = invoke.call(found, "health", _database(name))
     result = HealthResult.model_validate(answer)
-    emit(answer, as_json, show.health(result))
+    emit(answer, as_json, show_databases.health(result))
     grave = any(finding.level == "refuse" for entry in result.databases for finding in entry.reasons)
     if grave or not all(entry.reachable for entry in result.databases):
         raise typer.Exit(1)
@@ -100,12 +100,12 @@ def objectives(
     """
     from coffre.health.objectives import report
     from coffre.ids import utc_now
-    from coffre_cli import show
+    from coffre_cli import show_databases
 
     found = find_stack(stack, region)
     result = report(name, found.registry().get(name), found.catalogue(), days=days, now=utc_now())
     document = {**result.answer(), "rpo_met": result.rpo_met, "rto_met": result.rto_met}
-    emit(document, as_json, show.objectives(result))
+    emit(document, as_json, show_databases.objectives(result))
     if not result.rpo_met or result.rto_met is False:
         raise typer.Exit(1)
 
@@ -129,7 +129,7 @@ def rebuild(
     It runs here, with your own credentials, and can be repeated at any time.
     """
     from coffre.catalogue.rebuild import rebuild as run
-    from coffre_cli import show
+    from coffre_cli import tables
     from coffre_cli.output import count
     from coffre_cli.progress import spinner
 
@@ -137,7 +137,7 @@ def rebuild(
     with spinner("reading the vault"):
         rebuilt = run(found.store(), found.catalogue(), [database] if database else None)
     document = vars(rebuilt)
-    emit(document, as_json, show.facts({name: count(number) for name, number in document.items()}))
+    emit(document, as_json, tables.facts({name: count(number) for name, number in document.items()}))
 
 
 def _database(name: str | None) -> dict[str, Any]:

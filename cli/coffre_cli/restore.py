@@ -225,12 +225,12 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
     NotConfirmedError
     """
     from coffre.results import RestorePlan
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_restores
     from coffre_cli.progress import spinner
 
     with spinner(f"planning the restore of {event['database']} {event['backup']}"):
         plan = RestorePlan.model_validate(invoke.call(stack, "restore", event))
-    note(show.plan(plan))
+    note(show_restores.plan(plan))
     warning = f"{plan.target} is replaced; what is in it now stays in {plan.kept_as}"
     _confirm("Restore?", warning if plan.mode == "swap" else "", yes=yes)
     return plan
@@ -257,13 +257,13 @@ def _confirm(question: str, warning: str, *, yes: bool) -> None:
 
 def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) -> None:
     from coffre.results import RestoreResult
-    from coffre_cli import invoke, show
+    from coffre_cli import invoke, show_restores
     from coffre_cli.progress import bar, run_reader
 
     read = run_reader(stack, plan.database, "restore", plan.backup_id)
     with bar(f"restore into {plan.target_database}", read) as tick:
         answer = invoke.call(stack, "restore", event, tick)
-    emit(answer, as_json, show.restored(RestoreResult.model_validate(answer), plan.findings))
+    emit(answer, as_json, show_restores.restored(RestoreResult.model_validate(answer), plan.findings))
 
 
 def _start(stack: Stack, event: dict[str, Any], as_json: bool) -> None:

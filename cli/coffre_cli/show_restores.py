@@ -1,18 +1,94 @@
-"""Undos and the history of restores as people read them."""
+"""Restores, drills and undos as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from coffre_cli.output import count, duration, moment, size
-from coffre_cli.show import facts, table, word
+from coffre_cli.tables import facts, findings_below, table, word
 
 if TYPE_CHECKING:
     from coffre.catalogue.entries import RestoreEntry
-    from coffre.results import UndoPlan, UndoResult
+    from coffre.results import (
+        DrillResult,
+        Finding,
+        RestorePlan,
+        RestoreResult,
+        UndoPlan,
+        UndoResult,
+    )
+
+
+def plan(found: RestorePlan) -> Group:
+    """What a restore will do."""
+    verb = "created" if found.creates_database else "empty now, filled"
+    swap = found.mode == "swap"
+    safety = f"of {found.safety_backup}, first" if found.safety_backup else "none"
+    summary = facts(
+        {
+            "restore": f"{found.database} {found.backup_id}",
+            "target": found.target,
+            "database": f"{found.target_database} ({'replaced' if swap else verb})",
+            "the one in place": f"stays as {found.kept_as}" if swap else None,
+            "safety backup": safety if swap else None,
+            "roles to create": ", ".join(found.roles_to_create) or "none",
+            "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
+            "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
+            "time": _estimate(found),
+        }
+    )
+    return Group(summary, *findings_below(found.findings))
+
+
+def _estimate(found: RestorePlan) -> str:
+    if found.estimate_seconds is None:
+        return found.estimate_basis
+    return f"about {duration(found.estimate_seconds)} ({found.estimate_basis})"
+
+
+def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
+    """A restore that ended, with the findings that aren't known from its plan."""
+    new = [finding for finding in result.findings if finding not in known]
+    equal = "equal to the backup" if result.digests_equal else "not compared, or not equal"
+    summary = facts(
+        {
+            "status": word(result.status),
+            "database": result.target_database,
+            "the one before": f"stays as {result.kept_as}" if result.kept_as else None,
+            "safety backup": result.safety_backup,
+            "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
+            "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
+            "time": duration(result.seconds),
+            "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
+        }
+    )
+    return Group(summary, *findings_below([*result.exceptions, *new]))
+
+
+def drilled(result: DrillResult) -> Group:
+    """A restore that was rehearsed, phase by phase."""
+    equal = "equal to the backup" if result.digests_equal else "not equal"
+    summary = facts(
+        {
+            "backup": result.backup_id,
+            "server": result.server,
+            "content": f"{count(result.rows)} rows, {size(result.bytes)}",
+            "digests": Text(equal, style="green" if result.digests_equal else "red"),
+            "time": duration(result.seconds),
+            "database": f"kept as {result.kept_as}" if result.kept_as else "dropped again",
+        }
+    )
+    longest = max(result.phases.values(), default=0.0)
+    rows = (
+        (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
+        for name, seconds in result.phases.items()
+    )
+    return Group(summary, "", table("phase", "time", "", rows=rows), *findings_below(result.findings))
 
 
 def undo_plan(found: UndoPlan) -> Table:

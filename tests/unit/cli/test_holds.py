@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coffre.vault.locks import LockRule
-from coffre_cli.show import immutability
+from coffre_cli.show_backups import immutability
 from tests.unit.cli.conftest import BACKUP, World
 
 HELD: dict[str, Any] = {

@@ -1,0 +1,241 @@
+"""Backups, their verdicts, holds, rotations and rechecks as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from coffre_cli.output import clean, count, duration, moment, size
+from coffre_cli.tables import facts, findings, findings_below, table, word
+
+if TYPE_CHECKING:
+    from coffre.catalogue.entries import BackupEntry
+    from coffre.results import (
+        BackupResult,
+        HoldResult,
+        RecheckResult,
+        RotateReport,
+        RotateResult,
+        VerifyResult,
+    )
+    from coffre.vault.locks import LockRule
+    from coffre.vault.manifest import Manifest
+
+
+def backup(result: BackupResult) -> Group:
+    """A backup that ended."""
+    if result.status == "skipped":
+        return Group(f"backup {result.backup_id} exists already; nothing was done")
+    summary = facts(
+        {
+            "backup": result.backup_id,
+            "status": word(result.status),
+            "relations": count(result.relations),
+            "rows": count(result.rows),
+            "size": size(result.bytes),
+            "stored": f"{size(result.stored_bytes)} in {count(result.chunks)} chunks",
+            "new": f"{size(result.new_bytes)} in {count(result.new_chunks)} chunks",
+            "time": duration(result.seconds),
+            "root hash": result.root_hash,
+        }
+    )
+    return Group(summary, *findings_below(result.findings), "The verification starts by itself.")
+
+
+def backups(entries: Sequence[BackupEntry]) -> RenderableType:
+    """The backups of a database."""
+    if not entries:
+        return "no backup fits"
+    rows = (
+        (
+            entry.backup_id,
+            word(entry.status),
+            word(entry.verdict),
+            count(entry.rows),
+            size(entry.bytes or None),
+            size(entry.new_bytes if entry.bytes else None),
+            moment(entry.completed or entry.started),
+            entry.error_code or entry.reason,
+        )
+        for entry in entries
+    )
+    columns = ("id", "status", "verdict", "rows", "size", "new", "completed", "note")
+    return table(*columns, rows=rows, numbers=("rows", "size", "new"))
+
+
+def one_backup(
+    entry: BackupEntry | None,
+    manifest: Manifest | None,
+    root_hash: str,
+    protection: Mapping[str, Any],
+    evidence: VerifyResult | None = None,
+) -> Group:
+    """Everything about one backup; ``evidence`` is what its newest verification left."""
+    parts: list[RenderableType] = []
+    if entry is not None:
+        parts.append(facts(_entry_facts(entry)))
+        parts += findings_below(entry.reasons)
+    if evidence is not None:
+        parts += _compared(evidence)
+    if manifest is not None:
+        parts.append("")
+        protected = {"holds": "; ".join(protection["holds"]), "immutable": protection["immutable"]}
+        parts.append(facts(_manifest_facts(manifest, root_hash) | protected))
+        if manifest.left_out:
+            rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
+            parts += ["", table("left out", "name", "why", rows=rows)]
+    return Group(*parts)
+
+
+def _entry_facts(entry: BackupEntry) -> dict[str, object]:
+    return {
+        "backup": entry.backup_id,
+        "status": word(entry.status),
+        "error": f"[{entry.error_code}] {entry.error_message}" if entry.error_code else "",
+        "verdict": word(entry.verdict or "not verified yet"),
+        "verified": moment(entry.verified),
+        "evidence": entry.evidence,
+        "reason": entry.reason,
+        "deleted": moment(entry.deleted),
+    }
+
+
+def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:
+    totals = manifest.totals
+    return {
+        "root hash": root_hash,
+        "source": f"{manifest.engine.database} on PostgreSQL {manifest.engine.server_version}",
+        "snapshot": f"{moment(manifest.snapshot.taken)} at {manifest.snapshot.lsn}",
+        "completed": moment(manifest.completed),
+        "encoding": f"{manifest.locale.encoding}, {manifest.locale.collate}",
+        "extensions": ", ".join(f"{item.name} {item.version}" for item in manifest.extensions),
+        "relations": f"{count(totals.relations)} and {count(totals.sequences)} sequences",
+        "rows": count(totals.rows),
+        "needs": ", ".join(manifest.needs),
+        "large objects": count(totals.large_objects) if totals.large_objects else "",
+        "size": size(totals.bytes),
+        "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
+        "new": f"{size(totals.new_bytes)} in {count(totals.new_chunks)} chunks",
+    }
+
+
+def verification(result: VerifyResult) -> Group:
+    """A verdict: what it is about, why, and what was compared."""
+    summary = facts(
+        {
+            "verdict": word(result.verdict),
+            "backup": f"{result.database} {result.backup_id}",
+            "root hash": result.root_hash,
+            "size": f"{size(result.bytes)}, {count(result.rows)} rows in {count(result.tables)} tables",
+            "date": moment(result.completed),
+            "evidence": result.evidence,
+            "time": duration(result.seconds),
+        }
+    )
+    return Group(summary, *findings_below(result.reasons), *_compared(result))
+
+
+def _compared(result: VerifyResult) -> list[RenderableType]:
+    """What was compared, and what the rehearsal of an upgrade said."""
+    rows = ((name.replace("_", " "), count(number)) for name, number in result.compared)
+    parts: list[RenderableType] = ["", table("compared", "count", rows=rows, numbers=("count",))]
+    if result.upgrade is not None:
+        parts += ["", facts({f"PostgreSQL {result.upgrade.major}": word(result.upgrade.verdict)})]
+        parts += findings_below(result.upgrade.reasons)
+    return parts
+
+
+def held(result: HoldResult) -> Group:
+    """The holds of a backup after a change."""
+    summary = facts(
+        {
+            "backup": f"{result.database} {result.backup_id}",
+            "holds": "; ".join(map(clean, result.holds)) or "none",
+            "objects": count(result.objects) if result.objects else "",
+        }
+    )
+    return Group(summary)
+
+
+def immutability(rule: LockRule | None, until: datetime | None, *, legal_hold: bool, bucket: str) -> str:
+    """What keeps a backup from being deleted by anybody, as the store itself says it."""
+    if rule is None:
+        return f"no: {bucket} has no Object Lock"
+    now = datetime.now(UTC)
+    if legal_hold:
+        return "by a legal hold until it is released"
+    if until is None or until <= now:
+        return "no: its lock has ended" if until else "no: it has no lock"
+    bypass = ", but for who may bypass governance" if rule.mode == "GOVERNANCE" else ""
+    return f"until {until:%Y-%m-%d %H:%M:%S} UTC ({rule.mode}{bypass})"
+
+
+def rotation(result: RotateResult) -> Group:
+    """What happened, or would happen, to each backup."""
+    parts: list[RenderableType] = []
+    for report in result.reports:
+        parts += _rotated(report)
+    parts += [Text(f"{name}: {clean(error)}", style="red") for name, error in result.failed.items()]
+    return Group(*parts) if parts else Group("no database is registered")
+
+
+def _rotated(report: RotateReport) -> list[RenderableType]:
+    title = f"{report.database} (dry run: nothing is changed)" if report.dry_run else report.database
+    rows = (
+        (
+            entry.backup_id,
+            word(entry.action),
+            size(entry.frees_bytes) if entry.frees_bytes else "",
+            ", ".join(entry.reasons),
+        )
+        for entry in report.decisions
+    )
+    sweep = (
+        f"chunks: {count(report.marked_chunks)} marked ({size(report.marked_bytes)}), "
+        f"{count(report.purged_chunks)} purged ({size(report.purged_bytes)}), "
+        f"{count(report.waiting_chunks)} waiting ({size(report.waiting_bytes)}), "
+        f"{count(report.orphans)} orphans"
+    )
+    decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
+    return [Text(title, style="bold"), decisions, sweep, *_more(report)]
+
+
+def _more(report: RotateReport) -> list[RenderableType]:
+    """Locks and damage, where there are any."""
+    lines: list[RenderableType] = []
+    if report.locked_objects:
+        until = f"until {moment(report.locked_until)}" if report.locked_until else "until they are released"
+        what = f"{count(report.locked_objects)} objects ({size(report.locked_bytes)})"
+        lines.append(f"locked: {what} wait for Object Lock, {until}")
+    if report.extended:
+        lines.append(f"locks made longer: {', '.join(report.extended)}")
+    if report.quarantined_chunks:
+        number = f"{count(report.quarantined_chunks)} damaged chunks put aside"
+        lines.append(Text(f"{number}: back up again to store their rows afresh", style="yellow"))
+    if report.doubted:
+        lines.append(Text(f"no longer proven: {', '.join(report.doubted)}", style="yellow"))
+    return lines
+
+
+def rechecked(result: RecheckResult) -> Group:
+    """What was read again, and what is damaged."""
+    rows = (
+        (
+            entry.database,
+            count(entry.chunks),
+            size(entry.bytes),
+            f"{entry.slices_done} of {entry.slices_due} due, of 256",
+            entry.round_started,
+            Text(f"{len(entry.findings)} findings", style="red") if entry.findings else "none",
+        )
+        for entry in result.reports
+    )
+    columns = ("database", "chunks", "read", "slices", "round began", "damage")
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("chunks", "read"))]
+    for entry in result.reports:
+        parts += [Text(entry.database, style="bold"), findings(entry.findings)] if entry.findings else []
+    return Group(*parts)

@@ -1,0 +1,104 @@
+"""Databases, their checks, health and objectives as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from coffre_cli.output import count, duration, size
+from coffre_cli.tables import findings, table
+
+if TYPE_CHECKING:
+    from coffre.databases.registration import OwnersCheck, Registration
+    from coffre.results import (
+        HealthResult,
+        ObjectivesReport,
+    )
+
+
+def databases(registered: Mapping[str, Registration]) -> RenderableType:
+    """The registered databases."""
+    if not registered:
+        return "no database is registered; `coffre databases add NAME --url URL` does it"
+    rows = (
+        (
+            name,
+            ", ".join(entry.types),
+            entry.prove,
+            ", ".join(f"{tier} {number}" for tier, number in entry.retention if number),
+            f"{entry.rpo_hours:g} h",
+            entry.secret,
+        )
+        for name, entry in registered.items()
+    )
+    return table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows)
+
+
+def checks(found: Sequence[OwnersCheck]) -> RenderableType:
+    """The owner's checks of a database."""
+    if not found:
+        return "there are no checks; `coffre databases checks NAME --file FILE` sets them"
+    rows = ((item.name, item.sql, item.expected_text or "NULL", f"{item.seconds:g} s") for item in found)
+    return table("check", "query", "expects", "within", rows=rows)
+
+
+def health(result: HealthResult) -> Group:
+    """The health of each database."""
+    rows = (
+        (
+            entry.database,
+            _score(entry.score),
+            "yes" if entry.reachable else Text("no", style="red"),
+            entry.server_version,
+            size(entry.size_bytes),
+            count(entry.tables),
+            _age(entry.backup_age_seconds),
+            _age(entry.proof_age_seconds),
+        )
+        for entry in result.databases
+    )
+    columns = ("database", "score", "reachable", "server", "size", "tables", "newest backup", "newest proof")
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("score", "size", "tables"))]
+    for entry in result.databases:
+        parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
+    return Group(*parts)
+
+
+def _score(score: int) -> Text:
+    return Text(str(score), style="green" if score >= 90 else "yellow" if score >= 60 else "red")
+
+
+def _age(seconds: float | None) -> Text | str:
+    return f"{duration(seconds)} old" if seconds is not None else Text("none", style="yellow")
+
+
+def objectives(result: ObjectivesReport) -> Group:
+    """Targets, what was met, and what that rests on."""
+    restores = f"{result.restores_measured} measured" if result.restores_measured else "none was measured"
+    if result.restore_bytes_per_second is not None and result.restore_base_seconds is not None:
+        rate = size(result.restore_bytes_per_second)
+        restores += f": {duration(result.restore_base_seconds)} and {rate} of rows a second"
+    rows = [
+        (
+            "RPO",
+            duration(result.rpo_hours * 3600),
+            _met(result.proven_exposure_seconds, result.rpo_met),
+            f"the worst moment of {result.days} days, by proven backups; "
+            f"by all: {duration(result.exposure_seconds) if result.exposure_seconds is not None else 'none'}",
+        ),
+        (
+            "RTO",
+            duration(result.rto_minutes * 60) if result.rto_minutes is not None else "not set",
+            _met(result.restore_seconds, result.rto_met),
+            f"a restore of the newest backup; {restores}",
+        ),
+    ]
+    return Group(table("objective", "target", "met", "by", rows=rows))
+
+
+def _met(seconds: float | None, met: bool | None) -> Text:
+    style = "" if met is None else "green" if met else "red"
+    return Text(duration(seconds) if seconds is not None else "unknown", style=style)
