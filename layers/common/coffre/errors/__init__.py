@@ -4,13 +4,7 @@ A message says what happened and to which database or object; the advice says wh
 never changes once it is released: alerts, scripts and the documentation refer to it.
 """
 
-from coffre.errors.base import (
-    BadInputError,
-    CoffreError,
-    describe,
-    error_classes,
-    revive,
-)
+from coffre.errors.base import BadInputError, CoffreError, describe, error_classes, revive
 from coffre.errors.machine import (
     DeadlineExceededError,
     DiskFullError,

@@ -1,0 +1,43 @@
+"""What functions answer, as typed models: the `coffre` command and the state of the world rely on them."""
+
+from coffre.results.backup import BackupResult, FanOutResult
+from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
+from coffre.results.health import HealthReport, HealthResult, ObjectivesReport
+from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
+from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
+from coffre.results.verify import (
+    Compared,
+    ProofReport,
+    RecheckReport,
+    RecheckResult,
+    UpgradeReport,
+    VerifyResult,
+)
+
+__all__ = [
+    "LISTED",
+    "SHOWN",
+    "BackupResult",
+    "Compared",
+    "DrillResult",
+    "FanOutResult",
+    "Finding",
+    "HealthReport",
+    "HealthResult",
+    "HoldResult",
+    "ObjectivesReport",
+    "ProofReport",
+    "RecheckReport",
+    "RecheckResult",
+    "RestorePlan",
+    "RestoreResult",
+    "Result",
+    "RotateDecision",
+    "RotateReport",
+    "RotateResult",
+    "UndoPlan",
+    "UndoResult",
+    "UpgradeReport",
+    "VerifyResult",
+    "listed",
+]

@@ -1,0 +1,69 @@
+"""What the watch over databases and objectives answers."""
+
+from __future__ import annotations
+
+from coffre.results.finding import Finding, Result
+
+
+class HealthReport(Result):
+    """One database's health: a score out of 100 and what took points away."""
+
+    database: str
+    score: int
+    reasons: list[Finding]
+    reachable: bool
+    server_version: str = ""
+    size_bytes: int | None = None
+    tables: int | None = None
+    newest_backup: str | None = None
+    backup_age_seconds: float | None = None
+    newest_proof: str | None = None
+    proof_age_seconds: float | None = None
+    rpo_hours: float
+    restore_seconds: float | None = None
+    rto_minutes: float | None = None
+
+
+class HealthResult(Result):
+    """The health of all databases that were asked for."""
+
+    databases: list[HealthReport]
+
+
+class ObjectivesReport(Result):
+    """Which RPO and RTO a database really met in the last ``days``.
+
+    Attributes
+    ----------
+    exposure_seconds, proven_exposure_seconds:
+        The most work that a disaster would have cost, by all backups and by the proven ones; None: there was
+        none.
+    restore_seconds:
+        What a restore of the newest backup takes, as slow as the slowest that was measured; None: none was.
+    restore_base_seconds, restore_bytes_per_second:
+        The line behind it; no rate if size made no difference.
+    """
+
+    database: str
+    days: int
+    rpo_hours: float
+    exposure_seconds: float | None
+    proven_exposure_seconds: float | None
+    rto_minutes: float | None
+    restore_seconds: float | None
+    restore_base_seconds: float | None
+    restore_bytes_per_second: float | None
+    restores_measured: int
+
+    @property
+    def rpo_met(self) -> bool:
+        """Whether no more than the RPO was ever at stake, by proven backups."""
+        exposed = self.proven_exposure_seconds
+        return exposed is not None and exposed <= self.rpo_hours * 3600
+
+    @property
+    def rto_met(self) -> bool | None:
+        """Whether a restore is quick enough; None: nobody said what is, or no restore was measured."""
+        if self.rto_minutes is None or self.restore_seconds is None:
+            return None
+        return self.restore_seconds <= self.rto_minutes * 60

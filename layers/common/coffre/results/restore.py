@@ -1,0 +1,131 @@
+"""What restores, undos and drills answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from coffre.results.finding import Finding, Result
+
+
+class RestorePlan(Result):
+    """What a restore will do; ``token`` confirms exactly this, once, until ``expires``.
+
+    Attributes
+    ----------
+    kept_as:
+        Mode ``swap``: the name that the database in place will have.
+    safety_backup:
+        Mode ``swap``: the registered database that is backed up first.
+    sessions:
+        Mode ``swap``: how many sessions are open with the database in place; they will be ended.
+    estimate_seconds:
+        How long it will take, by ``estimate_basis``; None if nothing was measured.
+    """
+
+    action: Literal["plan"] = "plan"
+    mode: Literal["new", "swap"] = "new"
+    token: str
+    expires: str = ""
+    database: str
+    backup_id: str
+    target: str
+    target_database: str
+    creates_database: bool
+    kept_as: str | None = None
+    safety_backup: str | None = None
+    sessions: int = 0
+    roles_to_create: list[str]
+    roles_mapped: dict[str, str] = {}
+    tables: int
+    rows: int
+    bytes: int
+    estimate_seconds: float | None = None
+    estimate_basis: str = ""
+    findings: list[Finding]
+
+
+class RestoreResult(Result):
+    """A restore that was run.
+
+    ``kept_as`` is the name of the database that it replaced; ``exceptions`` what it had to leave out, if
+    that was accepted.
+    """
+
+    action: Literal["run"] = "run"
+    mode: Literal["new", "swap"] = "new"
+    status: Literal["completed"] = "completed"
+    database: str
+    backup_id: str
+    target_database: str
+    kept_as: str | None = None
+    safety_backup: str | None = None
+    tables: int
+    rows: int
+    bytes: int
+    seconds: float
+    digests_equal: bool
+    phases: dict[str, float]
+    findings: list[Finding]
+    exceptions: list[Finding] = []
+
+
+class UndoPlan(Result):
+    """Which database an undo puts back; ``token`` confirms exactly this, once, until ``expires``.
+
+    Attributes
+    ----------
+    comes_back:
+        The database that gets the name ``target_database`` back.
+    kept_as:
+        The name that the one in place will have; None if there is none.
+    """
+
+    action: Literal["plan"] = "plan"
+    mode: Literal["undo"] = "undo"
+    token: str
+    expires: str = ""
+    database: str
+    target: str
+    target_database: str
+    comes_back: str
+    replaced_at: str
+    kept_as: str | None
+    sessions: int
+    findings: list[Finding] = []
+
+
+class UndoResult(Result):
+    """A swap that was undone."""
+
+    action: Literal["run"] = "run"
+    mode: Literal["undo"] = "undo"
+    status: Literal["completed"] = "completed"
+    database: str
+    target_database: str
+    came_back: str
+    kept_as: str | None
+    seconds: float
+
+
+class DrillResult(Result):
+    """A rehearsed restore.
+
+    Attributes
+    ----------
+    seconds, phases:
+        How long it took, in all and each part of it.
+    kept_as:
+        The database that was left on the scratch server; None: it was dropped.
+    """
+
+    database: str
+    backup_id: str
+    status: Literal["completed"] = "completed"
+    server: str
+    kept_as: str | None
+    rows: int
+    bytes: int
+    seconds: float
+    phases: dict[str, float]
+    digests_equal: bool
+    findings: list[Finding]
