@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group
 
 from coffre_cli.tables import facts, table
-
-if TYPE_CHECKING:
-    pass
 
 
 def local_cloud(info: Mapping[str, Any]) -> Group:

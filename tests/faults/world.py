@@ -23,6 +23,7 @@ from coffre.events import BackupRequest, RestoreRequest, VerifyRequest
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore import run as restore
+from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, Compared, ProofReport, RestorePlan, RestoreResult, VerifyResult
 from coffre.rotate import run as rotate
 from coffre.vault.layout import Layout
@@ -169,9 +170,9 @@ class World:
         services = rotate.Services(self.store, self.catalogue, self.publisher, 3600, self.clock)
         return rotate.run({DATABASE: retention}, services, dry_run=False, seconds=600)
 
-    def _restores(self) -> restore.Services:
+    def _restores(self) -> RestoreServices:
         self.clock()
-        return restore.Services(
+        return RestoreServices(
             self.store,
             self.catalogue,
             self.publisher,

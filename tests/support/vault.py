@@ -27,6 +27,7 @@ from coffre.ids import BackupType
 from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove
 from coffre.restore import run as restore
+from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, RestoreResult, VerifyResult
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
@@ -210,7 +211,7 @@ class Verbs:
         self, target: Target, *, backup_id: str = "latest", database: str = DATABASE, **more: Any
     ) -> RestoreResult:
         """Make a plan and run it; ``more`` goes into the request."""
-        services = restore.Services(
+        services = RestoreServices(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,

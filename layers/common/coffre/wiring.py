@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
     from coffre.prove.run import Services as ProveServices
-    from coffre.restore.run import Services as RestoreServices
+    from coffre.restore.job import Services as RestoreServices
     from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
     from coffre.verify.run import Services as VerifyServices
@@ -151,7 +151,7 @@ def prove_services() -> ProveServices:
 def restore_services() -> RestoreServices:
     """What a restore works with."""
     from coffre.databases.postgresql.tools import Tools
-    from coffre.restore.run import Services
+    from coffre.restore.job import Services
 
     here = settings()
     return Services(

@@ -77,7 +77,7 @@ _ALL_ROWS = ("pg_read_all_data", "pg_write_all_data")
 
 @dataclass(frozen=True)
 class Services:
-    """What a proof works with; see `coffre.backup.run.Services`."""
+    """What a proof works with; see `coffre.backup.job.Services`."""
 
     postgres: Path
     scratch: Path

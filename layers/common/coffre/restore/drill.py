@@ -16,7 +16,7 @@ from coffre.events import DrillRequest, RestoreRequest
 from coffre.ids import new_attempt, utc_now
 from coffre.observability import log
 from coffre.restore import run as restores
-from coffre.restore.run import Services
+from coffre.restore.job import Services
 from coffre.results import DrillResult
 
 ENDING_SECONDS = 20.0

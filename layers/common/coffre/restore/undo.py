@@ -22,7 +22,7 @@ from coffre.errors import UndoImpossibleError, describe
 from coffre.events import RestoreRequest
 from coffre.ids import stamp, utc_now
 from coffre.restore.history import remember
-from coffre.restore.run import Services
+from coffre.restore.job import Services
 from coffre.restore.swap import CHECK_SECONDS, maintenance, refuse_reserved, require_rights
 from coffre.restore.token import new_token, plan_digest, token_time
 from coffre.results import UndoPlan, UndoResult

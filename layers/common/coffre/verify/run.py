@@ -71,7 +71,7 @@ EVENTS: dict[Verdict, DetailType] = {
 
 @dataclass(frozen=True)
 class Services:
-    """What a verification works with; see `coffre.backup.run.Services`.
+    """What a verification works with; see `coffre.backup.job.Services`.
 
     Attributes
     ----------

@@ -1,0 +1,76 @@
+"""Bring the database into being: under a working name, and under its final name once it is whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
+from coffre.databases.postgresql.standing import MAINTENANCE
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError, RestoreMismatchError
+from coffre.ids import new_attempt
+from coffre.restore.fill import fill
+from coffre.restore.job import Restore
+from coffre.restore.plan import Situation
+from coffre.restore.swap import put_in_place
+from coffre.results import Finding
+from coffre.vault.manifest import Manifest
+
+
+def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
+    """Create, fill, compare, and give the final name; what was not like at the source, and the exceptions."""
+    if not situation.creates:
+        return fill(restore, situation, restore.wanted)
+    working = replace(restore.wanted, database=_working_name(restore.wanted.database))
+    maintenance = replace(restore.wanted, database=MAINTENANCE)
+    with open_session(
+        maintenance, seconds=restore.watch.seconds_left, application="coffre/restore"
+    ) as session:
+        _create_database(session, restore.manifest, working.database)
+    try:
+        findings, exceptions = fill(restore, situation, working)
+        findings += _name(restore, situation, working.database)
+    except RestoreMismatchError:
+        raise
+    except BaseException:
+        _drop(maintenance, working.database)
+        raise
+    return findings, exceptions
+
+
+def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]:
+    """Give the database its final name."""
+    wanted, seconds = restore.wanted, restore.watch.seconds_left
+    if situation.swap is not None:
+        return put_in_place(wanted, situation.swap, working, seconds=seconds)
+    with open_session(replace(wanted, database=MAINTENANCE), seconds=seconds) as session:
+        session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
+    return []
+
+
+def _working_name(name: str) -> str:
+    """A name that shows that the restore isn't done; PostgreSQL's names have at most 63 bytes."""
+    start = name.encode()[:40].decode("utf-8", "ignore")
+    return f"{start}_restoring_{new_attempt()}"
+
+
+def _create_database(session: Session, manifest: Manifest, name: str) -> None:
+    """Create the database with the source's encoding and, where the server has it, its collation."""
+    locale = manifest.locale
+    base = f"CREATE DATABASE {identifier(name)} TEMPLATE template0 ENCODING {literal(locale.encoding)}"
+    provider = ""
+    if locale.provider == "i" and locale.locale is not None:
+        provider = f" LOCALE_PROVIDER icu ICU_LOCALE {literal(locale.locale)}"
+    elif locale.provider == "b" and locale.locale is not None and session.major >= 17:
+        provider = f" LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(locale.locale)}"
+    session.run(f"{base}{provider} LC_COLLATE {literal(locale.collate)} LC_CTYPE {literal(locale.ctype)}")
+
+
+def _drop(maintenance: Target, name: str) -> None:
+    """Remove the database that this restore created and did not finish."""
+    try:
+        with open_session(maintenance, seconds=60) as session:
+            session.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+    except CoffreError:
+        # The first error is the one to report; the working name shows what is left.
+        return

@@ -1,0 +1,149 @@
+"""Fill a database with a backup: roles, schema, rows, and all that follows them; compare on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
+from coffre.databases.postgresql.connection import Session, identifier
+from coffre.databases.postgresql.exceptions import Exceptions, explain
+from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
+from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.tools import restore_major
+from coffre.errors import CoffreError, RestoreExceptionsError, RestoreMismatchError
+from coffre.restore.critical import critical_tables, missing_tables
+from coffre.restore.job import Restore, mapped
+from coffre.restore.plan import Situation
+from coffre.results import Finding
+from coffre.vault.contents import largest_first
+from coffre.vault.parts import Role
+from coffre.vault.reader import fetch_file
+
+
+def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[Finding], list[Finding]]:
+    """Put everything into an empty database, and compare.
+
+    Returns
+    -------
+    tuple[list[Finding], list[Finding]]
+        What isn't like at the source, and the exceptions: what had to be left out.
+
+    Raises
+    ------
+    RestoreExceptionsError
+        If there are exceptions and the plan doesn't accept them.
+    RestoreMismatchError
+        If the rows or the objects differ.
+    """
+    services, watch = restore.services, restore.watch
+    major = restore_major(situation.major)
+    options = (
+        "--no-tablespaces",
+        *(("--no-owner", "--no-privileges") if restore.request.roles == "mine" else ()),
+    )
+    left_out = situation.left_out
+    archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
+    reading = {"bucket": services.store.bucket}
+    start = services.start_workers
+    rebuild = Rebuild(target, restore.manifest, restore.contents, watch, start, reading, as_owner=False)
+    with watch.phase("roles"), rebuild.session() as session:
+        _create_roles(session, situation)
+    with watch.phase("schema"):
+        archive.before_rows()
+    with watch.phase("rows"):
+        told = restore.meter.add
+        exceptions = rebuild.load(
+            largest_first(restore.folder / "sections"), lambda rows, size: told(rows=rows, done=size)
+        )
+    with watch.phase("digests"):
+        # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
+        differences = rebuild.compare(situation.major)[0]
+        exceptions += [finding for finding in differences if finding.code == GENERATED_DIFFERS]
+        _raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], target)
+    with watch.phase("large_objects"):
+        _restore_large_objects(restore, major, target, options)
+    with watch.phase("indexes"):
+        missing = _after_rows(rebuild, archive)
+        exceptions += missing.findings
+        _raise_exceptions(restore, exceptions)
+    with watch.phase("analyze"), rebuild.session() as session:
+        session.run("ANALYZE")
+        _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
+        # What takes another database's place gets that one's settings with its name.
+        findings = [] if situation.swap else _settings(restore, session, target)
+        tables = critical_tables(services.registry, restore.request.database)
+        findings += missing_tables(session, tables)
+    archive.event_triggers()
+    return findings, exceptions
+
+
+def _after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
+    """Indexes, constraints and all that follows; what can't be restored is named."""
+    complaints = archive.after_rows(WORKERS)
+    if not complaints:
+        return Exceptions()
+    with rebuild.session() as session:
+        return explain(archive, complaints, rebuild.open_as, session)
+
+
+def _raise_exceptions(restore: Restore, exceptions: Sequence[Finding]) -> None:
+    """Exceptions end the restore, unless the confirmed plan accepts them."""
+    if exceptions and restore.request.exceptions == "refuse":
+        what = "; ".join(finding.message for finding in exceptions[:20])
+        raise RestoreExceptionsError(f"{restore.manifest.id} can't be restored whole: {what}")
+
+
+def _restore_large_objects(restore: Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
+    file = restore.manifest.file("large_objects")
+    if file is not None:
+        path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
+        path = mapped(path, restore.request)
+        tools, deadline = restore.services.tools, restore.watch.deadline
+        restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
+
+
+def _create_roles(session: Session, situation: Situation) -> None:
+    for role in situation.create_roles:
+        session.run(create_role(role if situation.superuser else _ordinary(role)))
+    names = {role.name for role in situation.create_roles}
+    for role in situation.create_roles:
+        groups = replace(role, member_of=tuple(group for group in role.member_of if group in names))
+        for grant in grant_memberships(groups):
+            session.run(grant)
+    me = identifier(str(session.value("SELECT current_user")))
+    inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
+    for name in situation.join_roles:
+        session.run(f"GRANT {identifier(name)} TO {me}{inherit}")
+
+
+def _ordinary(role: Role) -> Role:
+    """The role without the attributes that only a superuser may give."""
+    reserved = {"SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE", "CREATEDB"}
+    reserved |= {f"NO{name}" for name in reserved}
+    return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
+
+
+def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
+    if findings:
+        what = "; ".join(finding.message for finding in findings[:20])
+        raise RestoreMismatchError(f"{target.label} differs from the backup: {what}")
+
+
+def _settings(restore: Restore, session: Session, target: Target) -> list[Finding]:
+    """Apply what belongs to the database itself; what this role may not set is reported."""
+    findings = []
+    record, mapped = restore.contents.database, restore.request.role_map
+    if record is not None:
+        settings = tuple((mapped.get(role, role), setting) for role, setting in record.settings)
+        record = replace(record, settings=settings)
+    for statement in database_statements(record, target.database) if record is not None else []:
+        try:
+            session.run(statement)
+        except CoffreError as error:
+            findings.append(
+                Finding(level="warn", code="setting-not-restored", object=statement, message=error.message)
+            )
+    return findings

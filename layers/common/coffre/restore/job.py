@@ -1,0 +1,98 @@
+"""A restore under way: what it works with, and what all of it needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from coffre.catalogue.index import Catalogue
+from coffre.catalogue.meter import Meter
+from coffre.databases.postgresql.role_map import map_roles
+from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.tools import Tools
+from coffre.databases.registry import Registry
+from coffre.events import RestoreRequest
+from coffre.notify.publisher import Publisher
+from coffre.restore.plan import chosen_backup
+from coffre.timing import Stopwatch
+from coffre.vault.contents import Contents, read_contents, scratch_folder
+from coffre.vault.manifest import Manifest
+from coffre.vault.reader import fetch_file, load_manifest
+from coffre.vault.store import ObjectStore
+from coffre.workers import Message, WorkerPool
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a restore works with; see `coffre.backup.job.Services`.
+
+    Attributes
+    ----------
+    take_backup:
+        Calls the backup function and waits: (event, seconds to wait) -> its answer.
+    """
+
+    store: ObjectStore
+    catalogue: Catalogue
+    publisher: Publisher
+    registry: Registry
+    tools: Tools
+    scratch: Path
+    max_run_seconds: int
+    start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
+    take_backup: Callable[[dict[str, object], float], dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A restore under way.
+
+    Attributes
+    ----------
+    wanted:
+        The target as it was asked for.
+    """
+
+    services: Services
+    request: RestoreRequest
+    wanted: Target
+    folder: Path
+    watch: Stopwatch
+    manifest: Manifest
+    root_hash: str
+    contents: Contents
+    schema: Path
+    meter: Meter
+
+
+@contextmanager
+def opened(request: RestoreRequest, target: Target, services: Services, seconds: float) -> Iterator[Restore]:
+    """A restore of the backup that was asked for, its contents read; its scratch files go at the end."""
+    watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
+    backup = chosen_backup(services.store, request.database, request.backup)
+    manifest, digest = load_manifest(services.store, request.database, backup)
+    with scratch_folder(services.scratch, "restore") as folder:
+        contents = read_contents(services.store, manifest, folder / "sections")
+        schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
+        schema = mapped(schema, request)
+        tell = partial(services.catalogue.run_progress, request.database, run_id_of(request, manifest))
+        meter = Meter(tell, manifest.totals.bytes)
+        yield Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
+
+
+def mapped(archive: Path, request: RestoreRequest) -> Path:
+    """The archive with the roles that were asked for."""
+    if not request.role_map:
+        return archive
+    out = archive.with_name(f"{archive.name}-mapped")
+    map_roles(archive, out, request.role_map)
+    archive.unlink()
+    return out
+
+
+def run_id_of(request: RestoreRequest, manifest: Manifest) -> str:
+    """The run's name in the catalogue; a plan is confirmed by its token, which names the run as well."""
+    return f"{manifest.id}-{(request.token or 'plan')[:12]}"
