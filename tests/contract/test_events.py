@@ -18,6 +18,7 @@ from coffre.events import (
     Event,
     HealthRequest,
     HoldRequest,
+    PlanRequest,
     ProveRequest,
     RecheckRequest,
     RestoreRequest,
@@ -28,7 +29,7 @@ from coffre.events import (
 
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
-    "backup": lambda event: parse(BackupRequest, event),
+    "backup": lambda event: parse(PlanRequest if "action" in event else BackupRequest, event),
     "verify": lambda event: (
         parse(RecheckRequest, event) if "action" in event else VerifyRequest.from_event(event)
     ),

@@ -76,6 +76,13 @@ class BackupRequest(Event):
         return self
 
 
+class PlanRequest(Event):
+    """Say what a backup of a database would do, take and cost, without taking one."""
+
+    action: Literal["plan"]
+    database: DatabaseName
+
+
 class VerifyRequest(Event):
     """Verify and prove one backup; with ``upgrade_to``, rehearse its restore on that major version, too."""
 

@@ -90,3 +90,23 @@ def test_objects_that_take_the_place_of_built_in_ones_never_run(
     stack.backup("hijacked")
     for name in ("hijacked", "hijacked_restored"):
         assert sql(target(server16, name), "SELECT how FROM public.pwned") == []
+
+
+def test_a_plan_says_what_the_backup_then_does_and_writes_nothing(
+    stack: Stack, server16: EphemeralServer
+) -> None:
+    create(
+        server16,
+        "planned",
+        "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 5000) n",
+        "CREATE TABLE empty ()",
+    )
+    stack.register("planned", url(server16, "planned"))
+    made = stack.call("backup", action="plan", database="planned")
+    assert stack.keys("planned/") == []
+    assert sorted(made["listed"][0]["relations"]) == ["public.empty", "public.kept"]
+    assert (made["fits"], made["batches"], made["snapshot"]["tables"]) == (True, 1, 2)
+    answer = stack.backup("planned")
+    assert made["relations"] == answer["relations"]
+    assert made["bytes"] > answer["bytes"] * 0.8
+    assert made["requests"]["s3 put"] >= answer["new_chunks"]

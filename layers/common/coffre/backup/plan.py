@@ -1,8 +1,8 @@
-"""From an inventory to work items.  Pure."""
+"""From an inventory to work items, and from work items to batches.  Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,26 +20,71 @@ PIECE_BYTES = 1 << 29
 ALIGN_PAGES = 1 << 14
 """Pieces have this many heap pages (128 MiB) times a power of two: a growing table keeps its edges."""
 
+BATCHES = 2000
+"""About as many batches at most, however large the database: each writes a part, and a manifest names all
+parts in less than 1 MiB."""
+
+BATCH_RELATIONS = 500
+"""Relations in a batch at most: each costs a round trip, however small it is."""
+
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One COPY: a relation, or some pages of it."""
+    """One COPY: a relation, or some pages of it.
+
+    ``heap`` is how many pages the whole relation had when it was last counted.
+    """
 
     relation: Relation
     size: int
     pages: Pages | None = None
+    heap: int = 0
 
 
-def plan(found: Sequence[Found]) -> list[WorkItem]:
+@dataclass(frozen=True)
+class Batch:
+    """What one worker does in one go: one large item, or many small ones."""
+
+    number: int
+    items: tuple[WorkItem, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on the source's disk."""
+        return sum(item.size for item in self.items)
+
+
+def plan(found: Sequence[Found], piece_bytes: int = PIECE_BYTES) -> list[WorkItem]:
     """The work items, the largest first, so that the workers end together."""
-    items = [item for relation in found for item in _items(relation)]
+    items = [item for relation in found for item in _items(relation, piece_bytes)]
     return sorted(items, key=lambda item: (-item.size, item.relation.id, item.relation.piece))
 
 
-def _items(found: Found) -> list[WorkItem]:
-    pieces = min(found.size // PIECE_BYTES, found.pages // ALIGN_PAGES)
+def plan_batches(found: Sequence[Found]) -> list[Batch]:
+    """The same as batches for workers that start one by one: small relations are packed together."""
+    piece_bytes = max(PIECE_BYTES, sum(relation.size for relation in found) // BATCHES)
+    packs = _pack(plan(found, piece_bytes), piece_bytes // 2)
+    largest_first = sorted(packs, key=lambda items: -sum(item.size for item in items))
+    return [Batch(number, tuple(items)) for number, items in enumerate(largest_first, 1)]
+
+
+def _pack(items: Iterable[WorkItem], enough: int) -> list[list[WorkItem]]:
+    """Fill each pack until it has ``enough`` bytes."""
+    packs: list[list[WorkItem]] = []
+    size = enough
+    for item in items:
+        if size >= enough or len(packs[-1]) == BATCH_RELATIONS:
+            packs.append([])
+            size = 0
+        packs[-1].append(item)
+        size += item.size
+    return packs
+
+
+def _items(found: Found, piece_bytes: int) -> list[WorkItem]:
+    pieces = min(found.size // piece_bytes, found.pages // ALIGN_PAGES)
     if found.size <= SPLIT_BYTES or pieces < 2 or found.relation.kind == "extension_config":
-        return [WorkItem(found.relation, found.size)]
+        return [WorkItem(found.relation, found.size, heap=found.pages)]
     step = ALIGN_PAGES
     while step * pieces < found.pages:
         step *= 2
@@ -49,6 +94,7 @@ def _items(found: Found) -> list[WorkItem]:
             replace(found.relation, piece=number, pieces=len(starts)),
             found.size // len(starts),
             (start, start + step if number < len(starts) - 1 else None),
+            found.pages,
         )
         for number, start in enumerate(starts)
     ]

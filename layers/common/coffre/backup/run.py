@@ -12,6 +12,7 @@ from pathlib import Path
 
 from coffre.backup.artefacts import write_catalog_part, write_files
 from coffre.backup.commit import build_manifest, check_complete, commit, tally_parts
+from coffre.backup.estimate import FUNCTION_WORKERS, measure
 from coffre.backup.job import Job, Services
 from coffre.backup.plan import WorkItem, plan
 from coffre.catalogue.meter import Meter
@@ -46,14 +47,14 @@ from coffre.vault.reader import load_manifest, read_part
 from coffre.vault.safeguards import check_safeguards, lock_finding
 from coffre.workers import Message
 
-WORKERS = 2
+WORKERS = FUNCTION_WORKERS
 PREFLIGHT_SECONDS = 60.0
 KNOWN = "known"
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What a capture wrote into the vault."""
+    """What a capture wrote into the vault; ``seconds``: how long its rows took."""
 
     source: Description
     items: list[WorkItem]
@@ -62,6 +63,7 @@ class Captured:
     parts: list[PartFile]
     new_chunks: int
     new_bytes: int
+    seconds: float
 
 
 def run(
@@ -157,7 +159,23 @@ def _take(job: Job, services: Services) -> BackupResult:
             new_chunks=captured.new_chunks,
             new_bytes=captured.new_bytes,
         )
-    return _commit(job, services, manifest, findings)
+    result = _commit(job, services, manifest, findings)
+    if result.status == "completed":
+        _remember_rate(job, services, captured, manifest)
+    return result
+
+
+def _remember_rate(job: Job, services: Services, captured: Captured, manifest: Manifest) -> None:
+    """What the next estimate is made from."""
+    rate = measure(
+        job.database,
+        size=sum(item.size for item in captured.items),
+        stored=manifest.totals.stored_bytes,
+        worker_seconds=captured.seconds * WORKERS,
+        measured=manifest.completed,
+    )
+    if rate is not None:
+        services.catalogue.record_rate(rate)
 
 
 def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:
@@ -180,6 +198,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
             meter = Meter(
                 partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items)
             )
+            began = time.monotonic()
             done = pool.map(_message(item, snapshot.id) for item in items)
             files = write_files(job, services, source, snapshot.id, folder)
             ends = []
@@ -187,11 +206,12 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
                 ends.append(End(**answer["end"]))
                 meter.add(rows=ends[-1].rows, done=int(item["size"]))
             answers = pool.finish()
+            took = time.monotonic() - began
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
     parts += [PartFile.model_validate(answer["part"]) for answer in answers if answer["part"]]
     new_chunks, new_bytes = (sum(answer[name] for answer in answers) for name in ("new_chunks", "new_bytes"))
-    return Captured(source, items, ends, files, parts, new_chunks, new_bytes), findings
+    return Captured(source, items, ends, files, parts, new_chunks, new_bytes, took), findings
 
 
 def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Finding]) -> BackupResult:

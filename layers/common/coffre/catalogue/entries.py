@@ -105,6 +105,26 @@ class Recheck:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """How fast a database's rows were read by its last backup that was long enough to tell.
+
+    Attributes
+    ----------
+    bytes_per_second:
+        Bytes on the source's disk, by one worker.
+    stored_permille:
+        Bytes in the vault for 1000 on the source's disk.
+    measured:
+        When.
+    """
+
+    database: str
+    bytes_per_second: int
+    stored_permille: int
+    measured: str = ""
+
+
+@dataclass(frozen=True)
 class AuditEntry:
     """Something that was done, and why."""
 
@@ -150,7 +170,7 @@ class RestoreEntry:
     error_message: str | None = None
 
 
-T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, AuditEntry, RestoreEntry)
+T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, Rate, AuditEntry, RestoreEntry)
 
 
 def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:

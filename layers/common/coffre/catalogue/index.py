@@ -15,6 +15,7 @@ from coffre.catalogue.entries import (
     AuditEntry,
     BackupEntry,
     Lease,
+    Rate,
     Recheck,
     RestoreEntry,
     RunKind,
@@ -272,6 +273,18 @@ class Catalogue:
     def record_recheck(self, state: Recheck) -> None:
         """Remember how far the round is."""
         self._table.put(state.database, "RECHECK", {"next": state.next, "started": state.started})
+
+    # Rates
+
+    def rate(self, database: str) -> Rate | None:
+        """How fast the rows were read the last time; None before the first backup that took seconds."""
+        item = self._table.get(database, "RATE")
+        return from_item(Rate, database, item) if item else None
+
+    def record_rate(self, rate: Rate) -> None:
+        """Remember how fast the rows were read."""
+        values = {"bytes_per_second": rate.bytes_per_second, "stored_permille": rate.stored_permille}
+        self._table.put(rate.database, "RATE", {**values, "measured": rate.measured})
 
     # Audit trail
 

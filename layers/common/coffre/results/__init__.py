@@ -1,6 +1,6 @@
 """What functions answer, as typed models: the `coffre` command and the state of the world rely on them."""
 
-from coffre.results.backup import BackupResult, FanOutResult
+from coffre.results.backup import BackupPlan, BackupResult, FanOutResult, PlannedBatch, SnapshotCost
 from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
 from coffre.results.health import HealthReport, HealthResult, ObjectivesReport
 from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
@@ -17,6 +17,7 @@ from coffre.results.verify import (
 __all__ = [
     "LISTED",
     "SHOWN",
+    "BackupPlan",
     "BackupResult",
     "Compared",
     "DrillResult",
@@ -26,6 +27,7 @@ __all__ = [
     "HealthResult",
     "HoldResult",
     "ObjectivesReport",
+    "PlannedBatch",
     "ProofReport",
     "RecheckReport",
     "RecheckResult",
@@ -35,6 +37,7 @@ __all__ = [
     "RotateDecision",
     "RotateReport",
     "RotateResult",
+    "SnapshotCost",
     "UndoPlan",
     "UndoResult",
     "UpgradeReport",

@@ -25,6 +25,73 @@ class BackupResult(Result):
     findings: list[Finding] = []
 
 
+class PlannedBatch(Result):
+    """What one worker will do in one go: some relations, or some pages of one."""
+
+    number: int
+    relations: list[str]
+    more: int
+    pages: tuple[int, int | None] | None
+    bytes: int
+    seconds: float
+
+
+class SnapshotCost(Result):
+    """What keeping the snapshot open costs the source.
+
+    Attributes
+    ----------
+    seconds:
+        How long it is held: no dead row younger than it is removed meanwhile, in any database of the server.
+    tables:
+        Locked in ACCESS SHARE mode: no DDL, TRUNCATE or VACUUM FULL on them.
+    dead_rows:
+        Rows that updates and deletes will leave behind in this time, at the rate since the statistics were
+        reset; None if that isn't known.
+    oldest_transactions:
+        Transactions that the server's oldest snapshot is behind already.
+    """
+
+    seconds: float
+    tables: int
+    dead_rows: int | None
+    oldest_transactions: int
+
+
+class BackupPlan(Result):
+    """What a backup would do now, how long it would take and cost; nothing is written for it.
+
+    Attributes
+    ----------
+    fits:
+        Whether it fits into one function; ``reason`` says why.
+    listed:
+        The largest batches.
+    rate:
+        Bytes on the source's disk that a worker reads in a second; ``measured`` says when that was, and is
+        empty if it is only assumed.
+    requests, dollars:
+        By service, if every chunk is new; ``dollars`` at the prices as of ``prices_as_of``.
+    """
+
+    database: str
+    fits: bool
+    reason: str
+    relations: int
+    bytes: int
+    batches: int
+    listed: list[PlannedBatch]
+    workers: int
+    seconds: float
+    rate: int
+    measured: str
+    requests: dict[str, int]
+    dollars: dict[str, float]
+    storage_dollars_month: float
+    prices_as_of: str
+    snapshot: SnapshotCost
+
+
 class FanOutResult(Result):
     """The databases for which a backup, or a drill, was started."""
 

@@ -1,0 +1,66 @@
+"""`coffre plan`: what a backup would do now, how long it would take, and what it would cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coffre_cli.options import Database, Json, Region, StackName
+from coffre_cli.output import count, duration, emit, size
+from coffre_cli.stack import find_stack
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from coffre.results import BackupPlan, PlannedBatch
+
+
+def plan(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
+    """Show what a backup would do now.
+
+    Its batches, the time and the requests that it takes, dollars by AWS's public prices, and what the
+    snapshot costs the source.  Nothing is written.
+    """
+    from coffre.results import BackupPlan
+    from coffre_cli import invoke
+    from coffre_cli.progress import spinner
+
+    found = find_stack(stack, region)
+    with spinner(f"planning a backup of {name}"):
+        answer = invoke.call(found, "backup", {"action": "plan", "database": name})
+    emit(answer, as_json, *_shown(BackupPlan.model_validate(answer)))
+
+
+def _shown(made: BackupPlan) -> list[RenderableType]:
+    from coffre_cli.tables import facts, table
+
+    rows = [(one.number, _what(one), size(one.bytes), duration(one.seconds)) for one in made.listed]
+    more = made.batches - len(made.listed)
+    held = made.snapshot
+    dead = "unknown" if held.dead_rows is None else f"about {count(held.dead_rows)}"
+    return [
+        facts(
+            {
+                "backup of": made.database,
+                "runs": f"{'in one function' if made.fits else 'not in one function'}: {made.reason}",
+                "content": f"{count(made.relations)} tables, {size(made.bytes)} on disk",
+                "time": f"about {duration(made.seconds)} with {made.workers} workers",
+                "rate": f"{size(made.rate)}/s a worker, {made.measured or 'assumed: none was measured yet'}",
+                "requests": ", ".join(f"{count(n)} {name}" for name, n in made.requests.items() if n),
+                "cost": f"${sum(made.dollars.values()):.4f}, and ${made.storage_dollars_month:.4f} a month, "
+                f"if every chunk is new (AWS's prices of {made.prices_as_of})",
+                "snapshot": f"held for about {duration(held.seconds)}: {count(held.tables)} tables locked "
+                f"against DDL, {dead} dead rows kept, {count(held.oldest_transactions)} transactions behind "
+                "already",
+            }
+        ),
+        table("batch", "what", "size", "time", rows=rows, numbers=("batch", "size", "time")),
+        *([f"and {count(more)} more batches"] if more > 0 else []),
+    ]
+
+
+def _what(one: PlannedBatch) -> str:
+    names = ", ".join(one.relations) + (f" and {one.more} more" if one.more else "")
+    if one.pages is None:
+        return names
+    first, after = one.pages
+    return f"{names}, pages {first} to {'the end' if after is None else after - 1}"

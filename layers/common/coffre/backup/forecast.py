@@ -1,0 +1,84 @@
+"""What a backup would do now, how long it would take, and what it would cost: `coffre plan`."""
+
+from __future__ import annotations
+
+from coffre.backup.estimate import FUNCTION_WORKERS, UNMEASURED, choose, forecast
+from coffre.backup.plan import Batch, plan_batches
+from coffre.backup.prices import load_prices
+from coffre.catalogue.entries import Rate
+from coffre.catalogue.index import Catalogue
+from coffre.databases.postgresql import preflight
+from coffre.databases.postgresql.activity import dead_rows_a_second, lockable_tables, oldest_snapshot
+from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.inventory import take_inventory
+from coffre.databases.postgresql.target import Target
+from coffre.results import BackupPlan, PlannedBatch, SnapshotCost
+
+LISTED, NAMED = 50, 5
+"""Batches that a plan lists, and relations that it names of each."""
+
+PLAN_SECONDS = 120.0
+
+
+def make_plan(target: Target, catalogue: Catalogue, *, database: str, seconds: float) -> BackupPlan:
+    """Look at the source, and say what a backup of it would do.
+
+    Parameters
+    ----------
+    seconds:
+        What one function has for a backup.
+
+    Raises
+    ------
+    CoffreError
+        If a backup would be refused, or the source can't be reached.
+    """
+    with open_session(target, seconds=min(seconds, PLAN_SECONDS)) as session:
+        preflight.raise_refusal(preflight.inspect(session), target.label)
+        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        inventory = take_inventory(session)
+        batches = plan_batches(inventory.relations)
+        rate = catalogue.rate(database) or UNMEASURED
+        size = sum(batch.size for batch in batches)
+        choice = choose(size, rate, seconds)
+        expected = forecast("function", batches, rate, workers=FUNCTION_WORKERS, prices=load_prices())
+        return BackupPlan(
+            database=database,
+            fits=choice.where == "function",
+            reason=choice.reason,
+            relations=len(inventory.relations),
+            bytes=size,
+            batches=len(batches),
+            listed=[_listed(batch, rate) for batch in batches[:LISTED]],
+            workers=FUNCTION_WORKERS,
+            seconds=expected.seconds,
+            rate=rate.bytes_per_second,
+            measured=rate.measured,
+            requests=expected.requests,
+            dollars=expected.dollars,
+            storage_dollars_month=expected.storage_dollars_month,
+            prices_as_of=load_prices().as_of,
+            snapshot=_snapshot_cost(session, expected.seconds),
+        )
+
+
+def _listed(batch: Batch, rate: Rate) -> PlannedBatch:
+    names = [item.relation.label for item in batch.items]
+    return PlannedBatch(
+        number=batch.number,
+        relations=names[:NAMED],
+        more=max(0, len(names) - NAMED),
+        pages=batch.items[0].pages if len(batch.items) == 1 else None,
+        bytes=batch.size,
+        seconds=round(batch.size / rate.bytes_per_second, 1),
+    )
+
+
+def _snapshot_cost(session: Session, seconds: float) -> SnapshotCost:
+    dead = dead_rows_a_second(session)
+    return SnapshotCost(
+        seconds=seconds,
+        tables=lockable_tables(session),
+        dead_rows=None if dead is None else int(dead * seconds),
+        oldest_transactions=oldest_snapshot(session),
+    )

@@ -1,0 +1,47 @@
+"""What a source is busy with, and what a snapshot that is held open costs it."""
+
+from __future__ import annotations
+
+from coffre.databases.postgresql.connection import Session
+
+_SIZE = """
+SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND left(n.nspname, 3) <> 'pg_'
+  AND n.nspname <> 'information_schema'
+"""
+
+_TABLES = """
+SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND left(n.nspname, 3) <> 'pg_'
+  AND n.nspname <> 'information_schema'
+"""
+
+_DEAD_ROWS = """
+SELECT ((SELECT coalesce(sum(n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables)
+        / nullif(extract(epoch FROM now() - stats_reset), 0))::float8
+FROM pg_stat_database WHERE datname = current_database()
+"""
+
+_OLDEST = "SELECT coalesce(max(age(backend_xmin)), 0)::bigint FROM pg_stat_activity"
+
+
+def tables_size(session: Session) -> int:
+    """Bytes on disk of all tables that a backup reads, with TOAST, without indexes."""
+    return int(session.value(_SIZE))
+
+
+def lockable_tables(session: Session) -> int:
+    """How many tables a backup locks."""
+    return int(session.value(_TABLES))
+
+
+def dead_rows_a_second(session: Session) -> float | None:
+    """Rows updated or deleted in a second, on average since the statistics were reset; None if unknown."""
+    value = session.value(_DEAD_ROWS)
+    return None if value is None else float(value)
+
+
+def oldest_snapshot(session: Session) -> int:
+    """Transactions that the oldest snapshot of all sessions is behind."""
+    return int(session.value(_OLDEST))

@@ -1,0 +1,96 @@
+"""Batches read everything once, and what a plan promises follows from sizes, rates and prices."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coffre.backup.estimate import MARGIN, UNMEASURED, choose, forecast, measure
+from coffre.backup.plan import BATCH_RELATIONS, BATCHES, PIECE_BYTES, Batch, plan, plan_batches
+from coffre.backup.prices import load_prices
+from coffre.catalogue.entries import Rate
+from coffre.databases.postgresql.inventory import Found
+from coffre.vault.parts import Relation
+
+GIB = 1 << 30
+sizes = st.lists(st.integers(0, 1 << 36), max_size=60)
+
+
+def found(sizes: list[int]) -> list[Found]:
+    """Tables of these sizes."""
+    return [
+        Found(Relation(number, "table", "public", f"t{number}", "me"), size, size >> 13)
+        for number, size in enumerate(sizes)
+    ]
+
+
+@given(sizes=sizes)
+@settings(deadline=None, max_examples=60)
+def test_batches_hold_each_item_of_the_plan_once_the_largest_first(sizes: list[int]) -> None:
+    batches = plan_batches(found(sizes))
+    piece = max(PIECE_BYTES, sum(sizes) // BATCHES)
+    packed = [item for batch in batches for item in batch.items]
+    assert sorted(map(repr, packed)) == sorted(map(repr, plan(found(sizes), piece)))
+    assert [batch.size for batch in batches] == sorted((batch.size for batch in batches), reverse=True)
+    assert [batch.number for batch in batches] == list(range(1, len(batches) + 1))
+
+
+def test_small_tables_share_batches_and_large_ones_are_cut() -> None:
+    batches = plan_batches(found([8192] * 1200 + [10 * GIB]))
+    assert [len(batch.items) for batch in batches if len(batch.items) > 1] == [BATCH_RELATIONS, 500, 200]
+    assert len([batch for batch in batches if batch.items[0].pages is not None]) == 20
+
+
+def test_however_large_the_database_its_manifest_can_name_all_parts() -> None:
+    """A part takes about 250 bytes of a manifest, which has less than 1 MiB."""
+    batches = plan_batches(found([64 * GIB] * 80 + [1 << 20] * 100_000))
+    assert len(batches) * 250 < 1 << 20
+
+
+def test_what_fits_one_function_with_a_margin_runs_there() -> None:
+    rate = Rate("shop", 100_000_000, 400, "2026-11-20")
+    assert choose(10 * GIB, rate, 870).where == "function"
+    large = choose(100 * GIB, rate, 870)
+    assert large.where == "machine"
+    assert f"{MARGIN:.0%} of the 870 s" in large.reason
+    assert "measured" in large.reason
+    assert "assumed" in choose(GIB, UNMEASURED, 870).reason
+
+
+def test_twice_the_rows_take_twice_the_workers_time_and_the_dollars_follow() -> None:
+    def expected(tables: int, workers: int) -> tuple[float, float]:
+        made = forecast(
+            "machine",
+            plan_batches(found([GIB] * tables)),
+            UNMEASURED,
+            workers=workers,
+            prices=load_prices(),
+        )
+        return made.seconds - 60, sum(made.dollars.values())
+
+    assert expected(200, 4)[0] == 2 * expected(100, 4)[0] == 2 * 2 * expected(100, 8)[0]
+    assert expected(200, 8)[1] > 1.9 * expected(100, 8)[1]
+
+
+def test_an_empty_database_takes_time_and_dollars_too() -> None:
+    nothing: list[Batch] = plan_batches([])
+    made = forecast("function", nothing, UNMEASURED, workers=2, prices=load_prices())
+    assert made.seconds > 0
+    assert made.requests["s3 put"] > 0
+
+
+def test_prices_say_where_they_come_from_and_as_of_when() -> None:
+    prices = load_prices()
+    assert date.fromisoformat(prices.as_of) > date(2024, 11, 1)
+    assert "aws.amazon.com" in prices.source
+    assert all(value > 0 for value in prices.model_dump().values() if isinstance(value, float))
+
+
+def test_a_backup_that_was_too_short_measures_nothing() -> None:
+    assert measure("shop", size=1000, stored=400, worker_seconds=0.5, measured="now") is None
+    assert measure("shop", size=0, stored=0, worker_seconds=9, measured="now") is None
+    assert measure("shop", size=10_000, stored=4_000, worker_seconds=10, measured="now") == Rate(
+        "shop", 1000, 400, "now"
+    )
