@@ -12,6 +12,7 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import ManifestInvalidError
 from coffre.events import ProveRequest
 from coffre.prove import run as prove
+from coffre.prove.job import Services as ProveServices
 from coffre.vault.layout import Layout
 from coffre.vault.reader import load_manifest
 from coffre.vault.ticket import Ticket, issue_ticket
@@ -109,8 +110,8 @@ def ticket_for(desk: Desk, **changes: str) -> Iterator[ProveRequest]:
     yield ProveRequest(ticket_url=found, seconds=PROOF_SECONDS)
 
 
-def prover(postgres_root: Path, scratch: Path) -> prove.Services:
-    return prove.Services(postgres=postgres_root, scratch=scratch, start_workers=start_workers)
+def prover(postgres_root: Path, scratch: Path) -> ProveServices:
+    return ProveServices(postgres=postgres_root, scratch=scratch, start_workers=start_workers)
 
 
 def test_a_proof_is_about_the_manifest_that_its_ticket_names(

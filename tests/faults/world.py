@@ -31,6 +31,7 @@ from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Chunk, End, Relation
 from coffre.vault.reader import fetch, list_backups, load_manifest, read_part
 from coffre.verify import run as verify
+from coffre.verify.job import Services as VerifyServices
 from coffre.workers import Message, WorkerPool
 from tests.fakes.dynamodb import MemoryDynamo, MemoryEvents
 from tests.faults.injection import FaultyClient, FaultyStore, Injector, Way, in_a_process
@@ -151,7 +152,7 @@ class World:
             )
             return report.model_dump()
 
-        services = verify.Services(
+        services = VerifyServices(
             self.store,
             self.catalogue,
             self.publisher,

@@ -26,6 +26,7 @@ from coffre.events import BackupRequest, ProveRequest, RestoreRequest, VerifyReq
 from coffre.ids import BackupType
 from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove
+from coffre.prove.job import Services as ProveServices
 from coffre.restore import run as restore
 from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, RestoreResult, VerifyResult
@@ -33,6 +34,7 @@ from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
 from coffre.vault.ticket import TicketReader
 from coffre.verify import run as verify
+from coffre.verify.job import Services as VerifyServices
 from coffre.verify.read import ReadTask
 from coffre.workers import Message, Task, WorkerPool
 from tests.fakes.store import START, MemoryStore
@@ -194,7 +196,7 @@ class Verbs:
         upgrade_to: int | None = None,
     ) -> VerifyResult:
         """Verify and prove a backup; the store must be a running `ServedStore`."""
-        services = verify.Services(
+        services = VerifyServices(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
@@ -234,7 +236,7 @@ class Verbs:
         return load_manifest(self.store, database, backup_id)[0]
 
     def _prove(self, event: dict[str, object]) -> dict[str, object]:
-        services = prove.Services(self._root, self._scratch, self._start_workers)
+        services = ProveServices(self._root, self._scratch, self._start_workers)
         return prove.run(ProveRequest.model_validate(event), services).model_dump()
 
     def _start_workers(self, setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from coffre.databases.registry import Registry
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
-    from coffre.prove.run import Services as ProveServices
+    from coffre.prove.job import Services as ProveServices
     from coffre.restore.job import Services as RestoreServices
     from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
-    from coffre.verify.run import Services as VerifyServices
+    from coffre.verify.job import Services as VerifyServices
 
 MARGIN_SECONDS = 5.0
 """Kept back of a function's time, so that it can still say what happened."""
@@ -123,7 +123,7 @@ def backup_services() -> BackupServices:
 
 def verify_services() -> VerifyServices:
     """What a verification works with."""
-    from coffre.verify.run import Services
+    from coffre.verify.job import Services
 
     here = settings()
     return Services(
@@ -142,7 +142,7 @@ def verify_services() -> VerifyServices:
 
 def prove_services() -> ProveServices:
     """What a proof works with: no client of any service."""
-    from coffre.prove.run import Services
+    from coffre.prove.job import Services
 
     here = settings()
     return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_bare_workers)

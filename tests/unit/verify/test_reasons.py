@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coffre.results import SHOWN, Compared, Finding, UpgradeReport, VerifyResult, listed
 from coffre.vault.evidence import MAX_BYTES
-from coffre.verify.run import MAX_REASONS, SHOWN_REASONS, _bounded
+from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded
 
 RESULT = VerifyResult(
     database="shop",
@@ -26,22 +26,22 @@ RESULT = VerifyResult(
 
 
 def test_reasons_fit_where_they_go() -> None:
-    assert len(_bounded(RESULT, MAX_REASONS).model_dump_json(indent=1)) < MAX_BYTES
-    shown = _bounded(RESULT, SHOWN_REASONS)
+    assert len(bounded(RESULT, MAX_REASONS).model_dump_json(indent=1)) < MAX_BYTES
+    shown = bounded(RESULT, SHOWN_REASONS)
     assert len(shown.model_dump_json()) < 200_000
     assert shown.reasons[-1].message == "19900 more findings are left out"
-    assert _bounded(shown, MAX_REASONS) == shown
+    assert bounded(shown, MAX_REASONS) == shown
 
 
 def test_what_a_proof_left_out_is_counted_and_a_rehearsal_takes_its_share() -> None:
     found = RESULT.reasons[0].model_copy(update={"message": "m" * SHOWN})
     proof = listed([found] * 300)
     told = RESULT.model_copy(update={"reasons": proof})
-    assert _bounded(told, SHOWN_REASONS) == told
+    assert bounded(told, SHOWN_REASONS) == told
     upgrade = UpgradeReport(
         major=18, verdict="upgrade-blocked", reasons=proof, compared=Compared(), server_version=""
     )
-    shown = _bounded(told.model_copy(update={"upgrade": upgrade}), SHOWN_REASONS)
+    shown = bounded(told.model_copy(update={"upgrade": upgrade}), SHOWN_REASONS)
     assert len(shown.model_dump_json()) < 200_000
     assert shown.upgrade is not None
     for reasons in (shown.reasons, shown.upgrade.reasons):

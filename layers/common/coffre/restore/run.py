@@ -14,9 +14,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
-from coffre.errors import (
-    describe,
-)
+from coffre.errors import describe
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
 from coffre.restore.build import build

@@ -1,0 +1,118 @@
+"""Have a backup proven, and an upgrade rehearsed, where nothing can be stolen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+from coffre.databases.checks import for_ticket, read_checks
+from coffre.errors import FunctionFailedError, InvalidChecksError, ObjectCorruptError, ObjectMissingError
+from coffre.events import Verdict
+from coffre.ids import backup_time
+from coffre.results import Finding, ProofReport, UpgradeReport
+from coffre.vault.contents import read_sections
+from coffre.vault.evidence import newest_evidence
+from coffre.vault.layout import Layout
+from coffre.vault.manifest import StoredFile
+from coffre.vault.reader import list_backups
+from coffre.vault.ticket import Ticket, issue_ticket
+from coffre.verify.job import Verification
+from coffre.verify.reasons import doubt, report_of
+
+SHORTEST_PROOF = 60.0
+UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
+
+
+def have_proven(work: Verification) -> ProofReport:
+    """Have the backup restored and compared, if its policy says that a proof is due."""
+    reason = _not_due(work)
+    if reason is not None:
+        return report_of("inconclusive", [reason])
+    return _ask_for_proof(work, {})
+
+
+def rehearse(work: Verification, major: int, report: ProofReport) -> UpgradeReport:
+    """Have the backup restored on a newer major version."""
+    if report.verdict == "failed":
+        reason = doubt("no-rehearsal", "the backup itself failed: an upgrade says nothing about it")
+        found = report_of("inconclusive", [reason])
+    else:
+        found = _ask_for_proof(work, {"major": major})
+    verdicts: dict[Verdict, UpgradeVerdict] = {
+        "proven": "upgrade-ready",
+        "failed": "upgrade-blocked",
+        "inconclusive": "inconclusive",
+    }
+    return UpgradeReport(
+        major=major,
+        verdict=verdicts[found.verdict],
+        reasons=found.reasons,
+        compared=found.compared,
+        server_version=found.server_version,
+    )
+
+
+def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
+    seconds = work.seconds_left
+    if seconds < SHORTEST_PROOF:
+        return report_of("inconclusive", [doubt("no-time", "there is too little time left for a proof")])
+    try:
+        checks = read_checks(work.registration, work.store, name=work.manifest.database)
+    except (InvalidChecksError, ObjectCorruptError, ObjectMissingError) as error:
+        return report_of("inconclusive", [doubt(error.code, f"the owner's checks: {error.message}")])
+    ticket = replace(_ticket(work), checks=for_ticket(checks))
+    url = issue_ticket(work.store, ticket, _objects(work), seconds=int(seconds) + 60)
+    try:
+        answer = work.services.invoke_prove(
+            {
+                "ticket_url": url,
+                "seconds": min(seconds, 860.0),
+                "major": work.manifest.engine.major,
+                **more,
+            },
+            seconds + 10,
+        )
+    except FunctionFailedError as error:
+        return report_of("inconclusive", [doubt("proof-not-done", error.message)])
+    return ProofReport.model_validate(answer)
+
+
+def _not_due(work: Verification) -> Finding | None:
+    """Why no proof is due by the database's policy; None if one is."""
+    registration = work.registration
+    if registration.prove == "every":
+        return None
+    if registration.prove == "daily" and not _proven_today(work):
+        return None
+    return doubt("not-due", f"not due: the policy proves {registration.prove}")
+
+
+def _proven_today(work: Verification) -> bool:
+    day = backup_time(work.manifest.id).date()
+    for other in list_backups(work.store, work.manifest.database):
+        if backup_time(other).date() != day:
+            continue
+        entry = work.services.catalogue.backup(work.manifest.database, other)
+        if entry is None or entry.root_hash is None:
+            continue
+        found = newest_evidence(work.store, work.manifest.database, other, entry.root_hash)
+        if found is not None and found.verdict == "proven":
+            return True
+    return False
+
+
+def _ticket(work: Verification) -> Ticket:
+    key = Layout(work.manifest.database).manifest(work.manifest.id)
+    return Ticket(work.manifest.database, work.manifest.id, work.digest, key)
+
+
+def _objects(work: Verification) -> Iterator[tuple[str, str | None]]:
+    """What a proof reads.  Objects behind a delete marker are named with the version that was read."""
+    yield _ticket(work).manifest, None
+    files: list[StoredFile] = [*work.manifest.files, *work.manifest.parts]
+    for key in (file.key for file in files):
+        yield key, work.hidden.get(key)
+    for section in read_sections(work.spool):
+        for chunk in section.chunks:
+            yield chunk.key, work.hidden.get(chunk.key)
