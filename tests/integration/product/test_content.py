@@ -110,3 +110,15 @@ def test_a_plan_says_what_the_backup_then_does_and_writes_nothing(
     assert made["relations"] == answer["relations"]
     assert made["bytes"] > answer["bytes"] * 0.8
     assert made["requests"]["s3 put"] >= answer["new_chunks"]
+
+
+def test_a_backup_takes_its_leave_of_its_source(stack: Stack, server16: EphemeralServer) -> None:
+    """A session that is just dropped is an error in the server's log, and worries its administrator."""
+    made = create(
+        server16, "polite", "CREATE TABLE one AS SELECT 1 AS n", "CREATE TABLE two AS SELECT 2 AS n"
+    )
+    stack.register("polite", url(server16, "polite"))
+    before = sql(made, "SELECT pg_read_file('server.log')")[0][0]
+    stack.backup("polite")
+    log = str(sql(made, "SELECT pg_read_file('server.log')")[0][0]).removeprefix(str(before))
+    assert "unexpected EOF" not in log

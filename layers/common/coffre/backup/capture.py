@@ -94,13 +94,14 @@ class Capture:
         return sink.digest.hex()
 
     def finish(self) -> Message:
-        """Wait for all uploads, store the part, and say where it is: the fields of a `PartFile`.
+        """End the session, wait for all uploads, store the part; answers where it is (a `PartFile`).
 
         Raises
         ------
         ChunkDamagedError
             If chunks of these rows are in the vault, but damaged; they are noted for the next rotation.
         """
+        self._session.close()
         self._drain(0)
         if self._damaged:
             self._tell_damage()
