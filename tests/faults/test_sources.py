@@ -13,8 +13,14 @@ from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, QueryFailedError, ServerMemoryError, TargetLacksError
-from tests.faults.cases import FIRST
+from coffre.errors import (
+    CoffreError,
+    QueryFailedError,
+    ServerMemoryError,
+    TargetLacksError,
+    ValueTooLargeError,
+)
+from tests.faults.cases import FIRST, SECOND, WHOLE
 from tests.faults.world import World
 from tests.support.postgres import create, dumped, sql, target
 
@@ -155,8 +161,58 @@ def test_a_page_that_is_broken_makes_no_backup_and_is_named(world: World, server
         file.write(b"\xa5" * 64)
     with pytest.raises(QueryFailedError) as error:
         world.backup(source, FIRST)
+    assert "public.wide" in error.value.message
     assert "invalid page in block 3" in error.value.message
     assert world.backups() == []
+
+
+@pytest.mark.skipif(not WHOLE, reason="takes 20 s and 2 GB: make test-faults")
+def test_a_value_whose_text_the_server_cannot_make_makes_no_backup_and_is_named(
+    world: World, server: EphemeralServer
+) -> None:
+    """540 MB of bytes are 1.08 GB of text; as they are all the same, they take little room on disk."""
+    source = create(
+        server,
+        "huge",
+        "CREATE TABLE small (id int); CREATE TABLE holding (id int, body bytea)",
+        "INSERT INTO holding VALUES (1, convert_to(repeat('x', 540000000), 'SQL_ASCII'))",
+    )
+    with pytest.raises(ValueTooLargeError) as error:
+        world.backup(source, FIRST)
+    assert "public.holding" in error.value.message
+    assert world.backups() == []
+
+
+def test_a_restored_subscription_is_disabled_and_lets_go_of_the_sources_slot(
+    world: World, server: EphemeralServer
+) -> None:
+    far = "CONNECTION 'host=far.invalid' PUBLICATION p WITH (connect = false, slot_name = 'precious')"
+    source = create(server, "subscribed", "CREATE TABLE t (id int)", f'CREATE SUBSCRIPTION "Fed" {far}')
+    name = world.backup(source, FIRST).backup_id
+    sql(source, 'ALTER SUBSCRIPTION "Fed" SET (slot_name = NONE); DROP SUBSCRIPTION "Fed"')
+    restored = target(server, "subscribed again")
+    result = world.restore(restored, name)
+    seen = "SELECT subname, subenabled, subslotname FROM pg_subscription"
+    assert sql(restored, seen) == [["Fed", False, None]]
+    assert [f.object for f in result.findings if f.code == "subscription-detached"] == ["Fed"]
+    sql(restored, 'DROP SUBSCRIPTION "Fed"')
+
+
+def test_a_collation_whose_library_changed_is_told_in_the_report(
+    world: World, server: EphemeralServer
+) -> None:
+    source = create(
+        server,
+        "sorted",
+        "CREATE COLLATION swiss (provider = icu, locale = 'de-CH')",
+        "CREATE COLLATION unused (provider = icu, locale = 'sv')",
+        "CREATE TABLE t (name text COLLATE swiss PRIMARY KEY)",
+        "UPDATE pg_collation SET collversion = '1.0' WHERE collname IN ('swiss', 'unused')",
+    )
+    told = [f for f in world.backup(source, FIRST).findings if f.code == "stale-collation"]
+    assert [(f.level, f.object) for f in told] == [("warn", "collation public.swiss")]
+    sql(source, "ALTER COLLATION swiss REFRESH VERSION")
+    assert "stale-collation" not in {f.code for f in world.backup(source, SECOND).findings}
 
 
 def test_a_view_that_takes_a_tables_place_is_never_run(server: EphemeralServer) -> None:

@@ -12,7 +12,7 @@ from coffre.backup.plan import WorkItem
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.databases.postgresql.target import Target
-from coffre.errors import ProtocolViolationError
+from coffre.errors import ProtocolViolationError, QueryFailedError, ValueTooLargeError
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
 from coffre.vault.locks import Lock
@@ -65,7 +65,12 @@ class CaptureTask:
         if self._capture is None:
             self._capture = self._begin(item["snapshot"])
         pages = (item["pages"][0], item["pages"][1]) if item["pages"] else None
-        return {"end": asdict(self._capture.capture(WorkItem(relation, item["size"], pages)))}
+        try:
+            end = self._capture.capture(WorkItem(relation, item["size"], pages))
+        except (QueryFailedError, ValueTooLargeError) as error:
+            message = f"the rows of {relation.label} can't be read: {error.message}"
+            raise type(error)(message, error.hint) from error
+        return {"end": asdict(end)}
 
     def finish(self) -> Message:
         """Flush; the answer holds the part, which a worker without items hasn't, and what was new."""

@@ -11,6 +11,7 @@ from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import CoffreError, RestoreExceptionsError, RestoreMismatchError
@@ -76,6 +77,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         findings = [] if situation.swap else _settings(restore, session, target)
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
+        findings += detach_subscriptions(session)
     archive.event_triggers()
     return findings, exceptions
 

@@ -50,17 +50,26 @@ _BY_STATE: dict[str, type[CoffreError]] = {
 }
 
 
+_INTERNAL, _LIMIT_EXCEEDED = "XX000", "54000"
+_ALLOCATOR = "mcxt.c"
+"""The server's source file that refuses what exceeds 1 GB, as an internal error: a value's text, here.
+Source: ``MemoryContextAlloc`` and ``MemoryContextSizeFailure``"""
+
+
 def server_error(fields: dict[str, str], where: str) -> CoffreError:
     """The error for an ErrorResponse.
 
     Parameters
     ----------
     fields:
-        The response's fields by their one-letter names: ``C`` the SQLSTATE, ``M`` the message, ``D`` detail.
+        The response's fields by their one-letter names: ``C`` the SQLSTATE, ``M`` the message, ``F`` the
+        server's source file.
     where:
         What was being worked on, for the message.
     """
     state, text = fields.get("C", ""), fields.get("M", "unknown error")
+    if state == _INTERNAL and fields.get("F") == _ALLOCATOR:
+        state = _LIMIT_EXCEEDED
     message = f"{where}: the server says: {text} (SQLSTATE {state})"
     cls = _BY_STATE.get(state)
     if cls is not None:

@@ -77,6 +77,22 @@ ORDER BY 1
 """
 
 
+_STALE_COLLATIONS = """
+WITH used AS MATERIALIZED (
+  SELECT format('%I.%I', n.nspname, l.collname) AS name, l.oid, l.collversion
+  FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
+  WHERE l.collversion IS NOT NULL AND EXISTS (SELECT FROM pg_attribute a WHERE a.attcollation = l.oid))
+SELECT 'collation ' || name, collversion, pg_collation_actual_version(oid) FROM used
+WHERE collversion <> pg_collation_actual_version(oid) ORDER BY 1
+"""
+
+_STALE_DEFAULT = """
+SELECT 'database ' || quote_ident(datname), datcollversion, pg_database_collation_actual_version(oid)
+FROM pg_database
+WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)
+"""
+
+
 def inspect(session: Session) -> list[Finding]:
     """Everything that speaks for or against a backup of this database by this role."""
     findings = _version(session)
@@ -89,6 +105,7 @@ def inspect(session: Session) -> list[Finding]:
     findings += _notes(session)
     findings += _invalid_indexes(session)
     findings += _passwords(session)
+    findings += _collations(session)
     return findings
 
 
@@ -211,6 +228,28 @@ def _passwords(session: Session) -> list[Finding]:
             advice="Keep the password elsewhere: a passfile, a service file, or a certificate.",
         )
         for row in session.run(_PASSWORDS)
+    ]
+
+
+def _collations(session: Session) -> list[Finding]:
+    """A library that sorts otherwise than when indexes were built: they may miss rows, and hold doubles.
+
+    The backup reads tables, never indexes; a restore builds them anew and may meet the doubles.
+    Source: https://www.postgresql.org/docs/current/sql-altercollation.html
+    """
+    stale = session.run(_STALE_COLLATIONS)
+    if session.major >= 15:  # a database's own version isn't recorded before
+        stale += session.run(_STALE_DEFAULT)
+    return [
+        Finding(
+            level="warn",
+            code="stale-collation",
+            object=name,
+            message=f"the {name} has version {recorded}, its library is of version {actual}: "
+            "indexes on text may be wrong",
+            advice="REINDEX what depends on it, then ALTER COLLATION or DATABASE ... REFRESH VERSION.",
+        )
+        for name, recorded, actual in stale
     ]
 
 
