@@ -25,6 +25,7 @@ from localcloud.functions import Function, Surroundings
 from localcloud.invoker import Invoker
 from localcloud.layers import mount
 from localcloud.objects import ObjectRoute
+from localcloud.owners import owner_route
 from localcloud.routes import ControlRoute, InvokeRoute
 from localcloud.server import Application, Server
 from localcloud.targets import Targets
@@ -55,7 +56,9 @@ class LocalCloud:
         targets = Targets(self.client, lambda arn, body: self._invoker.send(self._invoker.find(arn), body))
         self._invoker = Invoker(self._background, targets)
         self._deliveries = Deliveries(self._background, targets)
-        self._application = Application([InvokeRoute(self._invoker), ControlRoute(self), checksum_route])
+        self._application = Application(
+            [InvokeRoute(self._invoker), ControlRoute(self), owner_route, checksum_route]
+        )
         self._application.routes.append(ObjectRoute(ACCOUNT, self._application.lock))
         moto_patches.reset()
         self._patches: moto_patches.Patches | None = moto_patches.install(

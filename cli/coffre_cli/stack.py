@@ -33,6 +33,8 @@ class Stack:
         ``Registrations`` and ``Secrets``.
     connect:
         Makes a boto3 client from a service's name and a botocore configuration.
+    account:
+        The account that the stack, and so its bucket, belongs to.
 
     Raises
     ------
@@ -40,7 +42,7 @@ class Stack:
         If an output is missing.
     """
 
-    def __init__(self, name: str, outputs: Mapping[str, str], connect: Connect) -> None:
+    def __init__(self, name: str, outputs: Mapping[str, str], connect: Connect, *, account: str = "") -> None:
         needed = (
             "Bucket",
             "Table",
@@ -56,6 +58,7 @@ class Stack:
         if missing:
             raise UnknownStackError(f"stack {name} isn't Coffre's: it has no output {', '.join(missing)}")
         self.name = name
+        self.account = account
         self.outputs = dict(outputs)
         self._connect = connect
         self._clients: dict[str, Any] = {}
@@ -116,7 +119,7 @@ class Stack:
         """The vault."""
         from coffre.vault.store import ObjectStore
 
-        return ObjectStore(self.client("s3"), self.bucket)
+        return ObjectStore(self.client("s3"), self.bucket, owner=self.account)
 
 
 def find_stack(name: str | None, region: str | None) -> Stack:
@@ -179,4 +182,8 @@ def _deployed(name: str, region: str | None) -> Stack:
             raise UnknownStackError(f"there is no stack {name} in {session.region_name}") from error
         raise
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stacks[0].get("Outputs", [])}
-    return Stack(name, outputs, lambda service, config: session.client(service, config=config))
+    # arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID
+    account = stacks[0]["StackId"].split(":")[4]
+    return Stack(
+        name, outputs, lambda service, config: session.client(service, config=config), account=account
+    )

@@ -20,6 +20,7 @@ class Settings(BaseModel):
 
     stack: str = Field(alias="COFFRE_STACK", min_length=1)
     bucket: str = Field(alias="COFFRE_BUCKET", min_length=3)
+    owner: str = Field(alias="COFFRE_BUCKET_OWNER", default="")
     table: str = Field(alias="COFFRE_TABLE", min_length=3)
     bus: str = Field(alias="COFFRE_BUS", default="default", min_length=1)
     postgres: Path = Field(alias="COFFRE_POSTGRES", default=Path("/opt/postgres"))

@@ -80,7 +80,7 @@ def store() -> ObjectStore:
     """The vault's bucket."""
     from coffre.vault.store import ObjectStore
 
-    return ObjectStore(client("s3"), settings().bucket)
+    return ObjectStore(client("s3"), settings().bucket, owner=settings().owner)
 
 
 def catalogue() -> Catalogue:

@@ -67,7 +67,9 @@ def _store(setup: Message) -> ObjectStore:
     from coffre.vault.signed import SignedRequests
     from coffre.vault.store import ObjectStore
 
-    return ObjectStore(_LateClient(), setup["store"]["bucket"], SignedRequests.handed_over(setup["store"]))
+    there = setup["store"]
+    signed = SignedRequests.handed_over(there)
+    return ObjectStore(_LateClient(), there["bucket"], signed, owner=there["owner"])
 
 
 class _LateClient:

@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import io
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+from coffre.errors import CoffreError
+from coffre.vault.locks import Lock
+from coffre.vault.store import ObjectStore
 from localcloud import LocalCloudError, UnknownScheduleError, up
+from localcloud.deploy import ACCOUNT
 
 
 def test_of_eight_writers_that_must_not_overwrite_exactly_one_wins(desk: Any) -> None:
@@ -127,3 +134,42 @@ def test_a_long_poll_does_not_keep_the_sender_waiting(desk: Any) -> None:
         desk.sqs.send_message(QueueUrl=url, MessageBody="now")
         (message,) = polling.result(timeout=10)["Messages"]
     desk.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def _calls(store: ObjectStore) -> Iterator[Callable[[], object]]:
+    """Each request that a vault is sent."""
+    body = b"mine"
+    sha256, later = hashlib.sha256(body).hexdigest(), datetime.now(UTC) + timedelta(days=1)
+    yield lambda: store.put_new("owned/small", body, size=4, sha256=sha256)
+    yield lambda: store.put_new("owned/file", io.BytesIO(body), size=4, sha256=sha256)
+    yield lambda: store.read("owned/small", limit=9)
+    yield lambda: store.head("owned/small")
+    yield lambda: list(store.objects("owned/"))
+    yield lambda: list(store.folders("owned/"))
+    yield lambda: list(store.versions("owned/"))
+    yield lambda: store.retain("owned/file", version(store, "owned/file"), Lock("GOVERNANCE", later))
+    yield lambda: store.legal_hold("owned/file", version(store, "owned/file"), on=False)
+    yield store.lock_rule
+    yield store.versioning
+    yield store.lifecycle_rules
+    yield lambda: store.delete_version("owned/small", version(store, "owned/small"))
+    yield lambda: store.mark_deleted("owned/file")
+
+
+def version(store: ObjectStore, key: str) -> str:
+    """A version's id, whoever owns the bucket."""
+    found = ObjectStore(store._client, store.bucket).head(key)
+    return found.version if found else "none"
+
+
+def test_a_bucket_of_another_account_is_refused_whatever_is_asked_of_it(desk: Any) -> None:
+    """Every request says whose bucket it expects; the local cloud compares, as S3 does."""
+    bucket = "owned-bucket"
+    desk.s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    for call in _calls(ObjectStore(desk.s3, bucket, owner="999999999999")):
+        with pytest.raises(CoffreError, match=r"AccessDenied|403|refused to delete"):
+            call()
+    mine = ObjectStore(desk.s3, bucket, owner=ACCOUNT)
+    for call in _calls(mine):
+        call()
+    assert mine.head("owned/small") is None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from coffre.health.metrics import NEVER_SECONDS, emit_database, emit_worst
+from coffre.health.metrics import NEVER_SECONDS, emit_alarm_test, emit_database, emit_worst
 from coffre.results import Finding, HealthReport
 
 ROOT = Path(__file__).parents[3]
@@ -81,9 +82,18 @@ def test_a_stack_without_databases_is_silent_so_that_the_alarms_fire(
     assert capsys.readouterr().out == ""
 
 
+def test_an_alarm_is_raised_for_one_hour_of_each_month(capsys: pytest.CaptureFixture[str]) -> None:
+    hours = [datetime(2026, 1, 1, 0, 30, tzinfo=UTC) + timedelta(hours=n) for n in range(365 * 24)]
+    for hour in hours:
+        emit_alarm_test("prod", hour)
+    raised = [hour for hour, line in zip(hours, lines(capsys), strict=True) if values(line)["AlarmTest"] == 1]
+    assert raised == [datetime(2026, month, 1, 9, 30, tzinfo=UTC) for month in range(1, 13)]
+
+
 def test_the_alarms_watch_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     emit_worst([report("a", 95, 60, 900)], "prod")
-    (line,) = lines(capsys)
+    emit_alarm_test("prod", datetime(2026, 11, 1, tzinfo=UTC))
+    worst, test = lines(capsys)
     watched = set()
     for resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values():
         properties = resource.get("Properties", {})
@@ -94,4 +104,4 @@ def test_the_alarms_watch_what_is_printed(capsys: pytest.CaptureFixture[str]) ->
             if metric.get("Namespace") == "Coffre":
                 assert [entry["Name"] for entry in metric["Dimensions"]] == ["Stack"]
                 watched.add(metric["MetricName"])
-    assert watched == set(values(line))
+    assert watched == set(values(worst)) | set(values(test))

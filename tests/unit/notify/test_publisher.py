@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from coffre.errors import EventNotPublishedError
+from coffre.errors import DiskFullError, EventNotPublishedError
 from coffre.notify.publisher import Publisher, redact
 
 
@@ -49,6 +49,18 @@ def test_an_event_says_what_happened_in_which_stack() -> None:
 def test_an_event_that_was_not_taken_is_an_error(answer: Any) -> None:
     with pytest.raises(EventNotPublishedError, match="Proof Failed"):
         Publisher(Bus(answer), "default", "prod").publish("Proof Failed", {})
+
+
+def test_a_failure_that_nobody_could_be_told_of_says_so_itself() -> None:
+    deaf = Publisher(Bus(ClientError({"Error": {"Code": "AccessDenied"}}, "PutEvents")), "default", "prod")
+    error = DiskFullError("no space is left")
+    for kind in ("Restore Failed", "Drill Failed"):
+        deaf.publish_failure(kind, {}, error)
+    assert str(error).startswith("[disk-full] no space is left (alert not delivered: event 'Restore Failed'")
+    assert str(error).count("alert not delivered") == 1
+    heard = DiskFullError("no space is left")
+    Publisher(Bus({"FailedEntryCount": 0}), "default", "prod").publish_failure("Backup Failed", {}, heard)
+    assert "alert" not in str(heard)
 
 
 @pytest.mark.parametrize(

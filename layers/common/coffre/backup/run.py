@@ -135,7 +135,8 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
     except BaseException as error:
         fault = describe(error)
         catalogue.fail(job.database, job.id, fault["code"], fault["message"])
-        services.publisher.publish("Backup Failed", {"database": job.database, "backup_id": job.id, **fault})
+        told = {"database": job.database, "backup_id": job.id, **fault}
+        services.publisher.publish_failure("Backup Failed", told, error)
         raise
     finally:
         try:

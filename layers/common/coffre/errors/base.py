@@ -23,7 +23,10 @@ class CoffreError(Exception):
     def __init__(self, message: str, advice: str | None = None) -> None:
         self.message = message
         self.hint = self.advice if advice is None else advice
-        super().__init__(f"[{self.code}] {message}. {self.hint}".rstrip(" "))
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}. {self.hint}".rstrip(" ")
 
 
 class BadInputError(CoffreError):

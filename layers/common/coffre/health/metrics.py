@@ -2,13 +2,14 @@
 
 Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``: once with the
 dimensions ``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst
-of all databases and which the template's alarms watch.
+of all databases and which the template's alarms watch.  ``AlarmTest`` raises an alarm once a month.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
@@ -36,6 +37,17 @@ def emit_worst(reports: Sequence[HealthReport], stack: str) -> None:
             for name, age in _ages(report).items():
                 worst[name] = max(age, worst.get(name, 0.0))
         _emit({"Stack": stack}, worst, min(report.score for report in reports))
+
+
+def emit_alarm_test(stack: str, now: datetime) -> None:
+    """Print whether this is the hour of the month in which an alarm is raised to see that somebody hears it.
+
+    The alarm fires at nine (UTC) on the first of the month, and ends an hour later.
+    """
+    metrics = EphemeralMetrics(namespace=NAMESPACE, dimension_set={"Stack": stack})
+    testing = (now.day, now.hour) == (1, 9)
+    metrics.add_metric(name="AlarmTest", unit=MetricUnit.NoUnit, value=int(testing))
+    metrics.flush_metrics()
 
 
 def _ages(report: HealthReport) -> dict[str, float]:

@@ -19,7 +19,7 @@ from coffre.errors import (
 )
 from coffre.events import HealthRequest
 from coffre.health.examine import examine
-from coffre.health.metrics import emit_database, emit_worst
+from coffre.health.metrics import emit_alarm_test, emit_database, emit_worst
 from coffre.health.objectives import restore_seconds
 from coffre.health.score import Facts, ServerFacts, score
 from coffre.ids import backup_time, utc_now
@@ -82,6 +82,7 @@ def run(request: HealthRequest, services: Services, *, seconds: float) -> Health
         emit_database(report, services.stack)
     if request.database is None:
         emit_worst(reports, services.stack)
+        emit_alarm_test(services.stack, services.now())
     for report in reports:
         services.publisher.publish("Health Reported", report.model_dump(mode="json"))
     return HealthResult(databases=reports)

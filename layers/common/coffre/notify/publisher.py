@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.errors import EventNotPublishedError
+from coffre.errors import CoffreError, EventNotPublishedError
 
 SOURCE = "coffre"
+NOT_DELIVERED = "alert not delivered"
 
 DetailType = Literal[
     "Backup Completed",
@@ -78,6 +79,19 @@ class Publisher:
         if answer.get("FailedEntryCount"):
             code = answer["Entries"][0].get("ErrorCode", "unknown")
             raise EventNotPublishedError(f"event {detail_type!r} was refused: {code}")
+
+    def publish_failure(
+        self, detail_type: DetailType, detail: Mapping[str, Any], error: BaseException
+    ) -> None:
+        """Publish that ``error`` ended something.
+
+        If nobody takes the event, that is added to the error, which is what its caller still gets to see.
+        """
+        try:
+            self.publish(detail_type, detail)
+        except EventNotPublishedError as untold:
+            if isinstance(error, CoffreError) and NOT_DELIVERED not in error.message:
+                error.message += f" ({NOT_DELIVERED}: {untold.message})"
 
 
 def redact(text: str) -> str:

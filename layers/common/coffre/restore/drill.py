@@ -49,7 +49,7 @@ def run(
         confirmed = asked.model_copy(update={"action": "run", "token": planned.token})
         restored = restores.run(confirmed, target, services, seconds=time_left)
     except CoffreError as error:
-        services.publisher.publish("Drill Failed", {"database": database, **describe(error)})
+        services.publisher.publish_failure("Drill Failed", {"database": database, **describe(error)}, error)
         raise
     finally:
         if not request.keep:

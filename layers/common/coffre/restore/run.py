@@ -85,7 +85,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         except BaseException as error:
             _keep(restore, situation, outcome, started, error)
             fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
-            services.publisher.publish("Restore Failed", fault)
+            services.publisher.publish_failure("Restore Failed", fault, error)
             raise
         finally:
             services.catalogue.end_run(request.database, run_id)

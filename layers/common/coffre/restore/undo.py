@@ -92,7 +92,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     except BaseException as error:
         failure = error
         fault = {"database": request.database, "mode": "undo", **describe(error)}
-        services.publisher.publish("Restore Failed", fault)
+        services.publisher.publish_failure("Restore Failed", fault, error)
         raise
     finally:
         entry = RestoreEntry(

@@ -55,13 +55,24 @@ class SignedRequests:
         The bucket's region.
     credentials:
         Something of botocore's with ``get_frozen_credentials``, or frozen credentials.
+    owner:
+        The account that the bucket must belong to, or empty.  A presigned URL doesn't say it: headers would
+        be needed for that, and whoever reads by one compares a hash.
     connect, read:
         Seconds to wait for a connection, and for the next bytes of an answer.
     """
 
     def __init__(
-        self, base: str, region: str, credentials: Any, *, connect: float = 5, read: float = 60
+        self,
+        base: str,
+        region: str,
+        credentials: Any,
+        *,
+        owner: str = "",
+        connect: float = 5,
+        read: float = 60,
     ) -> None:
+        self._owner = {"x-amz-expected-bucket-owner": owner} if owner else {}
         self._base = base
         self._region = region
         self._credentials = credentials
@@ -71,7 +82,7 @@ class SignedRequests:
         )
 
     @classmethod
-    def of_client(cls, client: Any, bucket: str) -> Self:
+    def of_client(cls, client: Any, bucket: str, owner: str = "") -> Self:
         """Works on a bucket as a boto3 S3 client would: its endpoint, region, credentials and time limits."""
         # No public names lead from a client to its credentials, which must be the same, refreshed ones, nor
         # to a bucket's place at its endpoint: what it presigns is for the global one.
@@ -85,6 +96,7 @@ class SignedRequests:
             f"{endpoint.url}/",
             client.meta.region_name,
             client._request_signer._credentials,
+            owner=owner,
             connect=config.connect_timeout,
             read=config.read_timeout,
         )
@@ -93,7 +105,9 @@ class SignedRequests:
     def handed_over(cls, message: dict[str, Any]) -> Self:
         """The same in another process; see `hand_over`."""
         credentials = ReadOnlyCredentials(*message["credentials"])
-        return cls(message["base"], message["region"], credentials, **message["limits"])
+        return cls(
+            message["base"], message["region"], credentials, owner=message["owner"], **message["limits"]
+        )
 
     def hand_over(self) -> dict[str, Any]:
         """What another process needs, for as long as the credentials live: longer than any function."""
@@ -101,6 +115,7 @@ class SignedRequests:
             "base": self._base,
             "region": self._region,
             "credentials": list(self._frozen()),
+            "owner": next(iter(self._owner.values()), ""),
             "limits": self._limits,
         }
 
@@ -129,7 +144,8 @@ class SignedRequests:
         StoreUnavailableError
             After bounded retries.
         """
-        request = AWSRequest("PUT", self._url(key), headers=_headers(body, sha256) | (more or {}))
+        headers = _headers(body, sha256) | self._owner | (more or {})
+        request = AWSRequest("PUT", self._url(key), headers=headers)
         _Signer(self._frozen(), self._region, sha256).add_auth(request)
         try:
             answer = self._http.request("PUT", str(request.url), body=body, headers=dict(request.headers))
@@ -151,7 +167,7 @@ class SignedRequests:
         StoreUnavailableError
             After bounded retries, in the middle of the stream, or if the bucket itself isn't there.
         """
-        request = AWSRequest("GET", self._url(key, version))
+        request = AWSRequest("GET", self._url(key, version), headers=self._owner)
         _Signer(self._frozen(), self._region, _NOTHING).add_auth(request)
         try:
             answer = self._http.request(

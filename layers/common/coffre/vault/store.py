@@ -40,6 +40,9 @@ class ObjectStore:
         The bucket's name.
     signed:
         What reads objects and writes small ones; by default as the client would.
+    owner:
+        The account that the bucket must belong to: S3 refuses every request if it is another's.
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
 
     Attributes
     ----------
@@ -49,10 +52,13 @@ class ObjectStore:
 
     lock: Lock | None = None
 
-    def __init__(self, client: Any, bucket: str, signed: SignedRequests | None = None) -> None:
+    def __init__(
+        self, client: Any, bucket: str, signed: SignedRequests | None = None, *, owner: str = ""
+    ) -> None:
         self._client = client
         self.bucket = bucket
-        self._signed = signed or SignedRequests.of_client(client, bucket)
+        self._signed = signed or SignedRequests.of_client(client, bucket, owner)
+        self._place = {"Bucket": bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
 
     def with_lock(self, lock: Lock | None) -> Self:
         """The same bucket, where everything that is written gets this lock at once."""
@@ -95,7 +101,7 @@ class ObjectStore:
             body.seek(0)
             try:
                 self._client.put_object(
-                    Bucket=self.bucket,
+                    **self._place,
                     Key=key,
                     Body=body,
                     ContentLength=size,
@@ -144,7 +150,7 @@ class ObjectStore:
         """What the store says of an object, checksum and lock included; None if it doesn't exist."""
         which = {"VersionId": version} if version else {}
         try:
-            answer = self._client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **which)
+            answer = self._client.head_object(**self._place, Key=key, ChecksumMode="ENABLED", **which)
         except (ClientError, BotoCoreError) as error:
             translated = _translate(error, "look at", key)
             if isinstance(translated, ObjectMissingError):
@@ -193,7 +199,7 @@ class ObjectStore:
     def mark_deleted(self, key: str) -> None:
         """Hide an object behind a delete marker; its versions stay."""
         try:
-            self._client.delete_object(Bucket=self.bucket, Key=key)
+            self._client.delete_object(**self._place, Key=key)
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "mark", key) from error
 
@@ -207,7 +213,7 @@ class ObjectStore:
         StoreUnavailableError
         """
         try:
-            self._client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+            self._client.delete_object(**self._place, Key=key, VersionId=version)
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and _code(error) == "AccessDenied":
                 raise DeleteRefusedError(f"the store refused to delete version {version} of {key}") from error
@@ -222,7 +228,7 @@ class ObjectStore:
         """
         try:
             self._client.put_object_retention(
-                Bucket=self.bucket,
+                **self._place,
                 Key=key,
                 VersionId=version,
                 Retention={"Mode": lock.mode, "RetainUntilDate": lock.until},
@@ -239,7 +245,7 @@ class ObjectStore:
         """
         try:
             self._client.put_object_legal_hold(
-                Bucket=self.bucket, Key=key, VersionId=version, LegalHold={"Status": "ON" if on else "OFF"}
+                **self._place, Key=key, VersionId=version, LegalHold={"Status": "ON" if on else "OFF"}
             )
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "hold", key) from error
@@ -252,7 +258,7 @@ class ObjectStore:
         StoreUnavailableError
         """
         try:
-            answer = self._client.get_object_lock_configuration(Bucket=self.bucket)
+            answer = self._client.get_object_lock_configuration(**self._place)
         except ClientError as error:
             if _code(error) == "ObjectLockConfigurationNotFoundError":
                 return None
@@ -274,14 +280,14 @@ class ObjectStore:
     def versioning(self) -> str:
         """The bucket's versioning: ``Enabled``, ``Suspended`` or ``Off``."""
         try:
-            return str(self._client.get_bucket_versioning(Bucket=self.bucket).get("Status", "Off"))
+            return str(self._client.get_bucket_versioning(**self._place).get("Status", "Off"))
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "look at the versioning of", self.bucket) from error
 
     def lifecycle_rules(self) -> list[dict[str, Any]]:
         """The bucket's lifecycle rules, as S3 describes them."""
         try:
-            answer = self._client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
+            answer = self._client.get_bucket_lifecycle_configuration(**self._place)
         except ClientError as error:
             if _code(error) == "NoSuchLifecycleConfiguration":
                 return []
@@ -298,7 +304,7 @@ class ObjectStore:
 
     def _pages(self, operation: str, prefix: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         try:
-            yield from self._client.get_paginator(operation).paginate(Bucket=self.bucket, **parameters)
+            yield from self._client.get_paginator(operation).paginate(**self._place, **parameters)
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "list", prefix) from error
 
