@@ -62,6 +62,19 @@ def add(
         str | None,
         typer.Option(metavar="SECRET", help="A secret with the URL of a server for scheduled drills."),
     ] = None,
+    drill_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--drill-exceptions", help="Let drills go on without what can't be restored, and name it."
+        ),
+    ] = False,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'URL [STATUS [SECONDS]]'",
+            help="A URL of the application, what it answers (200), and how quickly (5); repeat it.",
+        ),
+    ] = None,
     critical_table: Annotated[
         list[str] | None,
         typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
@@ -101,6 +114,8 @@ def add(
         "rpo_hours": rpo_hours,
         "rto_minutes": rto_minutes,
         "scratch": scratch,
+        "drill_exceptions": "accept" if drill_exceptions else None,
+        "endpoints": registering.read_endpoints(endpoint or []) or None,
         "critical_tables": critical_table or None,
         "prove": prove,
     }

@@ -26,6 +26,13 @@ def drill(
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the scratch server.")
     ] = None,
+    with_exceptions: Annotated[
+        bool,
+        typer.Option(
+            "--with-exceptions",
+            help="Go on without what can't be restored, and name it; default: as the registration says.",
+        ),
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the restored database on the server.")] = False,
     stack: StackName = None,
     region: Region = None,
@@ -45,11 +52,13 @@ def drill(
     found = find_stack(stack, region)
     registration = found.registry().get(name)
     if to is None and registration.scratch is None:
-        if keep or ca is not None:
-            raise UsageError("--keep and --ca need a scratch server", "Name one by --to.")
+        if keep or with_exceptions or ca is not None:
+            raise UsageError("--keep, --with-exceptions and --ca need a scratch server", "Name one by --to.")
         answer, code = _embedded(found, name, reference)
     else:
-        answer, code = _scratch(found, {"database": name, "backup": reference, "keep": keep}, to, ca), 0
+        event: dict[str, Any] = {"database": name, "backup": reference, "keep": keep}
+        event |= {"exceptions": "accept"} if with_exceptions else {}
+        answer, code = _scratch(found, event, to, ca), 0
     met = report(name, registration, found.catalogue(), days=30, now=utc_now())
     emit({**answer, "objectives": met.answer()}, as_json, show_databases.objectives(met))
     missed = not met.rpo_met or met.rto_met is False

@@ -32,6 +32,22 @@ def read_retention(pairs: Sequence[str]) -> dict[str, int | str]:
     return read
 
 
+def read_endpoints(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """``["https://shop.example/health 204 2.5", ...]``: a URL, its status, and its seconds.
+
+    Raises
+    ------
+    UsageError
+    """
+    found: list[dict[str, Any]] = []
+    for text in texts:
+        pieces = text.split()
+        if not 1 <= len(pieces) <= 3:
+            raise UsageError("--endpoint is 'URL', 'URL STATUS' or 'URL STATUS SECONDS'")
+        found.append(dict(zip(("url", "status", "within"), pieces, strict=False)))
+    return found
+
+
 def build(name: str, secret: str, decided: dict[str, Any]) -> Registration:
     """A registration of what was decided; what isn't in ``decided`` has its default.
 

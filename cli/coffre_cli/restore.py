@@ -87,7 +87,9 @@ def run(
 ) -> None:
     """Restore a backup: into a new or empty database, or in the place of one.
 
-    First shows what will happen, and asks.  `latest` is the newest backup that isn't a safety backup.
+    First shows what will happen, and asks.  `latest` is the newest backup that isn't a safety backup.  After
+    --mode swap the application's endpoints are asked; the exit code is 1 if one of them is down, and the
+    restored database stays in its place.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, whatever happens; without --wait it is kept for the run, and the next `coffre restore`
@@ -130,7 +132,8 @@ def undo(
 ) -> None:
     """Put back the database that a restore with --mode swap replaced last.
 
-    The restored one stays, too, under a dated name.  Refuses if another database bears the name by now.
+    The restored one stays, too, under a dated name.  Refuses if another database bears the name by now.  The
+    exit code is 1 if an endpoint of the application is down afterwards.
     """
     from coffre.results import UndoPlan, UndoResult
     from coffre_cli import invoke, show_restores
@@ -146,7 +149,9 @@ def undo(
         _confirm("Undo?", f"{plan.target} is replaced by {plan.comes_back}", yes=yes)
         with spinner("undoing"):
             answer = invoke.call(found, "restore", {**request, "action": "run", "token": plan.token})
-    emit(answer, as_json, show_restores.undone(UndoResult.model_validate(answer)))
+    undone = UndoResult.model_validate(answer)
+    emit(answer, as_json, show_restores.undone(undone))
+    raise typer.Exit(int(undone.status == "application-down"))
 
 
 @app.command("list")
@@ -263,7 +268,9 @@ def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) 
     read = run_reader(stack, plan.database, "restore", plan.backup_id)
     with bar(f"restore into {plan.target_database}", read) as tick:
         answer = invoke.call(stack, "restore", event, tick)
-    emit(answer, as_json, show_restores.restored(RestoreResult.model_validate(answer), plan.findings))
+    restored = RestoreResult.model_validate(answer)
+    emit(answer, as_json, show_restores.restored(restored, plan.findings))
+    raise typer.Exit(int(restored.status == "application-down"))
 
 
 def _start(stack: Stack, event: dict[str, Any], as_json: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coffre.catalogue.entries import RestoreEntry
     from coffre.results import (
         DrillResult,
+        EndpointAnswer,
         Finding,
         RestorePlan,
         RestoreResult,
@@ -63,11 +64,19 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
             "safety backup": result.safety_backup,
             "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
             "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
+            "application": application(result.endpoints),
             "time": duration(result.seconds),
             "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
         }
     )
     return Group(summary, *findings_below([*result.exceptions, *new]))
+
+
+def application(answers: Sequence[EndpointAnswer]) -> Text | None:
+    """How many of the application's endpoints are up; None if none was asked."""
+    up = sum(answer.up for answer in answers)
+    style = "green" if up == len(answers) else "red"
+    return Text(f"{up} of {len(answers)} endpoints are up", style=style) if answers else None
 
 
 def drilled(result: DrillResult) -> Group:
@@ -88,7 +97,8 @@ def drilled(result: DrillResult) -> Group:
         (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
         for name, seconds in result.phases.items()
     )
-    return Group(summary, "", table("phase", "time", "", rows=rows), *findings_below(result.findings))
+    told = findings_below([*result.exceptions, *result.findings])
+    return Group(summary, "", table("phase", "time", "", rows=rows), *told)
 
 
 def undo_plan(found: UndoPlan) -> Table:
@@ -104,16 +114,18 @@ def undo_plan(found: UndoPlan) -> Table:
     )
 
 
-def undone(result: UndoResult) -> Table:
+def undone(result: UndoResult) -> Group:
     """An undo that was done."""
-    return facts(
+    summary = facts(
         {
             "status": word(result.status),
             "database": f"{result.target_database}, which was {result.came_back}",
             "kept": result.kept_as,
+            "application": application(result.endpoints),
             "time": duration(result.seconds),
         }
     )
+    return Group(summary, *findings_below(result.findings))
 
 
 def history(entries: Sequence[RestoreEntry]) -> Table:

@@ -25,6 +25,7 @@ _STYLES = {
     "completed": "green",
     "failed": "red",
     "delete": "red",
+    "application-down": "red",
     "inconclusive": "yellow",
     "upgrade-ready": "green",
     "upgrade-blocked": "red",

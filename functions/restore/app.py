@@ -34,15 +34,17 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
 
 
 def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:
-    registry = wiring.registry()
-    if request.database is None:
+    registry, database = wiring.registry(), request.database
+    if database is None:
         due = [name for name, entry in registry.all().items() if entry.scratch is not None]
         for name in due:
-            wiring.invoke_later(context.function_name, {"action": "drill", "database": name})
+            event = {"action": "drill", "exercise": request.exercise, "database": name}
+            wiring.invoke_later(context.function_name, event)
         return FanOutResult(started=due).answer()
-    secret = request.target_secret or registry.get(request.database).scratch
+    decided = registry.get(database)
+    request = request.model_copy(update={"exceptions": request.exceptions or decided.drill_exceptions})
+    secret = request.target_secret or decided.scratch
     if secret is None:
-        raise NoScratchServerError(f"no scratch server is named for drills of {request.database}")
+        raise NoScratchServerError(f"no scratch server is named for drills of {database}")
     scratch, services = parse_secret(registry.secret(secret)), wiring.restore_services()
-    seconds = wiring.seconds_left(context)
-    return drill.run(request.database, request, scratch, services, seconds=seconds).answer()
+    return drill.run(database, request, scratch, services, seconds=wiring.seconds_left(context)).answer()

@@ -208,6 +208,13 @@ def test_silence_raises_an_alarm(resources: Resources, alarm: str, metric: str) 
     assert properties["TreatMissingData"] == "breaching"
 
 
+def test_a_restore_that_takes_longer_than_its_rto_raises_an_alarm(resources: Resources) -> None:
+    alarm = resources["RestoreTimeAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Coffre", "RtoUsedPercent")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 100)
+    assert alarm["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
+
+
 def test_all_alarms_are_switched_together(resources: Resources) -> None:
     alarms = [r for r in resources.values() if r["Type"] == "AWS::CloudWatch::Alarm"]
     assert {r["Condition"] for r in alarms} == {"UseAlarms"}

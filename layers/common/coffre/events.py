@@ -196,6 +196,10 @@ class DrillRequest(Event):
         Whose URL names the scratch server; by default the registration's ``scratch``.
     keep:
         Leave the restored database there.
+    exceptions:
+        Whether to go on without what can't be restored; by default what the registration says.
+    exercise:
+        It is the quarter's: a protocol is written about it.
     """
 
     action: Literal["drill"]
@@ -204,11 +208,13 @@ class DrillRequest(Event):
     target_secret: str | None = Field(default=None, min_length=1)
     roles: Literal["keep", "mine"] = "mine"
     keep: bool = False
+    exceptions: Literal["refuse", "accept"] | None = None
+    exercise: bool = False
 
     @model_validator(mode="after")
     def _of_one(self) -> Self:
-        if self.database is None and self.model_fields_set - {"action"}:
-            raise ValueError("a drill of all databases takes nothing else")
+        if self.database is None and self.model_fields_set - {"action", "exercise"}:
+            raise ValueError("a drill of all databases takes nothing but whether it is an exercise")
         return self
 
 

@@ -36,8 +36,8 @@ def test_a_drill_restores_compares_and_leaves_nothing(
     assert {"schema", "rows", "digests", "indexes", "analyze"} <= set(answer["phases"])
     assert databases(server16) == before
     assert stack.events(drilled)[-1].type == "Drill Completed"
-    newest = next(entry for entry in stack.catalogue.restores(drilled) if entry.kind == "new")
-    assert (newest.kind, newest.status, newest.backup_id) == ("new", "completed", answer["backup_id"])
+    newest = next(entry for entry in stack.catalogue.restores(drilled) if entry.kind == "drill")
+    assert (newest.kind, newest.status, newest.backup_id) == ("drill", "completed", answer["backup_id"])
     met = report(drilled, stack.registry.get(drilled), stack.catalogue, days=1, now=utc_now())
     assert (met.restores_measured, met.rpo_met, met.rto_met) == (1, True, True)
 

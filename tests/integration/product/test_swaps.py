@@ -11,6 +11,7 @@ import pytest
 
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
+from tests.support.application import Application, application
 from tests.support.postgres import create, databases, dumped, sql, target, url
 from tests.support.stack import FunctionError, Stack
 
@@ -21,7 +22,7 @@ INSERT INTO orders (what) SELECT 'order ' || n FROM generate_series(1, 300) n;
 
 
 @pytest.fixture(scope="module")
-def market(stack: Stack, server16: EphemeralServer) -> Iterator[str]:
+def market(stack: Stack, server16: EphemeralServer, app: Application) -> Iterator[str]:
     """A registered database with a backup, an accident after it, and things that belong to its name."""
     where = create(server16, "market", CONTENT)
     sql(target(server16, "postgres"), "CREATE ROLE clerk LOGIN", "CREATE ROLE keeper LOGIN CREATEDB")
@@ -35,11 +36,20 @@ def market(stack: Stack, server16: EphemeralServer) -> Iterator[str]:
         "ALTER ROLE clerk IN DATABASE market SET search_path = public, pg_catalog",
         "COMMENT ON DATABASE market IS 'the market''s'",
     )
-    stack.register("market", url(server16, "market"), critical_tables=["orders", "public.invoices"])
+    endpoints = [{"url": app.set("/health", 200)}, {"url": app.set("/admin", 401), "status": 401}]
+    critical = ["orders", "public.invoices"]
+    stack.register("market", url(server16, "market"), critical_tables=critical, endpoints=endpoints)
     stack.backup("market")
     stack.drain()
     sql(where, "DELETE FROM orders WHERE id > 100")
     yield "market"
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Application]:
+    """The application that uses the market."""
+    with application() as running:
+        yield running
 
 
 def belongings(server: EphemeralServer, name: str) -> list[list[Any]]:
@@ -58,7 +68,7 @@ def count(server: EphemeralServer, name: str) -> int:
 
 
 def test_a_swap_and_its_undo_lose_nothing(
-    stack: Stack, market: str, server16: EphemeralServer, postgres_root: Path
+    stack: Stack, market: str, server16: EphemeralServer, postgres_root: Path, app: Application
 ) -> None:
     before, belonged = databases(server16), belongings(server16, market)
     damaged = dumped(postgres_root, target(server16, market))
@@ -72,6 +82,8 @@ def test_a_swap_and_its_undo_lose_nothing(
     request = {"database": market, "mode": "swap", "token": plan["token"]}
     result = stack.call("restore", action="run", **request)
     assert (result["mode"], result["kept_as"], result["rows"]) == ("swap", plan["kept_as"], 300)
+    assert result["status"] == "completed"
+    assert [(answer["up"], answer["status"]) for answer in result["endpoints"]] == [(True, 200), (True, 401)]
     assert [f["object"] for f in result["findings"] if f["code"] == "critical-table-missing"] == [
         "public.invoices"
     ]
@@ -89,7 +101,14 @@ def test_a_swap_and_its_undo_lose_nothing(
     undo = stack.call("restore", action="plan", mode="undo", database=market)
     assert (undo["comes_back"], undo["target_database"]) == (plan["kept_as"], market)
     assert count(server16, market) == 300
+    app.set("/health", 503)
     back = stack.call("restore", action="run", mode="undo", database=market, token=undo["token"])
+    assert back["status"] == "application-down", "done, and not in silence"
+    assert [f["code"] for f in back["findings"]] == ["endpoint-down"]
+    (sick,) = stack.call("health", database=market)["databases"]
+    assert "endpoint-down" in [reason["code"] for reason in sick["reasons"]]
+    assert stack.events(market)[-2].detail["status"] == "application-down"
+    app.set("/health", 200)
     assert back["kept_as"] == undo["kept_as"]
     assert count(server16, market) == 100
     assert dumped(postgres_root, target(server16, market)) == damaged

@@ -21,6 +21,7 @@ def test_add_writes_credentials_and_decisions_apart(world: World, tmp_path: Path
     ca = tmp_path / "ca.pem"
     ca.write_text("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n")
     options = ["--ca", str(ca), "--type", "daily", "--retention", "daily=9", "--retention", "keep-last=4"]
+    options += ["--endpoint", "https://shop.example/health 204 2.5", "--drill-exceptions"]
     options += [
         "--rpo-hours",
         "30",
@@ -45,6 +46,8 @@ def test_add_writes_credentials_and_decisions_apart(world: World, tmp_path: Path
         "retention": {"daily": 9, "keep_last": 4},
         "rpo_hours": 30,
         "critical_tables": ["public.orders"],
+        "drill_exceptions": "accept",
+        "endpoints": [{"url": "https://shop.example/health", "status": 204, "within": 2.5}],
     }
 
 
@@ -88,6 +91,8 @@ def test_a_url_on_standard_input_is_in_no_process_list(world: World, monkeypatch
         (["--url", URL, "--ca", "/does/not/exist"], "bad-usage"),
         (["--secret", "arn:aws:x", "--ca", "/does/not/exist"], "bad-usage"),
         (["--url", URL, *(f"--critical-table=public.t{n:0100}" for n in range(50))], "invalid-registration"),
+        (["--url", URL, "--endpoint", "https://reader:hidden@shop.example/"], "invalid-registration"),
+        (["--url", URL, "--endpoint", "https://shop.example/ 200 5 more"], "bad-usage"),
         ([], "bad-usage"),
     ],
 )

@@ -75,6 +75,18 @@ def test_a_database_that_nobody_wants_proven_does_not_drown_the_others(
     assert "ProofAgeSeconds" not in values(own)
 
 
+def test_a_restore_that_grows_past_its_rto_is_the_worst_of_the_stack(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slow = report("a", 90, 60, 60).model_copy(update={"restore_seconds": 66.0, "rto_minutes": 1.0})
+    quick = report("b", 100, 60, 60).model_copy(update={"restore_seconds": 6.0, "rto_minutes": 1.0})
+    emit_worst([slow, quick, report("c", 100, 60, 60)], "prod")
+    (line,) = lines(capsys)
+    assert values(line)["RtoUsedPercent"] == pytest.approx(110)
+    (unit,) = {m["Unit"] for m in line["_aws"]["CloudWatchMetrics"][0]["Metrics"] if "Rto" in m["Name"]}
+    assert unit == "Percent"
+
+
 def test_a_stack_without_databases_is_silent_so_that_the_alarms_fire(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -91,7 +103,8 @@ def test_an_alarm_is_raised_for_one_hour_of_each_month(capsys: pytest.CaptureFix
 
 
 def test_the_alarms_watch_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    emit_worst([report("a", 95, 60, 900)], "prod")
+    measured = {"restore_seconds": 66.0, "rto_minutes": 1.0}
+    emit_worst([report("a", 95, 60, 900).model_copy(update=measured)], "prod")
     emit_alarm_test("prod", datetime(2026, 11, 1, tzinfo=UTC))
     worst, test = lines(capsys)
     watched = set()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from coffre.catalogue.entries import BackupEntry, RestoreEntry
 from coffre.health.objectives import Usable, fit, longest_exposure, usable
+from coffre.health.score import Facts, ServerFacts, score
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 HOURS = st.integers(0, 400)
@@ -30,6 +31,22 @@ def restore(size: int, seconds: float, kind: str = "new", status: str = "complet
         bytes=size,
         milliseconds=round(seconds * 1000),
     )
+
+
+def test_a_restore_time_that_grows_past_the_rto_takes_points_and_has_its_reason() -> None:
+    def rated(history: list[RestoreEntry]) -> tuple[int, list[str], float]:
+        curve = fit(reversed(history))
+        assert curve is not None
+        seconds = curve.seconds(history[-1].bytes)
+        server = ServerFacts("18.4")
+        facts = Facts("shop", server, 60, 60, rpo_hours=26, restore_seconds=seconds, rto_minutes=1)
+        points, reasons = score(facts)
+        return points, [reason.code for reason in reasons], seconds
+
+    proofs = [restore(size * 10**9, 10 * size, "proof") for size in range(1, 7)]
+    assert rated(proofs) == (100, [], pytest.approx(60))
+    points, codes, seconds = rated([*proofs, restore(7 * 10**9, 70, "proof")])
+    assert (points, codes, seconds) == (90, ["restore-slow"], pytest.approx(70))
 
 
 def lost_at(backups: list[Usable], moment: datetime) -> float | None:

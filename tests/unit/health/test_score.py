@@ -27,6 +27,8 @@ FINE = ServerFacts(
 )
 UNREACHABLE = Finding(level="refuse", code="source-unreachable", object="shop", message="refused")
 UNANSWERED = Finding(level="warn", code="question-unanswered", object="size", message="refused")
+DOWN = Finding(level="refuse", code="endpoint-down", object="https://shop", message="answered 500, not 200")
+UNASKED = Finding(level="info", code="endpoint-unasked", object="https://shop", message="no time")
 HEALTHY = Facts(database="shop", server=FINE, backup_age=3600, proof_age=3600, rpo_hours=26)
 
 
@@ -51,6 +53,9 @@ def test_a_healthy_database_has_all_points_and_no_reasons() -> None:
         (replace(HEALTHY, rto_minutes=10, restore_seconds=600), 100, []),
         (replace(HEALTHY, rto_minutes=10, restore_seconds=601), 90, ["restore-slow"]),
         (replace(HEALTHY, rto_minutes=10), 100, ["restore-unmeasured"]),
+        (replace(HEALTHY, endpoints=(DOWN, DOWN)), 55, ["endpoint-down"] * 2),
+        (replace(HEALTHY, endpoints=(UNASKED, DOWN)), 55, ["endpoint-down", "endpoint-unasked"]),
+        (replace(HEALTHY, endpoints=(UNASKED,)), 100, ["endpoint-unasked"]),
         (replace(HEALTHY, server=UNREACHABLE), 30, ["source-unreachable"]),
         (of_server(missing_tables=("public.orders",)), 55, ["critical-table-missing"]),
         (of_server(unreadable_tables=("public.orders",)), 55, ["critical-table-unreadable"]),
@@ -76,6 +81,7 @@ def test_each_fact_takes_the_points_of_the_table(facts: Facts, points: int, code
         replace(HEALTHY, backup_age=None),
         replace(HEALTHY, backup_age=26.1 * 3600),
         replace(HEALTHY, server=UNREACHABLE),
+        replace(HEALTHY, endpoints=(DOWN,)),
         of_server(missing_tables=("public.orders",)),
     ],
 )
@@ -115,6 +121,7 @@ facts = st.builds(
     proof_age=ages,
     rpo_hours=st.floats(0.5, 200),
     prove=st.sampled_from(["every", "daily", "never"]),
+    endpoints=st.lists(st.sampled_from([DOWN, UNASKED]), max_size=3).map(tuple),
 )
 
 
@@ -149,6 +156,7 @@ def test_a_worse_fact_never_raises_the_score(before: Facts, data: st.DataObject)
     after = replace(
         before,
         server=server,
+        endpoints=(*before.endpoints, data.draw(st.sampled_from([DOWN, UNASKED]))),
         backup_age=worse_age(data, before.backup_age),
         proof_age=worse_age(data, before.proof_age),
         rpo_hours=data.draw(st.floats(before.rpo_hours / 2, before.rpo_hours)),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coffre.databases.endpoints import Endpoint
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import parse_secret, with_credentials
 from coffre.errors import InvalidRegistrationError
@@ -122,6 +123,10 @@ class Registration(_Model):
         How long a restore may take, as far as measured ones tell; None: as long as it takes.
     prove:
         Prove every backup, the first of each UTC day, or none (the verdict then says so).
+    drill_exceptions:
+        Whether a drill goes on without what can't be restored, and names it.
+    endpoints:
+        The application's, asked by `health`, after a swap, and during a load test.
     checks:
         What is asked in each restored copy; or ``checks_in_vault``, the SHA-256 that names a longer list.
     """
@@ -140,6 +145,8 @@ class Registration(_Model):
     checks: list[OwnersCheck] = []
     checks_in_vault: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     scratch: Annotated[str, Field(min_length=1)] | None = None
+    drill_exceptions: Literal["refuse", "accept"] = "refuse"
+    endpoints: Annotated[list[Endpoint], Field(max_length=10)] = []
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

@@ -1,8 +1,9 @@
 """Metrics: CloudWatch's embedded metric format, a line of JSON on standard output for each set of dimensions.
 
-Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``: once with the
-dimensions ``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst
-of all databases and which the template's alarms watch.  ``AlarmTest`` raises an alarm once a month.
+Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``, and, where an RTO
+is set and a restore was measured, ``RtoUsedPercent`` (what a restore takes of it): once with the dimensions
+``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst of all
+databases and which the template's alarms watch.  ``AlarmTest`` raises an alarm once a month.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -23,7 +24,7 @@ NEVER_SECONDS = 10 * 365 * 86_400
 
 def emit_database(report: HealthReport, stack: str) -> None:
     """Print one database's metrics."""
-    _emit({"Stack": stack, "Database": report.database}, _ages(report), report.score)
+    _emit({"Stack": stack, "Database": report.database}, _worse_when_higher(report), report.score)
 
 
 def emit_worst(reports: Sequence[HealthReport], stack: str) -> None:
@@ -34,8 +35,8 @@ def emit_worst(reports: Sequence[HealthReport], stack: str) -> None:
     if reports:
         worst: dict[str, float] = {}
         for report in reports:
-            for name, age in _ages(report).items():
-                worst[name] = max(age, worst.get(name, 0.0))
+            for name, value in _worse_when_higher(report).items():
+                worst[name] = max(value, worst.get(name, 0.0))
         _emit({"Stack": stack}, worst, min(report.score for report in reports))
 
 
@@ -50,18 +51,22 @@ def emit_alarm_test(stack: str, now: datetime) -> None:
     metrics.flush_metrics()
 
 
-def _ages(report: HealthReport) -> dict[str, float]:
-    """The ages by metric; where proofs are switched off, theirs would only drown those of other databases."""
+def _worse_when_higher(report: HealthReport) -> dict[str, float]:
+    """Metrics by name; where proofs are switched off, their age would only drown those of other databases."""
     ages = {"BackupAgeSeconds": report.backup_age_seconds}
     if all(reason.code != PROOF_OFF for reason in report.reasons):
         ages["ProofAgeSeconds"] = report.proof_age_seconds
-    return {name: NEVER_SECONDS if age is None else age for name, age in ages.items()}
+    found = {name: NEVER_SECONDS if age is None else age for name, age in ages.items()}
+    if report.restore_seconds is not None and report.rto_minutes is not None:
+        found["RtoUsedPercent"] = 100 * report.restore_seconds / (report.rto_minutes * 60)
+    return found
 
 
-def _emit(dimensions: Mapping[str, str], ages: Mapping[str, float], score: int) -> None:
+def _emit(dimensions: Mapping[str, str], values: Mapping[str, float], score: int) -> None:
     # Ephemeral: the other class of Powertools keeps its metrics in the class, across invocations.
     metrics = EphemeralMetrics(namespace=NAMESPACE, dimension_set=dict(dimensions))
-    for name, age in ages.items():
-        metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=age)
+    for name, value in values.items():
+        unit = MetricUnit.Percent if name.endswith("Percent") else MetricUnit.Seconds
+        metrics.add_metric(name=name, unit=unit, value=value)
     metrics.add_metric(name="HealthScore", unit=MetricUnit.NoUnit, value=score)
     metrics.flush_metrics()

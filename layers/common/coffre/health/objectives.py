@@ -135,7 +135,7 @@ def fit(restores: Iterable[RestoreEntry]) -> Curve | None:
     Proofs restore into another machine: they count only where nothing else was measured.
     """
     done = [entry for entry in restores if entry.status == "completed" and entry.milliseconds > 0]
-    real = [entry for entry in done if entry.kind in ("new", "swap")]
+    real = [entry for entry in done if entry.kind in ("new", "swap", "drill")]
     used = real or [entry for entry in done if entry.kind == "proof"]
     if not used:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import datetime
 
 from coffre.catalogue.entries import BackupEntry
 from coffre.catalogue.index import Catalogue
+from coffre.databases.endpoints import LONGEST_SECONDS
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import (
@@ -18,6 +20,7 @@ from coffre.errors import (
     InvalidRegistrationError,
 )
 from coffre.events import HealthRequest
+from coffre.health.application import Application, ask_applications
 from coffre.health.examine import examine
 from coffre.health.metrics import emit_alarm_test, emit_database, emit_worst
 from coffre.health.objectives import restore_seconds
@@ -29,6 +32,8 @@ from coffre.results import Finding, HealthReport, HealthResult
 
 AT_ONCE = 8
 """Servers that are examined at the same time: a server that hangs holds up nobody but itself."""
+ENDPOINT_SECONDS = LONGEST_SECONDS + 5
+"""How long all endpoints of all databases may take together."""
 REPORT_SECONDS = 15.0
 """Kept back of the run's time for the catalogue, metrics and events."""
 
@@ -74,10 +79,12 @@ def run(request: HealthRequest, services: Services, *, seconds: float) -> Health
         If the request names a database that isn't registered.
     CatalogueUnavailableError, EventNotPublishedError
     """
+    ends = time.monotonic() + seconds - REPORT_SECONDS
     names = [request.database] if request.database else services.registry.names()
     registered = {name: _registration(name, services.registry) for name in names}
-    said = _ask_all(registered, services.registry, seconds - REPORT_SECONDS)
-    reports = [_report(name, registered[name], said[name], services) for name in names]
+    applications = ask_applications(registered, seconds=min(ENDPOINT_SECONDS, seconds / 4))
+    said = _ask_all(registered, services.registry, ends - time.monotonic())
+    reports = [_report(name, registered[name], said[name], applications[name], services) for name in names]
     for report in reports:
         emit_database(report, services.stack)
     if request.database is None:
@@ -122,7 +129,11 @@ def _answer(name: str, asked: Future[ServerFacts | Finding]) -> ServerFacts | Fi
 
 
 def _report(
-    name: str, registration: Registration | Finding, said: ServerFacts | Finding, services: Services
+    name: str,
+    registration: Registration | Finding,
+    said: ServerFacts | Finding,
+    application: Application,
+    services: Services,
 ) -> HealthReport:
     backup, proven = services.catalogue.newest(name), services.catalogue.newest_proven(name)
     known = registration if isinstance(registration, Registration) else None
@@ -135,6 +146,7 @@ def _report(
         prove=known.prove if known else "every",
         restore_seconds=restore_seconds(backup, services.catalogue) if backup else None,
         rto_minutes=known.rto_minutes if known else None,
+        endpoints=application.findings,
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None
@@ -154,6 +166,7 @@ def _report(
         rpo_hours=facts.rpo_hours,
         restore_seconds=facts.restore_seconds,
         rto_minutes=facts.rto_minutes,
+        endpoints=list(application.answers),
     )
 
 

@@ -10,6 +10,7 @@ backup-overdue               60      the newest one is older than the RPO
 proof-missing                20      no backup was proven (nothing, where proofs are switched off)
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
 (the cause's own code)       70      the database can't be reached
+endpoint-down                45      an endpoint of the application doesn't answer as it should
 critical-table-missing       45      a critical table doesn't exist
 critical-table-unreadable    45      a critical table exists, and the role can't read all of it
 transaction-ids-low          15, 45  half, three quarters of the 2^31 transaction ids are used up
@@ -21,8 +22,8 @@ transaction-long             5       a transaction has been open for more than a
 ===========================  ======  =====================================================================
 
 What the server says takes 70 at most: a server that answers is never worse than one that doesn't.  A missing
-backup, a missing critical table or a server that can't be reached leaves less than 60 points, which is where
-the template's alarm begins.
+backup, a missing critical table, an application that is down or a server that can't be reached leaves less
+than 60 points, which is where the template's alarm begins.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from coffre.results import Finding
 SERVER_POINTS = 70
 BACKUP_POINTS = 60
 PROOF_POINTS = 20
+ENDPOINT_POINTS = 45
 PROOF_OFF = "proof-off"
 """The finding of a database that nobody wants proven."""
 TRANSACTION_IDS = 2**31
@@ -108,6 +110,8 @@ class Facts:
         What a restore of the newest backup takes by those that were measured; None: none was.
     rto_minutes:
         How long it may take; None: nobody said.
+    endpoints:
+        What is wrong with the application's endpoints.
     """
 
     database: str
@@ -118,6 +122,7 @@ class Facts:
     prove: Literal["every", "daily", "never"] = "every"
     restore_seconds: float | None = None
     rto_minutes: float | None = None
+    endpoints: tuple[Finding, ...] = ()
 
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
@@ -125,7 +130,7 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
 
     A worse fact never raises the score.
     """
-    kept = [*_backup(facts), *_proof(facts), *_restore(facts)]
+    kept = [*_backup(facts), *_proof(facts), *_restore(facts), *_endpoints(facts)]
     said = [(SERVER_POINTS, facts.server)] if isinstance(facts.server, Finding) else _server(facts.server)
     lost = sum(points for points, _ in kept) + min(SERVER_POINTS, sum(points for points, _ in said))
     ordered = sorted([*kept, *said], key=lambda entry: -entry[0])
@@ -172,6 +177,14 @@ def _restore(facts: Facts) -> Iterator[Lost]:
         )
         advice = "`coffre objectives NAME` shows what that rests on."
         yield 10, _finding("warn", "restore-slow", facts.database, message, advice)
+
+
+def _endpoints(facts: Facts) -> Iterator[Lost]:
+    taken = False
+    for finding in facts.endpoints:
+        counts = finding.level == "refuse" and not taken
+        taken = taken or counts
+        yield ENDPOINT_POINTS if counts else 0, finding
 
 
 def _server(server: ServerFacts) -> list[Lost]:

@@ -13,11 +13,14 @@ from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, describe
 from coffre.events import DrillRequest, RestoreRequest
-from coffre.ids import new_attempt, utc_now
+from coffre.ids import new_attempt, stamp, utc_now
 from coffre.observability import log
 from coffre.restore import run as restores
 from coffre.restore.job import Services
 from coffre.results import DrillResult
+
+_NAMED_BY_CALLER = "-"
+"""Stands for the secret's name in the plan: who calls has read the scratch server's URL already."""
 
 ENDING_SECONDS = 20.0
 """Kept back of the function's time to drop the drill's database."""
@@ -40,16 +43,32 @@ def run(
     CoffreError
         If the backup could not be restored there, or differs; the event `Drill Failed` says so, too.
     """
-    target = replace(scratch, database=f"coffre_drill_{utc_now():%Y%m%dt%H%M%S}_{new_attempt()}")
-    named = {"database": database, "backup": request.backup, "target_secret": "-", "roles": request.roles}
-    asked = RestoreRequest.model_validate({"action": "plan", **named})
+    started = utc_now()
+    target = replace(scratch, database=f"coffre_drill_{started:%Y%m%dt%H%M%S}_{new_attempt()}")
+    asked = RestoreRequest(
+        action="plan",
+        database=database,
+        backup=request.backup,
+        target_secret=_NAMED_BY_CALLER,
+        roles=request.roles,
+        exceptions=request.exceptions or "refuse",
+    )
     time_left = seconds - ENDING_SECONDS
     try:
         planned = restores.plan(asked, target, services, seconds=time_left)
         confirmed = asked.model_copy(update={"action": "run", "token": planned.token})
-        restored = restores.run(confirmed, target, services, seconds=time_left)
+        restored = restores.run(confirmed, target, services, seconds=time_left, drill=True)
     except CoffreError as error:
-        services.publisher.publish_failure("Drill Failed", {"database": database, **describe(error)}, error)
+        fault = {
+            "database": database,
+            "backup_id": request.backup,
+            "exercise": request.exercise,
+            "server": f"{target.host}:{target.port}",
+            "started": stamp(started),
+            "completed": stamp(utc_now()),
+            **describe(error),
+        }
+        services.publisher.publish_failure("Drill Failed", fault, error)
         raise
     finally:
         if not request.keep:
@@ -57,14 +76,20 @@ def run(
     result = DrillResult(
         database=database,
         backup_id=restored.backup_id,
+        exercise=request.exercise,
+        root_hash=restored.root_hash,
+        started=stamp(started),
+        completed=stamp(utc_now()),
         server=f"{target.host}:{target.port}",
         kept_as=target.database if request.keep else None,
+        tables=restored.tables,
         rows=restored.rows,
         bytes=restored.bytes,
         seconds=restored.seconds,
         phases=restored.phases,
         digests_equal=restored.digests_equal,
         findings=restored.findings,
+        exceptions=restored.exceptions,
     )
     services.publisher.publish("Drill Completed", result.answer())
     return result

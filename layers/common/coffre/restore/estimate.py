@@ -37,7 +37,9 @@ def estimate(size: int, measured: Iterable[RestoreEntry]) -> Estimate:
     known = [
         entry
         for entry in islice(measured, LOOKED_AT)
-        if entry.status == "completed" and entry.kind in ("new", "swap", "proof") and entry.milliseconds
+        if entry.status == "completed"
+        and entry.kind in ("new", "swap", "drill", "proof")
+        and entry.milliseconds
     ]
     real = [entry for entry in known if entry.kind != "proof"][:USED]
     used = real or known[:USED]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
@@ -17,6 +18,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import describe
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
+from coffre.restore.application import ask_application
 from coffre.restore.build import build
 from coffre.restore.estimate import estimate
 from coffre.restore.history import remember
@@ -24,7 +26,7 @@ from coffre.restore.job import Restore, Services, opened, run_id_of
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
 from coffre.restore.swap import inspect_swap, safety_backup
 from coffre.restore.token import new_token, plan_digest, token_time
-from coffre.results import Finding, RestorePlan, RestoreResult, listed
+from coffre.results import EndpointAnswer, Finding, RestorePlan, RestoreResult, listed
 
 
 @dataclass
@@ -50,8 +52,15 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
         return _shown(restore, situation, token).model_copy(update={"expires": expires})
 
 
-def run(request: RestoreRequest, target: Target, services: Services, *, seconds: float) -> RestoreResult:
+def run(
+    request: RestoreRequest, target: Target, services: Services, *, seconds: float, drill: bool = False
+) -> RestoreResult:
     """Run the plan that the request's token confirms.
+
+    Parameters
+    ----------
+    drill:
+        It is a rehearsal, and the history calls it so.
 
     Raises
     ------
@@ -78,23 +87,27 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             request.database, "restore", restore.manifest.id, _audited(restore, situation)
         )
         outcome = _Outcome()
+        keep = partial(_keep, restore, situation, outcome, started, drill)
         try:
             _protect(restore, situation, outcome)
             findings, exceptions = build(restore, situation)
             outcome.findings += findings
         except BaseException as error:
-            _keep(restore, situation, outcome, started, error)
+            keep(error)
             fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
             services.publisher.publish_failure("Restore Failed", fault, error)
             raise
         finally:
             services.catalogue.end_run(request.database, run_id)
-        _keep(restore, situation, outcome, started)
+        keep(None)
+        endpoints, down = _application(restore, situation)
         totals = restore.manifest.totals
         result = RestoreResult(
             mode="swap" if situation.swap else "new",
+            status="application-down" if down else "completed",
             database=request.database,
             backup_id=restore.manifest.id,
+            root_hash=restore.root_hash,
             target_database=target.database,
             kept_as=situation.swap.aside if situation.swap else None,
             safety_backup=outcome.safety_backup,
@@ -104,11 +117,25 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             seconds=round((utc_now() - started).total_seconds(), 3),
             digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in exceptions),
             phases=restore.watch.phases,
-            findings=outcome.findings + shown.findings,
+            findings=down + outcome.findings + shown.findings,
             exceptions=listed(exceptions),
+            endpoints=endpoints,
         )
         services.publisher.publish("Restore Completed", result.answer())
         return result
+
+
+def _application(restore: Restore, situation: Situation) -> tuple[list[EndpointAnswer], list[Finding]]:
+    """What the application says of the database that has its place now; nothing of one that stands beside."""
+    if situation.swap is None:
+        return [], []
+    return ask_application(
+        restore.services.registry,
+        restore.request.database,
+        restore.wanted,
+        situation.swap.registered,
+        seconds=restore.watch.seconds_left,
+    )
 
 
 def _inspect(restore: Restore, token: str) -> Situation:
@@ -166,7 +193,8 @@ def _keep(
     situation: Situation,
     outcome: _Outcome,
     started: datetime,
-    error: BaseException | None = None,
+    drill: bool,
+    error: BaseException | None,
 ) -> None:
     """Keep in the history what the restore did; a safety backup's time isn't the restore's."""
     before = timedelta(seconds=restore.watch.phases.get("safety_backup", 0.0))
@@ -174,7 +202,7 @@ def _keep(
     entry = RestoreEntry(
         database=restore.request.database,
         time="",
-        kind="swap" if swap else "new",
+        kind="swap" if swap else "drill" if drill else "new",
         status="completed",
         backup_id=restore.manifest.id,
         target=restore.wanted.label,

@@ -21,6 +21,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import UndoImpossibleError, describe
 from coffre.events import RestoreRequest
 from coffre.ids import stamp, utc_now
+from coffre.restore.application import ask_application
 from coffre.restore.history import remember
 from coffre.restore.job import Services
 from coffre.restore.swap import CHECK_SECONDS, maintenance, refuse_reserved, require_rights
@@ -105,12 +106,17 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
             kept_as=kept_as,
         )
         remember(services.catalogue, entry, started, failure)
+    left = seconds - (utc_now() - started).total_seconds()
+    endpoints, down = ask_application(services.registry, request.database, target, None, seconds=left)
     result = UndoResult(
+        status="application-down" if down else "completed",
         database=request.database,
         target_database=target.database,
         came_back=pair.previous.name,
         kept_as=kept_as,
         seconds=round((utc_now() - started).total_seconds(), 3),
+        findings=down,
+        endpoints=endpoints,
     )
     services.publisher.publish("Restore Undone", result.answer())
     return result

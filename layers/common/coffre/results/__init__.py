@@ -2,7 +2,7 @@
 
 from coffre.results.backup import BackupPlan, BackupResult, FanOutResult, PlannedBatch, SnapshotCost
 from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
-from coffre.results.health import HealthReport, HealthResult, ObjectivesReport
+from coffre.results.health import EndpointAnswer, HealthReport, HealthResult, ObjectivesReport
 from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
 from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
 from coffre.results.verify import (
@@ -21,6 +21,7 @@ __all__ = [
     "BackupResult",
     "Compared",
     "DrillResult",
+    "EndpointAnswer",
     "FanOutResult",
     "Finding",
     "HealthReport",

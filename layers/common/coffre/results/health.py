@@ -5,6 +5,30 @@ from __future__ import annotations
 from coffre.results.finding import Finding, Result
 
 
+class EndpointAnswer(Result):
+    """What an endpoint of the application answered.
+
+    Attributes
+    ----------
+    url:
+        Without its query.
+    up:
+        Whether it answered as it should, in time.
+    status:
+        The HTTP status; None: there was no answer.
+    seconds:
+        How long the answer took.
+    reason:
+        Why it isn't up.
+    """
+
+    url: str
+    up: bool
+    status: int | None
+    seconds: float
+    reason: str = ""
+
+
 class HealthReport(Result):
     """One database's health: a score out of 100 and what took points away."""
 
@@ -22,6 +46,7 @@ class HealthReport(Result):
     rpo_hours: float
     restore_seconds: float | None = None
     rto_minutes: float | None = None
+    endpoints: list[EndpointAnswer] = []
 
 
 class HealthResult(Result):

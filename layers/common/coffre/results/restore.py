@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from coffre.results.finding import Finding, Result
+from coffre.results.health import EndpointAnswer
 
 
 class RestorePlan(Result):
@@ -47,15 +48,25 @@ class RestorePlan(Result):
 class RestoreResult(Result):
     """A restore that was run.
 
-    ``kept_as`` is the name of the database that it replaced; ``exceptions`` what it had to leave out, if
-    that was accepted.
+    Attributes
+    ----------
+    status:
+        ``application-down``: the database is restored and in its place, and an endpoint of the application
+        doesn't answer as it should.
+    kept_as:
+        The name of the database that it replaced.
+    exceptions:
+        What it had to leave out, if that was accepted.
+    endpoints:
+        What the application's endpoints answered after a swap.
     """
 
     action: Literal["run"] = "run"
     mode: Literal["new", "swap"] = "new"
-    status: Literal["completed"] = "completed"
+    status: Literal["completed", "application-down"] = "completed"
     database: str
     backup_id: str
+    root_hash: str = ""
     target_database: str
     kept_as: str | None = None
     safety_backup: str | None = None
@@ -67,6 +78,7 @@ class RestoreResult(Result):
     phases: dict[str, float]
     findings: list[Finding]
     exceptions: list[Finding] = []
+    endpoints: list[EndpointAnswer] = []
 
 
 class UndoPlan(Result):
@@ -95,16 +107,18 @@ class UndoPlan(Result):
 
 
 class UndoResult(Result):
-    """A swap that was undone."""
+    """A swap that was undone; status and endpoints as in `RestoreResult`."""
 
     action: Literal["run"] = "run"
     mode: Literal["undo"] = "undo"
-    status: Literal["completed"] = "completed"
+    status: Literal["completed", "application-down"] = "completed"
     database: str
     target_database: str
     came_back: str
     kept_as: str | None
     seconds: float
+    findings: list[Finding] = []
+    endpoints: list[EndpointAnswer] = []
 
 
 class DrillResult(Result):
@@ -112,6 +126,12 @@ class DrillResult(Result):
 
     Attributes
     ----------
+    exercise:
+        It is the quarter's: a protocol is written about it.
+    started, completed:
+        RFC 3339, UTC.
+    exceptions:
+        What had to be left out, if that was accepted.
     seconds, phases:
         How long it took, in all and each part of it.
     kept_as:
@@ -121,11 +141,17 @@ class DrillResult(Result):
     database: str
     backup_id: str
     status: Literal["completed"] = "completed"
+    exercise: bool = False
+    root_hash: str = ""
+    started: str = ""
+    completed: str = ""
     server: str
     kept_as: str | None
+    tables: int = 0
     rows: int
     bytes: int
     seconds: float
     phases: dict[str, float]
     digests_equal: bool
     findings: list[Finding]
+    exceptions: list[Finding] = []
