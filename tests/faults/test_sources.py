@@ -5,6 +5,7 @@ Each test names its cases in `docs/faults.md`.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,10 @@ from coffre.errors import (
     TargetLacksError,
     ValueTooLargeError,
 )
+from coffre.vault.layout import Layout
+from coffre.vault.notes import Hold, write_note
 from tests.faults.cases import FIRST, SECOND, WHOLE
-from tests.faults.world import World
+from tests.faults.world import DATABASE, World
 from tests.support.postgres import create, dumped, sql, target
 
 
@@ -213,6 +216,35 @@ def test_a_collation_whose_library_changed_is_told_in_the_report(
     assert [(f.level, f.object) for f in told] == [("warn", "collation public.swiss")]
     sql(source, "ALTER COLLATION swiss REFRESH VERSION")
     assert "stale-collation" not in {f.code for f in world.backup(source, SECOND).findings}
+
+
+def test_another_or_an_emptied_database_is_told_and_the_backup_before_is_kept(
+    world: World, server: EphemeralServer
+) -> None:
+    table = "CREATE TABLE t AS SELECT i FROM generate_series(1, {}) i"
+    right = create(server, "right", table.format(500))
+    wrong = create(server, "wrong", table.format(500))
+    first = world.backup(right, FIRST).backup_id
+    assert world.backup(right, SECOND).findings == []
+    second = world.backups()[-1]
+    result = world.backup(wrong, SECOND + timedelta(days=1))
+    assert [f.code for f in result.findings] == ["unlike-last"]
+    entry = world.catalogue.backup(DATABASE, result.backup_id)
+    assert entry is not None
+    assert "not from" in entry.unlike
+    sql(wrong, "TRUNCATE t")
+    emptied = world.backup(wrong, SECOND + timedelta(days=2))
+    assert "holds no row, the one before 500" in emptied.findings[0].message
+    for name in world.backups():
+        world.verify(name)
+
+    decisions = {d.backup_id: d for d in world.rotate().reports[0].decisions}
+    assert decisions[first].action == "delete"
+    assert [decisions[name].action for name in (second, result.backup_id)] == ["keep", "keep"]
+    assert "unlike it" in decisions[second].reasons[0]
+    write_note(world.store, Layout(DATABASE), second, "release", Hold(), world.clock())
+    decisions = {d.backup_id: d for d in world.rotate().reports[0].decisions}
+    assert [decisions[name].action for name in (second, result.backup_id)] == ["delete", "keep"]
 
 
 def test_a_view_that_takes_a_tables_place_is_never_run(server: EphemeralServer) -> None:

@@ -45,6 +45,7 @@ def test_a_healthy_database_has_all_points_and_no_reasons() -> None:
     [
         (replace(HEALTHY, backup_age=None, proof_age=None), 20, ["backup-missing", "proof-missing"]),
         (replace(HEALTHY, backup_age=27 * 3600), 40, ["backup-overdue"]),
+        (replace(HEALTHY, unlike="from another system"), 55, ["backup-unlike"]),
         (replace(HEALTHY, proof_age=None), 80, ["proof-missing"]),
         (replace(HEALTHY, proof_age=27 * 3600), 80, ["proof-overdue"]),
         (replace(HEALTHY, proof_age=49 * 3600, prove="daily"), 100, []),
@@ -82,6 +83,7 @@ def test_each_fact_takes_the_points_of_the_table(facts: Facts, points: int, code
         replace(HEALTHY, backup_age=26.1 * 3600),
         replace(HEALTHY, server=UNREACHABLE),
         replace(HEALTHY, endpoints=(DOWN,)),
+        replace(HEALTHY, unlike="from another system"),
         of_server(missing_tables=("public.orders",)),
     ],
 )

@@ -14,6 +14,7 @@ from coffre.backup.artefacts import write_catalog_part, write_files
 from coffre.backup.commit import build_manifest, check_complete, commit, tally_parts
 from coffre.backup.estimate import FUNCTION_WORKERS, measure
 from coffre.backup.job import Job, Services
+from coffre.backup.likeness import unlike_last
 from coffre.backup.plan import WorkItem, plan
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
@@ -220,6 +221,7 @@ def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Fin
         raise DeadlineExceededError(
             f"the backup {job.id} of {job.database} came to its end after its deadline"
         )
+    unlike = unlike_last(services.store, manifest)
     try:
         digest = commit(services.store, manifest, job.layout.manifest(job.id))
     except ObjectExistsError:
@@ -238,9 +240,9 @@ def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Fin
         relations=totals.relations,
         seconds=round((utc_now() - job.started).total_seconds(), 3),
         root_hash=digest,
-        findings=[finding for finding in findings if finding.level != "refuse"],
+        findings=[*unlike, *(finding for finding in findings if finding.level != "refuse")],
     )
-    services.catalogue.complete(manifest, digest)
+    services.catalogue.complete(manifest, digest, unlike="; ".join(found.message for found in unlike))
     services.publisher.publish("Backup Completed", {**result.answer(), "snapshot": manifest.snapshot.taken})
     return result
 

@@ -27,6 +27,8 @@ class BackupEntry:
         Of the newest verification of the backup with this root hash.
     deleted:
         When rotation deleted it.
+    unlike:
+        How it differs from the backup before it, so much that somebody should look.
     """
 
     database: str
@@ -47,6 +49,7 @@ class BackupEntry:
     new_chunks: int = 0
     relations: int = 0
     root_hash: str | None = None
+    unlike: str = ""
     verdict: Verdict | None = None
     verified: str | None = None
     evidence: str | None = None

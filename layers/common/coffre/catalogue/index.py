@@ -112,10 +112,15 @@ class Catalogue:
         values = {"rows": rows, "done": done, "total": total}
         return self._update(database, backup_id, values, "#status = :in_progress")
 
-    def complete(self, manifest: Manifest, root_hash: str) -> bool:
+    def complete(self, manifest: Manifest, root_hash: str, *, unlike: str = "") -> bool:
         """The backup's manifest exists.  False if this very backup has been deleted since.
 
         What a verification recorded stays, if it was about the same root hash.
+
+        Parameters
+        ----------
+        unlike:
+            How it differs from the backup before it (`coffre.vault.likeness`); empty: nothing is said.
         """
         totals = manifest.totals
         values = {
@@ -138,6 +143,7 @@ class Catalogue:
             "error_code": None,
             "error_message": None,
             "root_hash": root_hash,
+            **({"unlike": unlike} if unlike else {}),
         }
         unverified = dict.fromkeys(("verdict", "verified", "evidence", "reasons"))
         alive = "(attribute_not_exists(#deleted) OR #deleted < :committed)"

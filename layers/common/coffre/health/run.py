@@ -147,6 +147,7 @@ def _report(
         restore_seconds=restore_seconds(backup, services.catalogue) if backup else None,
         rto_minutes=known.rto_minutes if known else None,
         endpoints=application.findings,
+        unlike=backup.unlike if backup else "",
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None

@@ -7,6 +7,7 @@ code                         points  when
 ===========================  ======  =====================================================================
 backup-missing               60      there is no completed backup
 backup-overdue               60      the newest one is older than the RPO
+backup-unlike                45      the newest one comes from another database than the one before, or shrank
 proof-missing                20      no backup was proven (nothing, where proofs are switched off)
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
 (the cause's own code)       70      the database can't be reached
@@ -22,8 +23,8 @@ transaction-long             5       a transaction has been open for more than a
 ===========================  ======  =====================================================================
 
 What the server says takes 70 at most: a server that answers is never worse than one that doesn't.  A missing
-backup, a missing critical table, an application that is down or a server that can't be reached leaves less
-than 60 points, which is where the template's alarm begins.
+backup, one of another database, a missing critical table, an application that is down or a server that can't
+be reached leaves less than 60 points, which is where the template's alarm begins.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from coffre.results import Finding
 
 SERVER_POINTS = 70
 BACKUP_POINTS = 60
+UNLIKE_POINTS = 45
 PROOF_POINTS = 20
 ENDPOINT_POINTS = 45
 PROOF_OFF = "proof-off"
@@ -112,6 +114,8 @@ class Facts:
         How long it may take; None: nobody said.
     endpoints:
         What is wrong with the application's endpoints.
+    unlike:
+        How the newest backup differs from the one before it; empty: it doesn't much.
     """
 
     database: str
@@ -123,6 +127,7 @@ class Facts:
     restore_seconds: float | None = None
     rto_minutes: float | None = None
     endpoints: tuple[Finding, ...] = ()
+    unlike: str = ""
 
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
@@ -146,6 +151,9 @@ def _backup(facts: Facts) -> Iterator[Lost]:
         message = f"the newest backup is {_hours(facts.backup_age)} old; the RPO is {facts.rpo_hours:g} h"
         advice = "`coffre list NAME` shows what became of the runs since."
         yield BACKUP_POINTS, _finding("refuse", "backup-overdue", facts.database, message, advice)
+    if facts.unlike:
+        advice = "Look at what the registered address leads to; `coffre list NAME` shows the backups before."
+        yield UNLIKE_POINTS, _finding("refuse", "backup-unlike", facts.database, facts.unlike, advice)
 
 
 def _proof(facts: Facts) -> Iterator[Lost]:

@@ -14,6 +14,8 @@ from coffre.rotate.policy import BackupFacts
 from coffre.rotate.quarantine import Suspects
 from coffre.vault.evidence import failures, is_doubted, newest_evidence
 from coffre.vault.layout import Layout
+from coffre.vault.likeness import differences
+from coffre.vault.manifest import Manifest
 from coffre.vault.notes import active_holds, describe_hold
 from coffre.vault.reader import load_manifest
 from coffre.vault.store import ObjectStore
@@ -59,6 +61,11 @@ def examine(
     has_locks:
         The bucket has Object Lock.
 
+    Returns
+    -------
+    Examined
+        A backup whose successor is unlike it is held: what came after may be another database.
+
     Raises
     ------
     ManifestInvalidError, FormatUnsupportedError, StoreUnavailableError
@@ -66,9 +73,11 @@ def examine(
     facts: list[BackupFacts] = []
     proofs: dict[str, VerifyResult] = {}
     doubts: list[VerifyResult] = []
+    released = False
     reading = {run.backup_id: run for run in runs if run.backup_id}
+    before: Manifest | None = None
     for backup in backups:
-        _, root_hash = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
+        manifest, root_hash = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
         evidence = newest_evidence(store, layout.database, backup.backup_id, root_hash, backup.notes)
         if evidence is not None and evidence.verdict == "proven":
             proofs[backup.backup_id] = evidence.model_copy(update={"reasons": []})
@@ -80,6 +89,10 @@ def examine(
         whole = [suspects.is_healed(failure) for failure in found]
         healed = verdict == "failed" and all(whole)
         holds = [describe_hold(note, hold) for note, hold in active_holds(store, backup.notes, now)]
+        if before is not None and not released and differences(before, manifest):
+            reason = f"{manifest.id}, which came after it, is unlike it; a release ends this"
+            facts[-1] = replace(facts[-1], holds=(*facts[-1].holds, reason))
+        before, released = manifest, any(note.what == "release" for note in backup.notes)
         run = reading.get(backup.backup_id)
         if run is not None:
             holds.append(f"a {run.kind} reads it, until {run.deadline} at the latest")
