@@ -19,6 +19,7 @@ from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.room import DISK_FACTOR
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
@@ -48,9 +49,6 @@ from coffre.vault.contents import largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import MAX_BYTES, decode, root_hash
 from coffre.vault.reader import fetch_file
 from coffre.vault.ticket import TicketReader, open_ticket
-
-DISK_FACTOR = 3.0
-"""Bytes on disk for each byte of COPY text, with indexes and write-ahead log, at most as seen so far."""
 
 LEAST_FREE = 64 << 20
 """Bytes of scratch space; with less a proof has run into a full disk."""

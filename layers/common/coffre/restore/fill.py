@@ -9,6 +9,7 @@ from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objec
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
@@ -78,6 +79,10 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
         findings += detach_subscriptions(session)
+    with watch.phase("recheck"), rebuild.session() as session:
+        out_of_order, unchecked = recheck_text_indexes(session)
+        _raise_differences(out_of_order, target)
+        findings += unchecked
     archive.event_triggers()
     return findings, exceptions
 

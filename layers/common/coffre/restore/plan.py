@@ -7,12 +7,13 @@ the backup and the roles are still as they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
@@ -92,6 +93,7 @@ def inspect_target(
     *,
     roles: str,
     role_map: Mapping[str, str],
+    tablespaces: Iterable[str],
     swap: Swap | None = None,
 ) -> Situation:
     """Look at the target without changing anything.
@@ -104,6 +106,8 @@ def inspect_target(
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
     role_map:
         Source roles and the target's roles that take their place.
+    tablespaces:
+        Those that objects lay in at the source.
     swap:
         The database that is to be replaced: a new one is built beside it.
 
@@ -123,6 +127,8 @@ def inspect_target(
             _check_empty(session, target, manifest)
         superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         lacking = _lacking_database(session, creates, superuser)
+        no_room, unknown = lacking_room(session, manifest.totals.bytes)
+        lacking += no_room
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
@@ -145,7 +151,7 @@ def inspect_target(
             tuple(create),
             tuple(join),
             frozenset(left_out),
-            tuple(_warnings(target, superuser, roles, create, len(left_out))),
+            (*_warnings(target, superuser, roles, create, len(left_out)), *_elsewhere(tablespaces), *unknown),
             swap,
             role_map,
         )
@@ -324,6 +330,19 @@ def _warnings(
         message = f"{comments} comments on extensions stay out: only an extension's owner may set them"
         findings.append(_warning("comments-left-out", "extensions", message, ""))
     return findings
+
+
+def _elsewhere(tablespaces: Iterable[str]) -> list[Finding]:
+    """Tablespaces are directories of the source's machine: none is looked for at the target."""
+    return [
+        _warning(
+            "tablespace-left-out",
+            name,
+            f"what lay in the tablespace {name} goes to the target database's own",
+            "To spread it again: ALTER TABLE or INDEX ... SET TABLESPACE.",
+        )
+        for name in sorted(tablespaces)
+    ]
 
 
 def _warning(code: str, what: str, message: str, advice: str) -> Finding:

@@ -15,6 +15,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.toc import read_toc
 from coffre.errors import describe
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
@@ -154,6 +155,7 @@ def _inspect(restore: Restore, token: str) -> Situation:
         entries,
         roles=request.roles,
         role_map=request.role_map,
+        tablespaces={entry.tablespace for entry in read_toc(restore.schema) if entry.tablespace},
         swap=swap,
     )
 

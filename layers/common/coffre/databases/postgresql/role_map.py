@@ -2,8 +2,7 @@
 
 pg_restore can leave owners and grants out, but not change them.  So the archive's table of contents is
 written anew: each entry's owner, and the roles in the statements of grants, policies and user mappings.
-Source: ``WriteToc``, ``WriteStr``, ``WriteInt`` in pg_backup_archiver.c, ``_WriteExtraToc`` in
-pg_backup_custom.c; format versions 1.14 (PostgreSQL 14) to 1.16 (18)
+The form of an archive is explained in `coffre.databases.postgresql.toc`.
 """
 
 from __future__ import annotations
@@ -11,15 +10,11 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from coffre.errors import ToolFailedError
+from coffre.databases.postgresql.toc import TocReader
 
-VERSIONS = range(14, 17)
-_CUSTOM = 1
-_HEAD = 11
 _KNOWN_POSITION = 2
 _OWNED = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"})
 """Entries whose statements name roles; the owner of any other stands beside its statement."""
@@ -49,7 +44,7 @@ def map_roles(archive: Path, out: Path, mapping: Mapping[str, str]) -> None:
     with archive.open("rb") as source, out.open("wb") as target:
         before, after = _measure(source, bytewise)
         source.seek(0)
-        _Writer(target, bytewise, after - before).copy(_Reader(source))
+        _Writer(target, bytewise, after - before).copy(TocReader(source))
         shutil.copyfileobj(source, target)
 
 
@@ -98,41 +93,6 @@ def _bytewise(name: str) -> str:
     return name.encode().decode("latin-1")
 
 
-@dataclass(frozen=True)
-class _Number:
-    """An integer as it stands in the archive."""
-
-    value: int
-    raw: bytes
-
-
-class _Reader:
-    """Reads a table of contents piece by piece."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        head = self.take(_HEAD)
-        self.head = head
-        if head[:5] != b"PGDMP" or head[5] != 1 or head[6] not in VERSIONS or head[10] != _CUSTOM:
-            raise ToolFailedError("the archive isn't of a version whose roles can be mapped")
-        self.minor, self._int, self.offset = head[6], head[8], head[9]
-
-    def take(self, count: int) -> bytes:
-        data = self._source.read(count)
-        if len(data) != count:
-            raise ToolFailedError("the archive's table of contents is cut short")
-        return data
-
-    def number(self) -> _Number:
-        raw = self.take(1 + self._int)
-        value = int.from_bytes(raw[1:], "little")
-        return _Number(-value if raw[0] else value, raw)
-
-    def text(self) -> str | None:
-        length = self.number().value
-        return None if length < 0 else self.take(length).decode("latin-1")
-
-
 class _Writer:
     """Writes a table of contents with other roles; positions of data move by ``shift`` bytes."""
 
@@ -142,7 +102,7 @@ class _Writer:
         self._shift = shift
         self.written = 0
 
-    def copy(self, reader: _Reader) -> None:
+    def copy(self, reader: TocReader) -> None:
         """Copy everything up to the first byte of data."""
         self._int = reader.head[8]
         self._put(reader.head)
@@ -156,7 +116,7 @@ class _Writer:
         for _ in range(count.value):
             self._entry(reader)
 
-    def _entry(self, reader: _Reader) -> None:
+    def _entry(self, reader: TocReader) -> None:
         self._put(reader.number().raw + reader.number().raw)  # dump id, has data
         for _ in range(3):  # catalogue, OID, tag
             self._text(reader.text())
@@ -198,5 +158,5 @@ class _Writer:
 def _measure(source: BinaryIO, mapping: Mapping[str, str]) -> tuple[int, int]:
     """How long the table of contents is, and how long it will be."""
     writer = _Writer(None, mapping, 0)
-    writer.copy(_Reader(source))
+    writer.copy(TocReader(source))
     return source.tell(), writer.written
