@@ -58,6 +58,21 @@ def test_a_plan_is_confirmed_once(catalogue: Catalogue) -> None:
     assert refused(catalogue, digest="other") is PlanUsedError
 
 
+def test_an_update_that_is_sent_again_because_its_answer_was_lost_confirms_the_plan(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = catalogue._table._client
+    update = client.update_item
+
+    def sent_twice(**request: Any) -> Any:
+        update(**request)
+        return update(**request)
+
+    monkeypatch.setattr(client, "update_item", sent_twice)
+    catalogue.confirm_plan("shop", TOKEN, "digest")
+    assert refused(catalogue) is PlanUsedError
+
+
 def test_another_plan_does_not_use_it_up(catalogue: Catalogue) -> None:
     assert refused(catalogue, digest="other") is PlanChangedError
     catalogue.confirm_plan("shop", TOKEN, "digest")
