@@ -135,7 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**answer.headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":  # whose answers have no body: the client would take it for its next answer
+            self.wfile.write(body)
 
     def _pass_on(self, upstream: http.client.HTTPConnection, body: bytes, fault: Fault | None) -> None:
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

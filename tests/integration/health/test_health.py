@@ -154,10 +154,11 @@ def test_each_report_is_published_and_measured(
     found = report(services)
     events = cast(FakePublisher, services.publisher).events
     assert events == [("Health Reported", found.model_dump(mode="json"))]
-    own, worst = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    own, worst, alarm = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (own["Stack"], own["Database"], own["HealthScore"]) == ("test", "shop", [100.0])
     assert "Database" not in worst
     assert worst["BackupAgeSeconds"] == [7200.0]
+    assert alarm["AlarmTest"] == [0.0], "raised on the first of the month only"
 
 
 def test_a_report_on_one_database_does_not_speak_for_the_stack(
