@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import boto3
+
 TABLE = "catalogue"
+
+
+@cache
+def dynamodb() -> Any:
+    """A client for use under ``mock_aws``; all tests share it, because making one takes its time."""
+    make: Any = boto3.client
+    return make("dynamodb", region_name="eu-west-1", aws_access_key_id="tests", aws_secret_access_key="tests")
 
 
 def create_table(client: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
 
 
+@cache
 def parameters() -> dict[str, Any]:
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.load(text, _Loader)["Parameters"]  # noqa: S506 - a safe loader's child

@@ -17,7 +17,7 @@ from coffre.errors import CatalogueUnavailableError, LeaseHeldError
 from coffre.vault.layout import Layout
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START, MemoryStore
-from tests.fakes.tables import TABLE, create_table
+from tests.fakes.tables import TABLE, create_table, dynamodb
 from tests.fakes.vault import DATABASE, put_backup, put_evidence
 
 FIRST, SECOND = "20261119T030000Z-daily-aaaaaa", "20261120T030000Z-hourly-bbbbbb"
@@ -40,7 +40,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield MemoryDynamo()
         return
     with mock_aws():
-        yield boto3.client("dynamodb", region_name="eu-west-1")
+        yield dynamodb()
 
 
 @pytest.fixture

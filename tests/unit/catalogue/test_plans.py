@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -14,7 +12,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import PLAN_KEPT, Catalogue
 from coffre.errors import CoffreError, PlanChangedError, PlanExpiredError, PlanUnknownError, PlanUsedError
 from tests.fakes.store import START
-from tests.fakes.tables import create_table
+from tests.fakes.tables import create_table, dynamodb
 
 TOKEN = "a token"
 
@@ -39,8 +37,7 @@ def clock() -> Clock:
 def catalogue(clock: Clock) -> Iterator[Catalogue]:
     """A catalogue with one plan."""
     with mock_aws():
-        client: Any = boto3.client("dynamodb", region_name="eu-west-1")
-        made = Catalogue(client, create_table(client), clock)
+        made = Catalogue(dynamodb(), create_table(dynamodb()), clock)
         made.offer_plan("shop", TOKEN, "digest")
         yield made
 

@@ -25,6 +25,9 @@ BACKUP = "20261120T030000Z-daily-1f09ab"
 
 Answer = Callable[[dict[str, Any]], Any]
 
+_clients: dict[str, Any] = {}
+"""Those of all tests, by endpoint and settings: each command makes its own, and each takes its time."""
+
 
 class FunctionError(Exception):
     """Makes a function end with an error, as Lambda reports it."""
@@ -146,7 +149,13 @@ def world(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, endpoint
     make: Any = boto3.Session.client
 
     def client(session: boto3.Session, service: str, **options: Any) -> Any:
-        return functions if service == "lambda" else make(session, service, **options)
+        if service == "lambda":
+            return functions
+        settings = {name: vars(value) if name == "config" else value for name, value in options.items()}
+        kind = repr((endpoint, service, session.region_name, settings))
+        if kind not in _clients:
+            _clients[kind] = make(session, service, **options)
+        return _clients[kind]
 
     monkeypatch.setattr(boto3.Session, "client", client)
     urllib3.request("POST", f"{endpoint}/moto-api/reset")

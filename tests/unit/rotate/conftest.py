@@ -1,14 +1,11 @@
-"""A vault in memory, a catalogue in moto and a clock: a rotation from end to end."""
+"""A vault and a catalogue in memory and a clock: a rotation from end to end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Retention
@@ -22,8 +19,8 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Chunk
 from coffre.vault.reader import load_manifest, read_part
+from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import FailingStore
-from tests.fakes.tables import create_table
 from tests.fakes.vault import DATABASE, put_backup, put_evidence
 
 ONE = Retention(hourly=0, daily=0, weekly=0, monthly=0, keep_last=1)
@@ -43,10 +40,10 @@ class Heard:
 class World:
     """A vault, a catalogue, a clock."""
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self) -> None:
         self.store = FailingStore()
         self.heard = Heard()
-        self.catalogue = Catalogue(client, table, lambda: self.store.now)
+        self.catalogue = Catalogue(MemoryDynamo(), "table", lambda: self.store.now)
         self.services = Services(
             self.store,
             self.catalogue,
@@ -106,8 +103,6 @@ class World:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> World:
     """A fresh world."""
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-west-1")
-        yield World(client, create_table(client))
+    return World()

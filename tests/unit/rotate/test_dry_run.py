@@ -5,15 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import boto3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from coffre.databases.registration import Retention
 from coffre.vault.locks import LockRule
 from coffre.vault.notes import Hold, write_note
-from tests.fakes.tables import create_table
 from tests.unit.rotate.conftest import LAYOUT, World
 from tests.unit.rotate.test_quarantine import accuse, flip
 
@@ -70,14 +67,12 @@ def damage(world: World, manifest: Any, number: int) -> None:
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=12), retentions, st.booleans())
 def test_a_dry_run_equals_the_run(given_steps: list[Any], retention: Retention, has_locks: bool) -> None:
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-west-1")
-        world, made = World(client, create_table(client)), list[Any]()
-        if has_locks:
-            world.store.rule = LockRule("GOVERNANCE", timedelta(hours=20))
-        for what, value in given_steps:
-            take(world, what, value, retention, made)
-        before = world.contents()
-        dry = world.rotate(retention=retention, dry_run=True)
-        assert world.contents() == before
-        assert world.rotate(retention=retention).model_copy(update={"dry_run": True}) == dry
+    world, made = World(), list[Any]()
+    if has_locks:
+        world.store.rule = LockRule("GOVERNANCE", timedelta(hours=20))
+    for what, value in given_steps:
+        take(world, what, value, retention, made)
+    before = world.contents()
+    dry = world.rotate(retention=retention, dry_run=True)
+    assert world.contents() == before
+    assert world.rotate(retention=retention).model_copy(update={"dry_run": True}) == dry

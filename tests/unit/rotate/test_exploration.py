@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +43,10 @@ class Vault:
     writers: dict[tuple[int, int], Any] = field(default_factory=dict)
     taken: tuple[Horizon, Inventory] | None = None
     names: int = 1
+
+    def copy(self) -> Vault:
+        """The same state, to go on from: what an inventory holds is never changed."""
+        return replace(self, store=copy.deepcopy(self.store), writers=dict(self.writers))
 
     def signature(self) -> tuple[Any, ...]:
         """What tells this state from others: what an attempt left that no manifest names changes nothing."""
@@ -159,7 +163,7 @@ def explore(names: int, depth: int) -> int:
         following: list[tuple[Vault, tuple[str, ...]]] = []
         for vault, history in edge:
             for label, step in steps(vault):
-                after = copy.deepcopy(vault)
+                after = vault.copy()
                 step(after)
                 signature = after.signature()
                 if signature not in seen:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from coffre.catalogue.index import Catalogue
 from coffre.results import Finding, RecheckReport
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.verify.recheck import Services, recheck
+from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
-from tests.fakes.tables import create_table
 from tests.fakes.vault import DATABASE, put_backup
 
 OLD, NEW = "20261119T030000Z-daily-aaaaaa", "20261120T030000Z-daily-bbbbbb"
@@ -32,8 +29,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = MemoryStore()
         self.today = datetime(2026, 11, 20, 9, tzinfo=UTC)
-        client = boto3.client("dynamodb", region_name="eu-west-1")
-        self.catalogue = Catalogue(client, create_table(client))
+        self.catalogue = Catalogue(MemoryDynamo(), "table")
         self.accused: list[tuple[str, list[Finding]]] = []
         self.read: list[str] = []
         self.manifest, self.root = put_backup(self.store, NEW, TEXTS)
@@ -63,10 +59,9 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A fresh world."""
-    with mock_aws():
-        yield World(monkeypatch)
+    return World(monkeypatch)
 
 
 @pytest.mark.parametrize("days", [1, 7, 30, 365])

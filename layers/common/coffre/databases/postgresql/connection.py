@@ -199,7 +199,8 @@ def refuse_pooler_host(target: Target) -> None:
 
 def _connect(target: Target, application: str) -> pg8000.native.Connection:
     place: dict[str, Any] = (
-        {"unix_sock": f"{target.host}/.s.PGSQL.{target.port}"}
+        # Without a word about TLS the driver reads all the machine's certificates and asks for it, in vain.
+        {"unix_sock": f"{target.host}/.s.PGSQL.{target.port}", "ssl_context": False}
         if target.is_local
         else {"host": target.host, "port": target.port, "ssl_context": _tls(target)}
     )
