@@ -89,7 +89,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
 
 def _after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
     """Indexes, constraints and all that follows; what can't be restored is named."""
-    complaints = archive.after_rows(WORKERS)
+    complaints = archive.indexes(WORKERS) + archive.grants(WORKERS)
     if not complaints:
         return Exceptions()
     with rebuild.session() as session:

@@ -201,6 +201,14 @@ def _has_feature(session: Session, name: str) -> bool:
     return name in probes and _works(session, probes[name])
 
 
+def _has_library(session: Session, name: str) -> bool:
+    """Whether this role may load it: who may not can't create functions of it either.
+
+    Source: https://www.postgresql.org/docs/current/sql-load.html
+    """
+    return _works(session, f"LOAD {literal(name)}")
+
+
 def _is_superuser(session: Session, name: str) -> bool:
     del name
     return bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
@@ -221,6 +229,7 @@ def _never(session: Session, name: str) -> bool:
 _PROBES: Mapping[str, Callable[[Session, str], bool]] = {
     "collation": _has_collation,
     "feature": _has_feature,
+    "library": _has_library,
     "locale": _has_locale,
     "superuser": _is_superuser,
 }

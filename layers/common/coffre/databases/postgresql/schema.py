@@ -24,6 +24,7 @@ from coffre.vault.parts import Relation
 
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
 _REFRESHES = frozenset({"MATERIALIZED VIEW DATA"})
+_ATTACHING = "INDEX ATTACH"
 _LAST = "EVENT TRIGGER"
 _SUPERUSERS = frozenset(
     {
@@ -112,8 +113,13 @@ class SchemaArchive:
         early = [e for e in self.entries("--section=pre-data") if e.description not in left_out]
         self._restore(early, "before")
 
-    def after_rows(self, jobs: int) -> list[Complaint]:
-        """Restore indexes, constraints, triggers, policies; then grants; then refresh materialized views.
+    def indexes(self, jobs: int) -> list[Complaint]:
+        """Restore indexes, constraints, triggers and policies, in several sessions where that is safe.
+
+        Two sessions that attach indexes on two levels of a partitioned table at once don't see each other's:
+        the topmost index stays invalid for ever.  Attaching only writes to the catalogue, so one session
+        does all of it.
+        Source: https://www.postgresql.org/docs/current/sql-alterindex.html, on ATTACH PARTITION
 
         Returns
         -------
@@ -125,16 +131,15 @@ class SchemaArchive:
         ToolFailedError
             If pg_restore ended without naming an entry.
         """
-        return self._tried(self._late(), "after", f"--jobs={jobs}")
-
-    def indexes(self, jobs: int) -> list[Complaint]:
-        """The first part of `after_rows`: indexes, constraints, triggers, policies."""
         later = _GRANTS | _REFRESHES
         entries = [entry for entry in self._late() if entry.description not in later]
-        return self._tried(entries, "indexes", f"--jobs={jobs}")
+        complaints = []
+        for attaching, run in groupby(entries, lambda entry: entry.description == _ATTACHING):
+            complaints += self._tried(run, "indexes", *([] if attaching else [f"--jobs={jobs}"]))
+        return complaints
 
     def grants(self, jobs: int) -> list[Complaint]:
-        """The rest of `after_rows`: grants, then the refresh of materialized views."""
+        """Restore grants, then refresh materialized views; returns and raises like `indexes`."""
         late = self._late()
         complaints = self._tried([entry for entry in late if entry.description in _GRANTS], "grants")
         refreshes = [entry for entry in late if entry.description in _REFRESHES]

@@ -1,0 +1,88 @@
+"""A schema is restored on every try, and a server isn't said to lack what it has."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.dump import dump_schema
+from coffre.databases.postgresql.objects import list_needs, missing_needs
+from coffre.databases.postgresql.schema import SchemaArchive
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.tools import Tools
+from tests.support.postgres import create, customer_server, sql
+
+LAYERS = """
+CREATE TABLE top (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE one PARTITION OF top FOR VALUES IN (1) PARTITION BY LIST (id);
+CREATE TABLE two PARTITION OF top FOR VALUES IN (2) PARTITION BY LIST (id);
+CREATE TABLE one_one PARTITION OF one FOR VALUES IN (1);
+CREATE TABLE two_two PARTITION OF two FOR VALUES IN (2);
+CREATE TABLE child (id int REFERENCES top);
+"""
+ATTACHED = 4
+INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+
+
+class WatchedTools(Tools):
+    """Keeps which entries each run of pg_restore was given, and in how many sessions."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.runs: list[tuple[bool, set[int]]] = []
+
+    def run(self, name: Any, major: int, arguments: Any, *rest: Any, **options: Any) -> bytes:
+        for argument in arguments:
+            if argument.startswith("--use-list="):
+                chosen = Path(argument.partition("=")[2]).read_text().split()
+                several = any(given.startswith("--jobs=") for given in arguments)
+                self.runs.append((several, {int(line.rstrip(";")) for line in chosen}))
+        return super().run(name, major, arguments, *rest, **options)
+
+
+@pytest.fixture(scope="module")
+def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
+    with customer_server(postgres_root, 16, scratch_root) as started:
+        yield started
+
+
+def test_indexes_of_several_levels_are_attached_by_one_session(
+    server: EphemeralServer, postgres_root: Path, tmp_path: Path
+) -> None:
+    """Two sessions would, now and then, leave the topmost index invalid."""
+    source, target = create(server, "layers", LAYERS), create(server, "layers_again")
+    tools, path, deadline = WatchedTools(postgres_root), tmp_path / "schema", time.monotonic() + 60
+    with open_session(source, seconds=60) as session:
+        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        snapshot = str(session.value("SELECT pg_export_snapshot()"))
+        dump_schema(tools, 16, source, snapshot, path, deadline=deadline)
+    archive = SchemaArchive(tools, 16, path, target, deadline)
+    archive.before_rows()
+    tools.runs.clear()
+
+    assert archive.indexes(4) == []
+
+    attachments = {entry.dump_id for entry in archive.entries() if entry.description == "INDEX ATTACH"}
+    assert len(attachments) == ATTACHED
+    assert [chosen for several, chosen in tools.runs if not several] == [attachments]
+    assert sql(target, INVALID) == [[0]]
+
+
+def test_a_library_that_the_server_has_is_no_lack(server: EphemeralServer) -> None:
+    handler = "RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'"
+    source = create(server, "libraries", f"CREATE FUNCTION own_handler() {handler}")
+    with open_session(source, seconds=60) as session:
+        needs = list_needs(session, "c")
+        assert needs == ["library:$libdir/plpgsql"]
+        assert missing_needs(session, needs, []) == []
+        assert missing_needs(session, ["library:$libdir/ghost"], []) == ["library:$libdir/ghost"]
+
+
+def test_a_library_that_the_role_may_not_load_is_a_lack(server: EphemeralServer) -> None:
+    made = create(server, "unprivileged", "CREATE ROLE plain LOGIN")
+    with open_session(made, seconds=60) as session:
+        session.run("SET ROLE plain")
+        assert missing_needs(session, ["library:$libdir/plpgsql"], []) == ["library:$libdir/plpgsql"]
