@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,6 +12,43 @@ from coffre.catalogue.index import Catalogue
 from coffre.errors import CatalogueUnavailableError, describe
 from coffre.ids import stamp, utc_now
 from coffre.observability import log
+from coffre.restore.job import Restore, run_id_of
+
+
+@contextmanager
+def recorded(
+    restore: Restore,
+    deadline: datetime,
+    audited: Mapping[str, str],
+    keep: Callable[[BaseException | None], None],
+) -> Iterator[None]:
+    """A confirmed restore's changes: told to catalogue and audit trail before, to the history after.
+
+    A failure is published, too.
+
+    Parameters
+    ----------
+    deadline:
+        Until when it reads the backup at the latest.
+    audited:
+        What the audit trail keeps.
+    keep:
+        Called with what it failed with, or None, when it has ended.
+    """
+    catalogue, database, backup = restore.services.catalogue, restore.request.database, restore.manifest.id
+    run_id = run_id_of(restore.request, restore.manifest)
+    catalogue.start_run(database, "restore", run_id, deadline, backup)
+    catalogue.audit(database, "restore", backup, dict(audited))
+    try:
+        yield
+    except BaseException as error:
+        keep(error)
+        fault = {"database": database, "backup_id": backup, **describe(error)}
+        restore.services.publisher.publish_failure("Restore Failed", fault, error)
+        raise
+    finally:
+        catalogue.end_run(database, run_id)
+    keep(None)
 
 
 def remember(

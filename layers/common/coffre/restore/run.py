@@ -16,14 +16,13 @@ from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.toc import read_toc
-from coffre.errors import describe
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
 from coffre.restore.application import ask_application
 from coffre.restore.build import build
 from coffre.restore.estimate import estimate
-from coffre.restore.history import remember
-from coffre.restore.job import Restore, Services, opened, run_id_of
+from coffre.restore.history import recorded, remember
+from coffre.restore.job import Restore, Services, opened
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
 from coffre.restore.swap import inspect_swap, safety_backup
 from coffre.restore.token import new_token, plan_digest, token_time
@@ -80,27 +79,12 @@ def run(
         situation = _inspect(restore, token)
         shown = _shown(restore, situation, token)
         services.catalogue.confirm_plan(request.database, token, _digest(restore, situation))
-        run_id = run_id_of(request, restore.manifest)
-        services.catalogue.start_run(
-            request.database, "restore", run_id, started + timedelta(seconds=seconds), restore.manifest.id
-        )
-        services.catalogue.audit(
-            request.database, "restore", restore.manifest.id, _audited(restore, situation)
-        )
-        outcome = _Outcome()
+        outcome, deadline = _Outcome(), started + timedelta(seconds=seconds)
         keep = partial(_keep, restore, situation, outcome, started, drill)
-        try:
+        with recorded(restore, deadline, _audited(restore, situation), keep):
             _protect(restore, situation, outcome)
             findings, exceptions = build(restore, situation)
             outcome.findings += findings
-        except BaseException as error:
-            keep(error)
-            fault = {"database": request.database, "backup_id": restore.manifest.id, **describe(error)}
-            services.publisher.publish_failure("Restore Failed", fault, error)
-            raise
-        finally:
-            services.catalogue.end_run(request.database, run_id)
-        keep(None)
         endpoints, down = _application(restore, situation)
         totals = restore.manifest.totals
         result = RestoreResult(
