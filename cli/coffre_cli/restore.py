@@ -20,7 +20,7 @@ from coffre_cli.stack import Stack, find_stack
 if TYPE_CHECKING:
     from coffre.results import RestorePlan
 
-Mode = Literal["new", "swap"]
+Mode = Literal["new", "swap", "tables"]
 Roles = Literal["keep", "mine"]
 COUNTDOWN_SECONDS = 10
 
@@ -47,24 +47,41 @@ def run(
         typer.Option(
             metavar="URL",
             help="The target database; `-` reads the URL from standard input. "
-            "With --mode swap it may be left out: the registered database itself.",
+            "With --mode swap or tables it may be left out: the registered database itself.",
         ),
     ] = None,
     mode: Annotated[
-        Mode,
+        Mode | None,
         typer.Option(
-            help="new: into a database that is empty or doesn't exist; "
-            "swap: in the place of one, which stays under a dated name."
+            help="new: into a database that is empty or doesn't exist, the default; "
+            "swap: in the place of one, which stays under a dated name; "
+            "tables: some tables into a new schema of one, the default with --table."
         ),
-    ] = "new",
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCHEMA.TABLE",
+            help="Only this table, with what it is made of, as its name is written; repeat it.",
+        ),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEMA", help="With --table: the new schema; default: restored_ and the backup's time."
+        ),
+    ] = None,
     no_safety: Annotated[
         bool, typer.Option("--no-safety", help="With --mode swap: don't back up first what is replaced.")
     ] = False,
     ca: Ca = None,
     roles: Annotated[
-        Roles,
-        typer.Option(help="keep: the source's owners and grants; mine: all belongs to the role of the URL."),
-    ] = "keep",
+        Roles | None,
+        typer.Option(
+            help="keep: the source's owners and grants, the default; "
+            "mine: all belongs to the role of the URL, as tables always do."
+        ),
+    ] = None,
     map_role: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,29 +102,30 @@ def run(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Restore a backup: into a new or empty database, or in the place of one.
+    """Restore a backup: into a new or empty database, in the place of one, or some tables beside.
 
     First shows what will happen, and asks.  `latest` is the newest backup that isn't a safety backup.  After
     --mode swap the application's endpoints are asked; the exit code is 1 if one of them is down, and the
-    restored database stays in its place.
+    restored database stays in its place.  With --table nothing that is there is touched: the tables come into
+    a schema that is made for them, and the plan says what comes along and what stays out.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, whatever happens; without --wait it is kept for the run, and the next `coffre restore`
     more than a day later deletes it.
     """
-    if to is None and mode == "new":
+    wanted = mode or ("tables" if table else "new")
+    if to is None and wanted == "new":
         raise UsageError("a restore into a new database needs --to", "Give the new database's URL.")
-    if no_safety and mode != "swap":
+    if no_safety and wanted != "swap":
         raise UsageError("--no-safety is for --mode swap, which replaces a database")
-    mapped = _role_map(map_role or [])
+    more = _what(wanted, table or [], into, roles, map_role or [])
+    more |= {"safety": "skip"} if no_safety else {}
+    more |= {"exceptions": "accept"} if with_exceptions else {}
     _refuse_if_nobody_can_be_asked(yes)
     found = find_stack(stack, region)
     started: list[str] = []
     with _target(found, to, ca, started) as target:
-        more: dict[str, Any] = {"safety": "skip"} if no_safety else {}
-        more |= {"role_map": mapped} if mapped else {}
-        more |= {"exceptions": "accept"} if with_exceptions else {}
-        request = {"database": name, "mode": mode, "roles": roles, **target, **more}
+        request = {"database": name, "mode": wanted, **target, **more}
         plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
         event = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
         if wait:
@@ -199,6 +217,25 @@ def _target(stack: Stack, to: str | None, ca: Path | None, started: list[str]) -
     finally:
         if not started:
             secrets.delete_secret(stack, secret)
+
+
+def _what(
+    mode: Mode, tables: list[str], into: str | None, roles: Roles | None, map_role: list[str]
+) -> dict[str, Any]:
+    """The part of the event that says what comes back and whose it will be.
+
+    Raises
+    ------
+    UsageError
+    """
+    if (mode == "tables") != bool(tables) or (into is not None and not tables):
+        raise UsageError("--mode tables needs --table, and --table and --into are for that mode alone")
+    if not tables:
+        mapped = _role_map(map_role)
+        return {"roles": roles or "keep", **({"role_map": mapped} if mapped else {})}
+    if roles or map_role:
+        raise UsageError("restored tables belong to the target's role: --roles and --map-role say otherwise")
+    return {"tables": tables, **({"into": into} if into is not None else {})}
 
 
 def _role_map(pairs: list[str]) -> dict[str, str]:

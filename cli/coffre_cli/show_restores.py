@@ -27,23 +27,32 @@ if TYPE_CHECKING:
 
 def plan(found: RestorePlan) -> Group:
     """What a restore will do."""
-    verb = "created" if found.creates_database else "empty now, filled"
     swap = found.mode == "swap"
     safety = f"of {found.safety_backup}, first" if found.safety_backup else "none"
     summary = facts(
         {
             "restore": f"{found.database} {found.backup_id}",
             "target": found.target,
-            "database": f"{found.target_database} ({'replaced' if swap else verb})",
+            "database": f"{found.target_database} ({_done_to(found)})",
+            "new schema": found.into,
             "the one in place": f"stays as {found.kept_as}" if swap else None,
             "safety backup": safety if swap else None,
-            "roles to create": ", ".join(found.roles_to_create) or "none",
+            "comes along": ", ".join(found.comes_along),
+            "roles to create": None if found.into else ", ".join(found.roles_to_create) or "none",
             "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
             "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
             "time": _estimate(found),
         }
     )
     return Group(summary, *findings_below(found.findings))
+
+
+def _done_to(found: RestorePlan) -> str:
+    if found.mode == "tables":
+        return "what is in it isn't touched"
+    if found.mode == "swap":
+        return "replaced"
+    return "created" if found.creates_database else "empty now, filled"
 
 
 def _estimate(found: RestorePlan) -> str:
@@ -60,6 +69,7 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
         {
             "status": word(result.status),
             "database": result.target_database,
+            "schema": result.into,
             "the one before": f"stays as {result.kept_as}" if result.kept_as else None,
             "safety backup": result.safety_backup,
             "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",

@@ -8,7 +8,7 @@ from coffre import wiring
 from coffre.databases.postgresql.urls import parse_secret
 from coffre.errors import NoScratchServerError
 from coffre.events import DrillRequest, RestoreRequest, parse
-from coffre.restore import drill, run, undo
+from coffre.restore import drill, run, tables, undo
 from coffre.results import FanOutResult
 
 
@@ -26,11 +26,10 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     else:
         target = parse_secret(registry.secret(request.target_secret))
     seconds = wiring.seconds_left(context)
-    if request.mode == "undo":
-        change = undo.plan if request.action == "plan" else undo.run
-        return change(request, target, services, seconds=seconds).answer()
-    act = run.plan if request.action == "plan" else run.run
-    return act(request, target, services, seconds=seconds).answer()
+    kind = {"undo": undo, "tables": tables}.get(request.mode, run)
+    act = kind.plan if request.action == "plan" else kind.run
+    answer: dict[str, Any] = act(request, target, services, seconds=seconds).answer()
+    return answer
 
 
 def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:

@@ -86,6 +86,24 @@ def test_an_undo_takes_nothing_that_it_would_ignore(field: dict[str, str]) -> No
         parse(RestoreRequest, {**undo, **field})
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"tables": []},
+        {"mode": "swap"},
+        {"roles": "mine"},
+        {"role_map": {"a": "b"}},
+        {"into": "pg_x"},
+        {"into": ""},
+    ],
+)
+def test_a_restore_of_tables_takes_nothing_that_it_would_ignore(field: dict[str, Any]) -> None:
+    tables = load("restore/plan-tables.json")
+    parse(RestoreRequest, {**tables, "exceptions": "accept"})
+    with pytest.raises(InvalidEventError, match=r"tables|roles|schema"):
+        parse(RestoreRequest, {**tables, **field})
+
+
 def test_a_new_manifest_names_its_backup() -> None:
     from_s3 = VerifyRequest.from_event(load("verify/manifest-created.json"))
     assert from_s3 == VerifyRequest.from_event(load("verify/by-id.json"))

@@ -28,6 +28,7 @@ from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove
 from coffre.prove.job import Services as ProveServices
 from coffre.restore import run as restore
+from coffre.restore import tables
 from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, RestoreResult, VerifyResult
 from coffre.vault.manifest import Manifest
@@ -139,6 +140,10 @@ class _Silent:
         """No history."""
         return iter(())
 
+    def offer_plan(self, *_: object) -> str:
+        """A plan that doesn't expire."""
+        return ""
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
 
@@ -227,9 +232,10 @@ class Verbs:
         request = RestoreRequest(
             action="plan", database=database, backup=backup_id, target_secret="none", **more
         )
-        token = restore.plan(request, target, services, seconds=SECONDS).token
+        kind = tables if request.mode == "tables" else restore
+        token = kind.plan(request, target, services, seconds=SECONDS).token
         confirmed = request.model_copy(update={"action": "run", "token": token})
-        return restore.run(confirmed, target, services, seconds=SECONDS)
+        return kind.run(confirmed, target, services, seconds=SECONDS)
 
     def manifest(self, *, backup_id: str = "latest", database: str = DATABASE) -> Manifest:
         """A backup's manifest."""

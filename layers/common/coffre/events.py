@@ -29,6 +29,13 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _new_schema(value: str) -> str:
+    reserved = value.startswith("pg_") or value == "information_schema"
+    if reserved or not 1 <= len(value.encode()) <= 63 or "\0" in value:
+        raise ValueError("a schema's name has 1 to 63 bytes and isn't PostgreSQL's own")
+    return value
+
+
 DatabaseName = Annotated[str, AfterValidator(_database)]
 BackupRef = Annotated[str, AfterValidator(_backup)]
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
@@ -142,9 +149,10 @@ class RestoreRequest(Event):
     ----------
     mode:
         ``new``: into a database that doesn't exist or is empty; ``swap``: in the place of one that exists and
-        stays under a dated name; ``undo``: put back the database that a swap replaced last.
+        stays under a dated name; ``undo``: put back the database that a swap replaced last; ``tables``: some
+        tables into a new schema of an existing database.
     target_secret:
-        Whose URL names the target; without one it is the registered database itself (``swap``, ``undo``).
+        Whose URL names the target; without one it is the registered database itself (not with ``new``).
     roles:
         ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
     role_map:
@@ -153,17 +161,22 @@ class RestoreRequest(Event):
         Whether the database that a ``swap`` replaces is backed up first.
     exceptions:
         Whether to go on without what can't be restored, such as constraints that rows violate.
+    tables, into:
+        With ``tables``: which, as ``schema.name``, and the schema that is made for them; by default its name
+        tells the backup's time, for example ``restored_20261120t023000z``.
     """
 
     action: Literal["plan", "run"]
     database: DatabaseName
-    mode: Literal["new", "swap", "undo"] = "new"
+    mode: Literal["new", "swap", "undo", "tables"] = "new"
     backup: BackupRef = "latest"
     target_secret: str | None = Field(default=None, min_length=1)
     roles: Literal["keep", "mine"] = "keep"
     role_map: dict[str, str] = {}
     safety: Literal["take", "skip"] = "take"
     exceptions: Literal["refuse", "accept"] = "refuse"
+    tables: Annotated[list[str], Field(max_length=100)] = []
+    into: Annotated[str, AfterValidator(_new_schema)] | None = None
     token: str | None = None
 
     @model_validator(mode="after")
@@ -182,9 +195,18 @@ class RestoreRequest(Event):
             raise ValueError("safety is for the mode swap")
         if self.mode == "undo" and self.model_fields_set & {"backup", "roles", "role_map", "exceptions"}:
             raise ValueError("an undo takes neither backup nor roles nor exceptions")
+        self._fits_tables()
         if self.role_map and self.roles == "mine":
             raise ValueError("role_map is for roles: keep; with mine all belongs to one role")
         return self
+
+    def _fits_tables(self) -> None:
+        if self.mode == "tables" and not self.tables:
+            raise ValueError("the mode tables needs tables: a list of SCHEMA.TABLE")
+        if self.mode != "tables" and (self.tables or self.into is not None):
+            raise ValueError("tables and into are for the mode tables")
+        if self.mode == "tables" and self.model_fields_set & {"roles", "role_map"}:
+            raise ValueError("restored tables belong to the target's role: no roles are kept or mapped")
 
 
 class DrillRequest(Event):

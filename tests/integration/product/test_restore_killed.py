@@ -1,4 +1,4 @@
-"""A restore that is killed leaves the old database under its name, whole, and a rerun ends the work."""
+"""A restore that is killed leaves what was there as it was, and a rerun ends the work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from coffre.databases.postgresql import tools
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from tests.fakes.store import MemoryStore
 from tests.support.postgres import create, databases, dumped, sql, target
 from tests.support.vault import Verbs
@@ -55,6 +56,23 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, start: str) -> None:
     monkeypatch.setattr(tools.Tools, "run", run_program)
 
 
+def restore_killed(
+    verbs: Verbs, where: Target, monkeypatch: pytest.MonkeyPatch, start: str, **request: Any
+) -> None:
+    """Restore in another process, which is killed; see `kill_at`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_at(monkeypatch, start)
+            verbs.restore(where, **request)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == KILLED, f"nothing starts with {start!r}"
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -76,17 +94,7 @@ def test_a_killed_swap_leaves_the_old_database_in_place_and_a_rerun_ends_it(
     shop = target(server16, "shop")
     before = dumped(postgres_root, shop)
     names = databases(server16)
-    child = os.fork()
-    if child == 0:
-        try:
-            kill_at(monkeypatch, start)
-            verbs.restore(shop, mode="swap", safety="skip")
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == KILLED, f"nothing starts with {start!r}"
+    restore_killed(verbs, shop, monkeypatch, start, mode="swap", safety="skip")
     assert dumped(postgres_root, shop) == before
     left = databases(server16) - names
     assert all("shop_restoring_" in name for name in left)
@@ -101,3 +109,31 @@ def test_a_killed_swap_leaves_the_old_database_in_place_and_a_rerun_ends_it(
         f'ALTER DATABASE "{result.kept_as}" RENAME TO shop',
     ):
         sql(target(server16, "postgres"), statement)
+
+
+@pytest.mark.parametrize("start", ["pg_dump", "ALTER SCHEMA"])
+def test_killed_while_tables_come_back_nothing_bears_the_schemas_name_and_a_rerun_ends_it(
+    verbs: Verbs,
+    server16: EphemeralServer,
+    postgres_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: str,
+) -> None:
+    shop = target(server16, "shop")
+    before, names = dumped(postgres_root, shop), databases(server16)
+    asked: dict[str, Any] = {"mode": "tables", "tables": ["public.orders"], "into": "rescue"}
+    restore_killed(verbs, shop, monkeypatch, start, **asked)
+    schemas = "SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^(rescue|coffre)'"
+    left = {row[0] for row in sql(shop, schemas)}
+    made = databases(server16) - names
+    assert left or made
+    assert all("_restoring_" in name for name in left | made)
+
+    result = verbs.restore(shop, **asked)
+    assert {f.object for f in result.findings if f.code == "leftover"} == left | made
+    assert sql(shop, "SELECT count(*) FROM rescue.orders") == [[200]]
+    for name in left | {"rescue"}:
+        sql(shop, f'DROP SCHEMA "{name}" CASCADE')
+    for name in made:
+        sql(target(server16, "postgres"), f'DROP DATABASE "{name}" WITH (FORCE)')
+    assert (dumped(postgres_root, shop), databases(server16)) == (before, names)

@@ -40,6 +40,27 @@ def plan(stack: Stack, database: str, where: str, **event: str) -> dict[str, obj
     return stack.call("restore", action="plan", database=database, target_secret=stack.target(where), **event)
 
 
+def test_some_tables_come_back_beside_what_a_newer_server_holds(
+    stack: Stack, backed_up: str, server18: EphemeralServer
+) -> None:
+    where = create(server18, "shelf", "CREATE TABLE books (id int); INSERT INTO books VALUES (1)")
+    asked = {"mode": "tables", "tables": ["store.items"], "into": "rescue", "database": backed_up}
+    asked["target_secret"] = stack.target(url(server18, "shelf"))
+    found = stack.call("restore", action="plan", **asked)
+    assert "sequence store.items_id_seq" in found["comes_along"]
+    confirmed = {"backup": found["backup_id"], "token": found["token"]}
+    with pytest.raises(FunctionError, match="PlanChangedError"):
+        stack.call("restore", action="run", **confirmed, **{**asked, "into": "elsewhere"})
+    result = stack.call("restore", action="run", **confirmed, **asked)
+    assert (result["rows"], result["digests_equal"]) == (200, True)
+    assert [left["object"] for left in result["findings"] if left["code"] == "left-out"] == [
+        "grants on table store.items"
+    ]
+    assert sql(where, "SELECT (SELECT count(*) FROM rescue.items), (SELECT count(*) FROM books)") == [
+        [200, 1]
+    ]
+
+
 def test_a_role_that_may_create_databases_and_roles_needs_no_superuser(
     stack: Stack, backed_up: str, server18: EphemeralServer
 ) -> None:

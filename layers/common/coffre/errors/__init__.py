@@ -35,10 +35,12 @@ from coffre.errors.restore import (
     RestoreMismatchError,
     SafetyBackupImpossibleError,
     SessionsRemainError,
+    TablesNotMovableError,
     TargetLacksError,
     TargetNotEmptyError,
     TargetTooOldError,
     UndoImpossibleError,
+    UnknownTablesError,
 )
 from coffre.errors.runs import (
     CatalogueUnavailableError,
@@ -138,6 +140,7 @@ __all__ = [
     "SourceUnreachableError",
     "StandbyRefusedError",
     "StoreUnavailableError",
+    "TablesNotMovableError",
     "TargetLacksError",
     "TargetNotEmptyError",
     "TargetTooOldError",
@@ -147,6 +150,7 @@ __all__ = [
     "UndoImpossibleError",
     "UnknownBackupError",
     "UnknownDatabaseError",
+    "UnknownTablesError",
     "UnsupportedExtensionError",
     "ValueTooLargeError",
     "VaultUnsafeError",

@@ -26,6 +26,20 @@ class TargetLacksError(BadInputError):
     advice = "Grant what is named, use another role, or restore with `--roles mine`."
 
 
+class UnknownTablesError(BadInputError):
+    """A restore of single tables names one that the backup doesn't hold."""
+
+    code = "unknown-table"
+    advice = "Give SCHEMA.TABLE for each, as it is written in the database."
+
+
+class TablesNotMovableError(BadInputError):
+    """Tables need something that can't come along into a schema of their own; each is named."""
+
+    code = "tables-not-movable"
+    advice = "Ask for tables that are named, too, or restore all into a new database and take what you need."
+
+
 class PlanChangedError(BadInputError):
     """The confirmed plan isn't the plan that would run now."""
 

@@ -8,9 +8,9 @@ from coffre.databases.postgresql.connection import Session, identifier, literal,
 from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, RestoreMismatchError
-from coffre.ids import new_attempt
 from coffre.restore.fill import fill
 from coffre.restore.job import Restore
+from coffre.restore.leftovers import working_name
 from coffre.restore.plan import Situation
 from coffre.restore.swap import put_in_place
 from coffre.results import Finding
@@ -21,19 +21,19 @@ def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[F
     """Create, fill, compare, and give the final name; what was not like at the source, and the exceptions."""
     if not situation.creates:
         return fill(restore, situation, restore.wanted)
-    working = replace(restore.wanted, database=_working_name(restore.wanted.database))
+    working = replace(restore.wanted, database=working_name(restore.wanted.database))
     maintenance = replace(restore.wanted, database=MAINTENANCE)
     with open_session(
         maintenance, seconds=restore.watch.seconds_left, application="coffre/restore"
     ) as session:
-        _create_database(session, restore.manifest, working.database)
+        create_database(session, restore.manifest, working.database)
     try:
         findings, exceptions = fill(restore, situation, working)
         findings += _name(restore, situation, working.database)
     except RestoreMismatchError:
         raise
     except BaseException:
-        _drop(maintenance, working.database)
+        drop_database(maintenance, working.database)
         raise
     return findings, exceptions
 
@@ -48,13 +48,7 @@ def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]
     return []
 
 
-def _working_name(name: str) -> str:
-    """A name that shows that the restore isn't done; PostgreSQL's names have at most 63 bytes."""
-    start = name.encode()[:40].decode("utf-8", "ignore")
-    return f"{start}_restoring_{new_attempt()}"
-
-
-def _create_database(session: Session, manifest: Manifest, name: str) -> None:
+def create_database(session: Session, manifest: Manifest, name: str) -> None:
     """Create the database with the source's encoding and, where the server has it, its collation."""
     locale = manifest.locale
     base = f"CREATE DATABASE {identifier(name)} TEMPLATE template0 ENCODING {literal(locale.encoding)}"
@@ -66,8 +60,8 @@ def _create_database(session: Session, manifest: Manifest, name: str) -> None:
     session.run(f"{base}{provider} LC_COLLATE {literal(locale.collate)} LC_CTYPE {literal(locale.ctype)}")
 
 
-def _drop(maintenance: Target, name: str) -> None:
-    """Remove the database that this restore created and did not finish."""
+def drop_database(maintenance: Target, name: str) -> None:
+    """Remove a database that a restore created and doesn't need any more."""
     try:
         with open_session(maintenance, seconds=60) as session:
             session.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")

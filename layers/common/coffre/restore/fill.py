@@ -64,16 +64,16 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
         differences = rebuild.compare(situation.major)[0]
         exceptions += [finding for finding in differences if finding.code == GENERATED_DIFFERS]
-        _raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], target)
+        raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], target)
     with watch.phase("large_objects"):
         _restore_large_objects(restore, major, target, options)
     with watch.phase("indexes"):
-        missing = _after_rows(rebuild, archive)
+        missing = after_rows(rebuild, archive)
         exceptions += missing.findings
-        _raise_exceptions(restore, exceptions)
+        raise_exceptions(restore, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
-        _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
+        raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
         # What takes another database's place gets that one's settings with its name.
         findings = [] if situation.swap else _settings(restore, session, target)
         tables = critical_tables(services.registry, restore.request.database)
@@ -81,13 +81,13 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         findings += detach_subscriptions(session)
     with watch.phase("recheck"), rebuild.session() as session:
         out_of_order, unchecked = recheck_text_indexes(session)
-        _raise_differences(out_of_order, target)
+        raise_differences(out_of_order, target)
         findings += unchecked
     archive.event_triggers()
     return findings, exceptions
 
 
-def _after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
+def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
     """Indexes, constraints and all that follows; what can't be restored is named."""
     complaints = archive.indexes(WORKERS) + archive.grants(WORKERS)
     if not complaints:
@@ -96,7 +96,7 @@ def _after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
         return explain(archive, complaints, rebuild.open_as, session)
 
 
-def _raise_exceptions(restore: Restore, exceptions: Sequence[Finding]) -> None:
+def raise_exceptions(restore: Restore, exceptions: Sequence[Finding]) -> None:
     """Exceptions end the restore, unless the confirmed plan accepts them."""
     if exceptions and restore.request.exceptions == "refuse":
         what = "; ".join(finding.message for finding in exceptions[:20])
@@ -133,7 +133,8 @@ def _ordinary(role: Role) -> Role:
     return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
 
 
-def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
+def raise_differences(findings: Sequence[Finding], target: Target) -> None:
+    """Differences between the backup and what was restored end the restore; they are named."""
     if findings:
         what = "; ".join(finding.message for finding in findings[:20])
         raise RestoreMismatchError(f"{target.label} differs from the backup: {what}")

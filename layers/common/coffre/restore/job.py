@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -78,9 +78,18 @@ def opened(request: RestoreRequest, target: Target, services: Services, seconds:
         contents = read_contents(services.store, manifest, folder / "sections")
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
         schema = mapped(schema, request)
-        tell = partial(services.catalogue.run_progress, request.database, run_id_of(request, manifest))
-        meter = Meter(tell, manifest.totals.bytes)
+        meter = _meter(services, request, manifest, manifest.totals.bytes)
         yield Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
+
+
+def measured(restore: Restore, size: int) -> Restore:
+    """The restore as one of so many bytes: of less than the whole backup."""
+    return replace(restore, meter=_meter(restore.services, restore.request, restore.manifest, size))
+
+
+def _meter(services: Services, request: RestoreRequest, manifest: Manifest, size: int) -> Meter:
+    tell = partial(services.catalogue.run_progress, request.database, run_id_of(request, manifest))
+    return Meter(tell, size)
 
 
 def mapped(archive: Path, request: RestoreRequest) -> Path:

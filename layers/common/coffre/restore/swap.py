@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +28,7 @@ from coffre.errors import (
     TargetLacksError,
 )
 from coffre.ids import stamp, utc_now
+from coffre.restore.leftovers import left_databases
 from coffre.results import Finding
 
 CHECK_SECONDS = 60.0
@@ -251,14 +251,7 @@ def _warnings(session: Session, standing: Standing, sessions: int) -> list[Findi
     if standing.tablespace != "pg_default":
         message = f"{standing.name} lies in tablespace {standing.tablespace}, the restored one in pg_default"
         findings.append(_warning("tablespace", standing.name, message))
-    pattern = re.compile(
-        re.escape(standing.name.encode()[:40].decode("utf-8", "ignore")) + "_restoring_[0-9a-f]{12}"
-    )
-    for (name,) in session.run("SELECT datname::text FROM pg_database ORDER BY 1"):
-        if pattern.fullmatch(name):
-            message = f"database {name} is left of a restore that was interrupted, or still runs"
-            findings.append(_warning("leftover", name, message, "Drop it when no restore runs."))
-    return findings
+    return findings + left_databases(session, standing.name)
 
 
 def _warning(code: str, what: str, message: str, advice: str = "") -> Finding:

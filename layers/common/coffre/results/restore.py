@@ -19,12 +19,16 @@ class RestorePlan(Result):
         Mode ``swap``: the registered database that is backed up first.
     sessions:
         Mode ``swap``: how many sessions are open with the database in place; they will be ended.
+    into:
+        Mode ``tables``: the schema that is made for them.
+    comes_along:
+        Mode ``tables``: the tables and what they are made of, as phrases; the findings say what stays out.
     estimate_seconds:
         How long it will take, by ``estimate_basis``; None if nothing was measured.
     """
 
     action: Literal["plan"] = "plan"
-    mode: Literal["new", "swap"] = "new"
+    mode: Literal["new", "swap", "tables"] = "new"
     token: str
     expires: str = ""
     database: str
@@ -35,6 +39,8 @@ class RestorePlan(Result):
     kept_as: str | None = None
     safety_backup: str | None = None
     sessions: int = 0
+    into: str | None = None
+    comes_along: list[str] = []
     roles_to_create: list[str]
     roles_mapped: dict[str, str] = {}
     tables: int
@@ -53,6 +59,8 @@ class RestoreResult(Result):
     status:
         ``application-down``: the database is restored and in its place, and an endpoint of the application
         doesn't answer as it should.
+    into:
+        Mode ``tables``: the schema that holds them.
     kept_as:
         The name of the database that it replaced.
     exceptions:
@@ -62,12 +70,13 @@ class RestoreResult(Result):
     """
 
     action: Literal["run"] = "run"
-    mode: Literal["new", "swap"] = "new"
+    mode: Literal["new", "swap", "tables"] = "new"
     status: Literal["completed", "application-down"] = "completed"
     database: str
     backup_id: str
     root_hash: str = ""
     target_database: str
+    into: str | None = None
     kept_as: str | None = None
     safety_backup: str | None = None
     tables: int

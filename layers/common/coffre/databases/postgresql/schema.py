@@ -145,6 +145,15 @@ class SchemaArchive:
         refreshes = [entry for entry in late if entry.description in _REFRESHES]
         return complaints + self._tried(refreshes, "refresh", f"--jobs={jobs}")
 
+    def all_after_rows(self) -> None:
+        """Restore all that follows the rows, for tables that hold none: stop at the first error.
+
+        Raises
+        ------
+        ToolFailedError
+        """
+        self._restore(self._late(), "after")
+
     def _late(self) -> list[ArchiveEntry]:
         before = {e.dump_id for e in self.entries("--section=pre-data") if e.description not in _GRANTS}
         return [e for e in self.entries() if e.dump_id not in before and not _comes_last(e)]

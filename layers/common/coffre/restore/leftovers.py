@@ -1,0 +1,44 @@
+"""The names under which restores build, and what an interrupted one left under them."""
+
+from __future__ import annotations
+
+import re
+
+from coffre.databases.postgresql.connection import Session
+from coffre.ids import new_attempt
+from coffre.results import Finding
+
+_SCHEMA = re.compile(r"coffre_restoring_[0-9a-f]{12}")
+
+
+def working_name(name: str) -> str:
+    """A database's name that shows that the restore isn't done; PostgreSQL's names have at most 63 bytes."""
+    return f"{_start(name)}_restoring_{new_attempt()}"
+
+
+def working_schema() -> str:
+    """A schema's name that shows the same."""
+    return f"coffre_restoring_{new_attempt()}"
+
+
+def left_databases(session: Session, name: str) -> list[Finding]:
+    """Databases that a restore into the database of this name left, or is building."""
+    pattern = re.compile(re.escape(_start(name)) + "_restoring_[0-9a-f]{12}")
+    names = session.run("SELECT datname::text FROM pg_database ORDER BY 1")
+    return [_leftover("database", found) for (found,) in names if pattern.fullmatch(found)]
+
+
+def left_schemas(session: Session) -> list[Finding]:
+    """Schemas of the session's database that a restore of some tables left, or is building."""
+    names = session.run("SELECT nspname::text FROM pg_namespace ORDER BY 1")
+    return [_leftover("schema", found) for (found,) in names if _SCHEMA.fullmatch(found)]
+
+
+def _start(name: str) -> str:
+    return name.encode()[:40].decode("utf-8", "ignore")
+
+
+def _leftover(kind: str, name: str) -> Finding:
+    message = f"{kind} {name} is left of a restore that was interrupted, or still runs"
+    advice = "Drop it when no restore runs."
+    return Finding(level="warn", code="leftover", object=name, message=message, advice=advice)
