@@ -120,6 +120,9 @@ def test_what_no_proof_server_has_is_named_object_by_object(
             "CREATE TABLE t (id int, g ghost); INSERT INTO t VALUES (1, 'boo')",
             "CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_min_messages = 'error' AS 'SELECT 1'",
             "CREATE FUNCTION twin(text) RETURNS int LANGUAGE internal AS 'textlen'",
+            "CREATE TYPE shell",
+            "CREATE AGGREGATE avg_twin(numeric) (SFUNC = numeric_avg_accum, STYPE = internal,"
+            " FINALFUNC = numeric_avg)",
         )
         result = proven(made)
     assert result.verdict == "inconclusive"
@@ -129,5 +132,7 @@ def test_what_no_proof_server_has_is_named_object_by_object(
         "extension:hstore 9.9",
         "superuser:setting log_min_messages",
         "superuser:language internal",
+        "superuser:type public.shell",
+        "superuser:aggregate public.avg_twin(numeric)",
     }
     assert any("no extension ghost" in r.message for r in result.reasons)

@@ -84,6 +84,11 @@ SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.p
 UNION SELECT 'function ' || p.oid::regprocedure::text
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
   WHERE (p.proleakproof OR p.prosupport <> 0) AND {_mine("p.oid", "pg_proc")}
+UNION SELECT 'aggregate ' || p.oid::regprocedure::text
+  FROM pg_aggregate a JOIN pg_proc p ON p.oid = a.aggfnoid JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE 'internal'::regtype IN (a.aggtranstype, a.aggmtranstype) AND {_mine("p.oid", "pg_proc")}
+UNION SELECT 'type ' || t.oid::regtype::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+  WHERE NOT t.typisdefined AND {_mine("t.oid", "pg_type")}
 UNION SELECT 'wrapper ' || w.fdwname FROM pg_foreign_data_wrapper w
   WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = w.oid AND d.deptype = 'e'
                     AND d.classid = 'pg_foreign_data_wrapper'::regclass)
