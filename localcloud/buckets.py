@@ -27,6 +27,11 @@ def configure_bucket(s3: Any, account: str, bucket: str, properties: Mapping[str
     if bridge is not None and _is_true(bridge.get("EventBridgeEnabled", True)):
         notification: dict[str, Any] = {"EventBridgeConfiguration": {}}
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notification)
+    if replication := properties.get("ReplicationConfiguration"):
+        rules = [_replication_rule(rule) for rule in replication["Rules"]]
+        s3.put_bucket_replication(
+            Bucket=bucket, ReplicationConfiguration={"Role": replication["Role"], "Rules": rules}
+        )
     if lifecycle := properties.get("LifecycleConfiguration"):
         rules = [_lifecycle_rule(rule) for rule in lifecycle["Rules"]]
         s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
@@ -42,6 +47,16 @@ def _enable_lock(s3: Any, account: str, bucket: str, configuration: Mapping[str,
     s3_backends[account]["aws"].get_bucket(bucket).object_lock_enabled = True
     if configuration:
         s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=configuration)
+
+
+def _replication_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule in the API's words, from CloudFormation's."""
+    made = {"ID": rule["Id"], "Status": rule["Status"], "Priority": int(rule["Priority"])}
+    return made | {
+        "Filter": rule["Filter"],
+        "DeleteMarkerReplication": rule["DeleteMarkerReplication"],
+        "Destination": {"Bucket": rule["Destination"]["Bucket"]},
+    }
 
 
 def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:

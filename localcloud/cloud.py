@@ -26,6 +26,7 @@ from localcloud.invoker import Invoker
 from localcloud.layers import mount
 from localcloud.objects import ObjectRoute
 from localcloud.owners import owner_route
+from localcloud.replication import replicate
 from localcloud.routes import ControlRoute, InvokeRoute
 from localcloud.server import Application, Server
 from localcloud.targets import Targets
@@ -141,6 +142,11 @@ class LocalCloud:
             names = ", ".join(sorted(self._deployment.schedules)) or "none"
             raise UnknownScheduleError(f"no schedule {name!r}; there are: {names}")
         return self._deliveries.fire(schedule, scheduled_time)
+
+    def replicate(self, only: Callable[[str], bool] = bool) -> int:
+        """Copy what waits for S3 Replication now; ``only`` says which keys arrive. Returns how many."""
+        with self._application.lock("s3"):
+            return replicate(ACCOUNT, only)
 
     def drain(self, timeout: float = 60) -> bool:
         """Wait until no asynchronous work is under way; False if it takes more than ``timeout`` seconds."""

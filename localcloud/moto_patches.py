@@ -3,6 +3,7 @@
 * object bodies go to files (``bodies``),
 * S3 notifications and EventBridge rules reach Lambda functions and queues, in AWS's shapes,
 * functions that moto itself would run in Docker (streams, topics) run as asynchronous invocations,
+* objects of buckets that are replicated say so (``replication``),
 * a bucket policy is kept but not enforced: moto ignores conditions, so a ``Deny`` of plain HTTP would
   deny everything,
 * SQS long polling doesn't hold the lock.
@@ -21,11 +22,12 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server import werkzeug_app
 from moto.s3 import models as s3_models
 from moto.s3 import notifications
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, FakeKey
 from moto.sqs.models import SQSBackend
 
 from localcloud.bodies import Bodies
 from localcloud.events import Deliveries, object_event
+from localcloud.replication import reporting
 
 _OURS = ("lambda", "sqs", "sns")
 _POLL_SECONDS = 0.05
@@ -71,6 +73,7 @@ def install(
     patches.replace(s3_models, "tempfile", bodies)
     patches.replace(werkzeug_app, "DISABLE_GLOBAL_CORS", True)
     patches.replace(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
+    patches.replace(FakeKey, "response_dict", reporting(FakeKey.response_dict))
     patches.replace(LambdaFunction, "invoke", _invoke(invoke_later))
     patches.replace(Rule, "send_to_targets", _send_to_targets(Rule.send_to_targets, deliveries))
     patches.replace(notifications, "_send_event_bridge_message", _bucket_to_bus)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coffre_cli.errors import UsageError
 from coffre_cli.options import Backup, Database, Json, Region, StackName, Status, Type, Wait
 from coffre_cli.output import emit
 from coffre_cli.stack import Stack, find_stack
@@ -152,16 +153,31 @@ def verify(
             help="Rehearse an upgrade: restore it on this major version, too.",
         ),
     ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Check instead whether the copy in the second vault is complete.")
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--read", help="With --copy: read and hash everything in the copy, too.")
+    ] = False,
     wait: Wait = False,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Read a backup back and prove it by a restore.
+    """Read a backup back and prove it by a restore, or check its copy.
 
     The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive.  With
     --upgrade-to it is 0 only if the backup is upgrade-ready as well, and 1 if something stands in the way.
+    With --copy, which always waits, it is 0 if the copy is complete, 1 if it is incomplete, 3 if objects are
+    still being replicated.
     """
+    if whole and not copy:
+        raise UsageError("--read is for --copy; without it a verification reads everything anyway")
+    if copy and upgrade_to is not None:
+        raise UsageError("--copy looks at the second vault and restores nothing: leave out --upgrade-to")
+    if copy:
+        _verify_copy(find_stack(stack, region), name, reference, read=whole, as_json=as_json)
+        return
     from coffre.results import VerifyResult
     from coffre_cli import invoke, show_backups
     from coffre_cli.progress import bar, run_reader
@@ -183,6 +199,20 @@ def verify(
     emit(answer, as_json, show_backups.verification(result))
     verdicts = [result.verdict, *([result.upgrade.verdict] if result.upgrade else [])]
     raise typer.Exit(min((VERDICT_EXITS[verdict] for verdict in verdicts), key=_GRAVEST.index))
+
+
+def _verify_copy(stack: Stack, name: str, reference: str, *, read: bool, as_json: bool) -> None:
+    """Check a copy, and end with the exit code of what was found."""
+    from coffre.results import CopiesResult
+    from coffre_cli import invoke, show_backups
+    from coffre_cli.progress import spinner
+
+    event = {"action": "copy", "database": name, "backup_id": reference, "read": read}
+    with spinner(f"looking at the copy of {name} {reference}"):
+        answer = invoke.call(stack, "verify", event)
+    (result,) = CopiesResult.model_validate(answer).copies
+    emit(result.answer(), as_json, show_backups.copy(result))
+    raise typer.Exit({"complete": 0, "incomplete": 1, "pending": 3}[result.verdict])
 
 
 def _resolve(stack: Stack, name: str, reference: str) -> str:

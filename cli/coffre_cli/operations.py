@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coffre_cli.options import AnyDatabase, Database, Json, Region, StackName
+from coffre_cli.options import AnyDatabase, Database, From, Json, Region, StackName
 from coffre_cli.output import emit
 from coffre_cli.stack import find_stack
 
@@ -120,13 +120,15 @@ def rebuild(
     database: Annotated[
         str | None, typer.Option(metavar="NAME", help="One database; default: all in the vault.")
     ] = None,
+    source: From = "vault",
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,
 ) -> None:
     """Make the index again from the bucket.
 
-    It runs here, with your own credentials, and can be repeated at any time.
+    It runs here, with your own credentials, and can be repeated at any time.  With --from copy it only adds
+    backups: what isn't in the copy may still be in the vault.
     """
     from coffre.catalogue.rebuild import rebuild as run
     from coffre_cli import tables
@@ -134,8 +136,10 @@ def rebuild(
     from coffre_cli.progress import spinner
 
     found = find_stack(stack, region)
-    with spinner("reading the vault"):
-        rebuilt = run(found.store(), found.catalogue(), [database] if database else None)
+    store = found.copy() if source == "copy" else found.store()
+    with spinner(f"reading the {source}"):
+        names = [database] if database else None
+        rebuilt = run(store, found.catalogue(), names, only_add=source == "copy")
     document = vars(rebuilt)
     emit(document, as_json, tables.facts({name: count(number) for name, number in document.items()}))
 

@@ -46,5 +46,10 @@ Region = Annotated[
     str | None,
     typer.Option("--region", metavar="REGION", help="The deployed stack's region; default: AWS's own."),
 ]
+Source = Literal["vault", "copy"]
+From = Annotated[
+    Source,
+    typer.Option("--from", help="What is read: the vault, or its copy in the second vault."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end and show the result.")]

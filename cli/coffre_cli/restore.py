@@ -13,7 +13,7 @@ import typer
 
 from coffre_cli.default import DefaultGroup
 from coffre_cli.errors import NotConfirmedError, UsageError
-from coffre_cli.options import Backup, Database, Json, Region, StackName, Wait
+from coffre_cli.options import Backup, Database, From, Json, Region, StackName, Wait
 from coffre_cli.output import emit, note
 from coffre_cli.stack import Stack, find_stack
 
@@ -96,6 +96,7 @@ def run(
             help="Leave out what can't be restored, such as constraints that rows violate, and name it.",
         ),
     ] = False,
+    source: From = "vault",
     yes: Yes = False,
     wait: Wait = False,
     stack: StackName = None,
@@ -121,6 +122,7 @@ def run(
     more = _what(wanted, table or [], into, roles, map_role or [])
     more |= {"safety": "skip"} if no_safety else {}
     more |= {"exceptions": "accept"} if with_exceptions else {}
+    more |= {"source": source} if source != "vault" else {}
     _refuse_if_nobody_can_be_asked(yes)
     found = find_stack(stack, region)
     started: list[str] = []

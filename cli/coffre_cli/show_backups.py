@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coffre.catalogue.entries import BackupEntry
     from coffre.results import (
         BackupResult,
+        CopyResult,
         HoldResult,
         RecheckResult,
         RotateReport,
@@ -47,14 +48,16 @@ def backup(result: BackupResult) -> Group:
 
 
 def backups(entries: Sequence[BackupEntry]) -> RenderableType:
-    """The backups of a database."""
+    """The backups of a database; of their copies only where the vault has one."""
     if not entries:
         return "no backup fits"
+    copied = any(entry.copy for entry in entries)
     rows = (
         (
             entry.backup_id,
             word(entry.status),
             word(entry.verdict),
+            *([word(entry.copy)] if copied else []),
             count(entry.rows),
             size(entry.bytes or None),
             size(entry.new_bytes if entry.bytes else None),
@@ -63,7 +66,8 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
         )
         for entry in entries
     )
-    columns = ("id", "status", "verdict", "rows", "size", "new", "completed", "note")
+    copy = ["copy"] if copied else []
+    columns = ("id", "status", "verdict", *copy, "rows", "size", "new", "completed", "note")
     return table(*columns, rows=rows, numbers=("rows", "size", "new"))
 
 
@@ -99,6 +103,7 @@ def _entry_facts(entry: BackupEntry) -> dict[str, object]:
         "verdict": word(entry.verdict or "not verified yet"),
         "verified": moment(entry.verified),
         "evidence": entry.evidence,
+        "copy": f"{entry.copy_summary} ({moment(entry.copy_checked)})" if entry.copy else "",
         "reason": entry.reason,
         "deleted": moment(entry.deleted),
     }
@@ -137,6 +142,25 @@ def verification(result: VerifyResult) -> Group:
         }
     )
     return Group(summary, *findings_below(result.reasons), *_compared(result))
+
+
+def copy(result: CopyResult) -> Group:
+    """Whether a copy is complete, and what isn't there."""
+    summary = facts(
+        {
+            "copy": word(result.verdict),
+            "backup": f"{result.database} {result.backup_id}",
+            "in": result.bucket,
+            "root hash": result.root_hash,
+            "looked for": f"{count(result.objects)} objects, {size(result.bytes)}",
+            "compared by": result.by,
+            "pending": count(result.pending),
+            "lacking": count(result.lacking),
+            "evidence": result.evidence,
+            "time": duration(result.seconds),
+        }
+    )
+    return Group(summary, *findings_below(result.reasons))
 
 
 def _compared(result: VerifyResult) -> list[RenderableType]:

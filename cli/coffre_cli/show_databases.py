@@ -46,7 +46,8 @@ def checks(found: Sequence[OwnersCheck]) -> RenderableType:
 
 
 def health(result: HealthResult) -> Group:
-    """The health of each database."""
+    """The health of each database; that of copies only where the vault has one."""
+    copied = any(entry.copied for entry in result.databases)
     rows = (
         (
             entry.database,
@@ -57,10 +58,12 @@ def health(result: HealthResult) -> Group:
             count(entry.tables),
             _age(entry.backup_age_seconds),
             _age(entry.proof_age_seconds),
+            *([_age(entry.copy_age_seconds)] if copied else []),
         )
         for entry in result.databases
     )
-    columns = ("database", "score", "reachable", "server", "size", "tables", "newest backup", "newest proof")
+    ages = ("newest backup", "newest proof", *(["newest copy"] if copied else []))
+    columns = ("database", "score", "reachable", "server", "size", "tables", *ages)
     parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("score", "size", "tables"))]
     for entry in result.databases:
         parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []

@@ -121,6 +121,25 @@ class Stack:
 
         return ObjectStore(self.client("s3"), self.bucket, owner=self.account)
 
+    def copy(self) -> ObjectStore:
+        """The second vault, that the first one is replicated into.
+
+        Raises
+        ------
+        NoCopyError
+            If there is none.
+        """
+        from botocore.config import Config
+
+        from coffre.errors import NoCopyError
+        from coffre.vault.store import ObjectStore
+
+        bucket = self.outputs.get("CopyBucketArn", "").rpartition(":")[2]
+        if not bucket:
+            raise NoCopyError(f"the vault {self.bucket} isn't replicated anywhere")
+        config = Config(retries={"mode": "standard"}, region_name=self.outputs["CopyRegion"])
+        return ObjectStore(self._connect("s3", config), bucket, owner=self.outputs["CopyOwner"])
+
 
 def find_stack(name: str | None, region: str | None) -> Stack:
     """The deployed stack ``name``, or the local cloud of this folder.

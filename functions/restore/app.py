@@ -20,7 +20,7 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     if isinstance(event, dict) and event.get("action") == "drill":
         return _drill(parse(DrillRequest, event), context)
     request = parse(RestoreRequest, event)
-    registry, services = wiring.registry(), wiring.restore_services()
+    registry, services = wiring.registry(), wiring.restore_services(request.source)
     if request.target_secret is None:
         target = registry.target(registry.get(request.database))
     else:

@@ -14,6 +14,7 @@ from moto.events.models import EventPattern
 from coffre.errors import InvalidEventError
 from coffre.events import (
     BackupRequest,
+    CopyRequest,
     DrillRequest,
     Event,
     HealthRequest,
@@ -31,7 +32,9 @@ EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
     "backup": lambda event: parse(PlanRequest if "action" in event else BackupRequest, event),
     "verify": lambda event: (
-        parse(RecheckRequest, event) if "action" in event else VerifyRequest.from_event(event)
+        parse(CopyRequest if event["action"] == "copy" else RecheckRequest, event)
+        if "action" in event
+        else VerifyRequest.from_event(event)
     ),
     "prove": lambda event: parse(ProveRequest, event),
     "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),

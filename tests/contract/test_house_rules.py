@@ -11,6 +11,7 @@ import pytest
 
 from coffre.events import (
     BackupRequest,
+    CopyRequest,
     DrillRequest,
     Event,
     HealthRequest,
@@ -91,6 +92,12 @@ def allowed(role: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                     yield action, statement["Resource"]
 
 
+def of_the_vault(resources: Resources) -> dict[str, dict[str, Any]]:
+    """The statements of the vault's policy by name."""
+    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
+    return {statement["Sid"]: statement for statement in branches(document["Statement"])}
+
+
 def grants(role: dict[str, Any], action: str) -> bool:
     """Whether ``role`` allows ``action`` on anything."""
     return any(fnmatchcase(action.lower(), pattern.lower()) for pattern, _ in allowed(role))
@@ -148,7 +155,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 9
+    assert len(deliveries(resources)) == 10
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -205,7 +212,7 @@ def test_silence_raises_an_alarm(resources: Resources, alarm: str, metric: str) 
     assert stat["Metric"]["Namespace"] == "Coffre"
     assert stat["Metric"]["MetricName"] == metric
     assert stat["Metric"]["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
-    assert properties["TreatMissingData"] == "breaching"
+    assert properties["TreatMissingData"] == {"Fn::If": ["UseReplica", "notBreaching", "breaching"]}
 
 
 def test_a_restore_that_takes_longer_than_its_rto_raises_an_alarm(resources: Resources) -> None:
@@ -247,7 +254,7 @@ def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: R
     }
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
-        "VerifyRole": ["*/proofs/*", "_tickets/*"],
+        "VerifyRole": ["*/proofs/*", "*/copies/*", "_tickets/*"],
         "RotateRole": ["*/backups/*/notes/*"],
     }
 
@@ -271,16 +278,14 @@ def test_only_backup_and_rotate_may_lock_and_only_rotate_may_hold(resources: Res
 
 
 def test_whoever_writes_backups_can_not_end_a_hold(resources: Resources) -> None:
-    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
-    (statement,) = [one for one in document["Statement"] if one["Sid"] == "OnlyRotateHolds"]
+    statement = of_the_vault(resources)["OnlyRotateHolds"]
     told = {target["Fn::Sub"].rpartition("*-")[2] for target in statement["Resource"]}
     assert told == {"hold.json", "release.json", "doubt.json"}
     assert statement["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": arn("RotateRole")}}
 
 
 def test_no_lock_may_be_endless(resources: Resources) -> None:
-    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
-    (statement,) = [one for one in document["Statement"] if one["Sid"] == "NoEndlessLocks"]
+    statement = of_the_vault(resources)["NoEndlessLocks"]
     longest = statement["Condition"]["NumericGreaterThan"]["s3:object-lock-remaining-retention-days"]
     assert int(longest) == LONGEST.days
 
@@ -302,7 +307,7 @@ def test_roles_are_written_out_and_hold_no_convenience_policy(
 
 def test_every_permission_names_its_actions_and_its_resources(resources: Resources) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
-        for policy in role["Policies"]:
+        for policy in role.get("Policies", []):
             for statement in branches(policy["PolicyDocument"]["Statement"]):
                 assert "NotAction" not in statement, name
                 assert "NotResource" not in statement, name
@@ -313,11 +318,15 @@ def test_every_permission_names_its_actions_and_its_resources(resources: Resourc
 
 
 def test_the_only_policy_that_allows_everything_is_the_keys_own(resources: Resources) -> None:
-    (statement,) = resources["VaultKey"]["Properties"]["KeyPolicy"]["Statement"]
+    statement, *others = branches(resources["VaultKey"]["Properties"]["KeyPolicy"]["Statement"])
     # AWS's form for «the account's IAM decides»; `Resource: *` is this key.
     assert statement["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
-    for statement in resources["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"]:
-        assert statement["Effect"] == "Deny"
+    assert {one["Sid"]: as_list(one["Action"]) for one in others} == {
+        "ReplicasOfAnotherStack": ["kms:Encrypt", "kms:GenerateDataKey"],
+        "ReadersOfAnotherStack": ["kms:Decrypt"],
+    }
+    for sid, one in of_the_vault(resources).items():
+        assert (one["Effect"] == "Deny") == (not sid.endswith("OfAnotherStack"))
 
 
 def test_prove_may_only_log(resources: Resources, functions: Resources) -> None:
@@ -369,8 +378,7 @@ def test_the_vault_is_versioned_private_and_tells_of_new_objects(resources: Reso
 
 
 def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources) -> None:
-    document = resources["VaultPolicy"]["Properties"]["PolicyDocument"]
-    statements = {statement["Sid"]: statement for statement in document["Statement"]}
+    statements = of_the_vault(resources)
     assert statements["OnlyTls"]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     overwrite = statements["OnlyNewObjects"]
     assert overwrite["Action"] == "s3:PutObject"
@@ -393,6 +401,7 @@ def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> N
     models: dict[str, type[Event]] = {
         "backup": BackupRequest,
         "verify": RecheckRequest,
+        "copy": CopyRequest,
         "restore": DrillRequest,
         "rotate": RotateRequest,
         "health": HealthRequest,
@@ -402,7 +411,8 @@ def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> N
         if "Input" in target:
             given = target["Input"]["Fn::Sub"] if isinstance(target["Input"], dict) else target["Input"]
             text = given.replace("<aws.scheduler.scheduled-time>", "2026-11-20T02:30:00Z")
-            sent[name] = parse(models[verb], json.loads(text.replace("${RecheckDays}", "30")))
+            event = json.loads(text.replace("${RecheckDays}", "30"))
+            sent[name] = parse(models["copy" if event.get("action") == "copy" else verb], event)
     assert sorted(e.type for e in sent.values() if isinstance(e, BackupRequest)) == [
         "daily",
         "hourly",

@@ -25,6 +25,8 @@ _SUBRESOURCES = {
     ("GET", "replication"): "s3:GetReplicationConfiguration",
     ("GET", "encryption"): "s3:GetEncryptionConfiguration",
 }
+KEYS = {"second-vault": "the copy's key"}
+"""Keys of buckets other than the vault."""
 REGION, ACCOUNT = "us-east-1", "123456789012"
 
 
@@ -118,8 +120,8 @@ def _s3_call(method: str, path: str, query: Mapping[str, list[str]], environ: Ma
     via = {"kms:viaservice": f"s3.{REGION}.amazonaws.com"}
     if method in ("GET", "HEAD"):
         yield f"s3:GetObject{version}", resource, context
-        # SSE-KMS: S3 asks KMS on the caller's behalf.
-        yield "kms:Decrypt", "the vault's key", via
+        # SSE-KMS: S3 asks KMS on the caller's behalf, under the key of the bucket.
+        yield "kms:Decrypt", KEYS.get(bucket, "the vault's key"), via
     elif method == "PUT" and not query.keys() - {"x-id"}:
         if "HTTP_IF_NONE_MATCH" in environ:
             context["s3:if-none-match"] = environ["HTTP_IF_NONE_MATCH"]

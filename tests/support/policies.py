@@ -13,6 +13,7 @@ from tests.support.iam import Resolver, Statement
 STACK = "local"
 VERBS = ["backup", "verify", "prove", "restore", "rotate", "health"]
 OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
+COPY = "arn:aws:s3:::second-vault"
 
 
 class Policies:
@@ -29,6 +30,11 @@ class Policies:
             "Vault.Arn": f"arn:aws:s3:::{bucket}",
             "VaultKey.Arn": "the vault's key",
             "Catalogue.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}",
+            "CopyBucketArn": COPY,
+            "CopyKmsKeyArn": "the copy's key",
+            "CopyRegion": REGION,
+            "ReplicaRoleArn": "another stack's replication",
+            "ReplicaReaderArns": ["another stack's verify", "another stack's restore"],
             "DatabaseSecretArns": [OTHER_SECRET],
             "DatabaseSecretKeyArns": ["the secrets' key"],
         }

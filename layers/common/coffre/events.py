@@ -130,6 +130,29 @@ class RecheckRequest(Event):
     days: int = Field(default=30, ge=1, le=365)
 
 
+class CopyRequest(Event):
+    """Check the copy of one backup; without one, those of all backups that are due.
+
+    Attributes
+    ----------
+    read:
+        Read everything in the copy, as a verification of the vault does.
+    """
+
+    action: Literal["copy"]
+    database: DatabaseName | None = None
+    backup_id: BackupRef | None = None
+    read: bool = False
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        if self.backup_id is not None and self.database is None:
+            raise ValueError("a backup_id needs a database")
+        if self.read and self.backup_id is None:
+            raise ValueError("read needs a backup_id")
+        return self
+
+
 class ProveRequest(Event):
     """Restore one backup in the box and compare: everything needed stands behind the ticket's URL.
 
@@ -164,6 +187,8 @@ class RestoreRequest(Event):
     tables, into:
         With ``tables``: which, as ``schema.name``, and the schema that is made for them; by default its name
         tells the backup's time, for example ``restored_20261120t023000z``.
+    source:
+        ``copy``: read the second vault, that the first one is replicated into.
     """
 
     action: Literal["plan", "run"]
@@ -177,6 +202,7 @@ class RestoreRequest(Event):
     exceptions: Literal["refuse", "accept"] = "refuse"
     tables: Annotated[list[str], Field(max_length=100)] = []
     into: Annotated[str, AfterValidator(_new_schema)] | None = None
+    source: Literal["vault", "copy"] = "vault"
     token: str | None = None
 
     @model_validator(mode="after")
@@ -193,8 +219,14 @@ class RestoreRequest(Event):
             raise ValueError("a restore into a new database needs a target_secret")
         if self.mode != "swap" and "safety" in self.model_fields_set:
             raise ValueError("safety is for the mode swap")
-        if self.mode == "undo" and self.model_fields_set & {"backup", "roles", "role_map", "exceptions"}:
-            raise ValueError("an undo takes neither backup nor roles nor exceptions")
+        if self.mode == "undo" and self.model_fields_set & {
+            "backup",
+            "roles",
+            "role_map",
+            "exceptions",
+            "source",
+        }:
+            raise ValueError("an undo takes neither backup nor source nor roles nor exceptions")
         self._fits_tables()
         if self.role_map and self.roles == "mine":
             raise ValueError("role_map is for roles: keep; with mine all belongs to one role")

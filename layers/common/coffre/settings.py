@@ -21,12 +21,16 @@ class Settings(BaseModel):
     stack: str = Field(alias="COFFRE_STACK", min_length=1)
     bucket: str = Field(alias="COFFRE_BUCKET", min_length=3)
     owner: str = Field(alias="COFFRE_BUCKET_OWNER", default="")
+    copy_arn: str = Field(alias="COFFRE_COPY_ARN", default="")
+    copy_region: str = Field(alias="COFFRE_COPY_REGION", default="")
+    copy_owner: str = Field(alias="COFFRE_COPY_OWNER", default="")
     table: str = Field(alias="COFFRE_TABLE", min_length=3)
     bus: str = Field(alias="COFFRE_BUS", default="default", min_length=1)
     postgres: Path = Field(alias="COFFRE_POSTGRES", default=Path("/opt/postgres"))
     prove_function: str = Field(alias="COFFRE_PROVE_FUNCTION", default="")
     backup_function: str = Field(alias="COFFRE_BACKUP_FUNCTION", default="")
     max_run_seconds: int = Field(alias="COFFRE_MAX_RUN_SECONDS", default=21_600, ge=900)
+    patience_seconds: int = Field(alias="COFFRE_PATIENCE_SECONDS", default=0, ge=0)
     scratch: Path = Field(alias="COFFRE_SCRATCH", default=Path("/tmp"))  # noqa: S108 - all that Lambda lets us write
     rpo_hours: float = Field(alias="COFFRE_RPO_HOURS", default=26, gt=0)
 
@@ -50,6 +54,11 @@ class Settings(BaseModel):
     def registrations(self) -> str:
         """The SSM path below which databases are registered, without a trailing slash."""
         return f"/coffre/{self.stack}/databases"
+
+    @property
+    def copy_bucket(self) -> str:
+        """The bucket that the vault is replicated into; empty if there is none."""
+        return self.copy_arn.rpartition(":")[2]
 
     @property
     def secrets(self) -> str:

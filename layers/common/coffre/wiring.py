@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from coffre.settings import Settings
 from coffre.workers import Message, WorkerPool
@@ -58,7 +58,7 @@ def settings() -> Settings:
 
 
 @cache
-def client(service: str) -> Any:
+def client(service: str, region: str | None = None) -> Any:
     """A boto3 client with bounded retries, jitter, and connections that stay alive."""
     import boto3
     from botocore.config import Config
@@ -73,7 +73,7 @@ def client(service: str) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    return make(service, config=config)
+    return make(service, region_name=region, config=config)
 
 
 def store() -> ObjectStore:
@@ -81,6 +81,23 @@ def store() -> ObjectStore:
     from coffre.vault.store import ObjectStore
 
     return ObjectStore(client("s3"), settings().bucket, owner=settings().owner)
+
+
+def copy_store() -> ObjectStore:
+    """The bucket that the vault is replicated into.
+
+    Raises
+    ------
+    NoCopyError
+        If there is none.
+    """
+    from coffre.errors import NoCopyError
+    from coffre.vault.store import ObjectStore
+
+    here = settings()
+    if not here.copy_arn:
+        raise NoCopyError(f"the vault {here.bucket} isn't replicated anywhere")
+    return ObjectStore(client("s3", here.copy_region), here.copy_bucket, owner=here.copy_owner)
 
 
 def catalogue() -> Catalogue:
@@ -137,6 +154,7 @@ def verify_services() -> VerifyServices:
         invoke_prove=lambda payload, seconds: invoke(
             f"{here.prove_function}-{payload['major']}", payload, seconds=seconds
         ),
+        copy=copy_store() if here.copy_arn else None,
     )
 
 
@@ -148,14 +166,14 @@ def prove_services() -> ProveServices:
     return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_bare_workers)
 
 
-def restore_services() -> RestoreServices:
-    """What a restore works with."""
+def restore_services(source: Literal["vault", "copy"] = "vault") -> RestoreServices:
+    """What a restore works with; ``copy``: backups are read from the second vault."""
     from coffre.databases.postgresql.tools import Tools
     from coffre.restore.job import Services
 
     here = settings()
     return Services(
-        store=store(),
+        store=copy_store() if source == "copy" else store(),
         catalogue=catalogue(),
         publisher=publisher(),
         registry=registry(),
@@ -168,14 +186,15 @@ def restore_services() -> RestoreServices:
 
 
 def rotate_services() -> RotateServices:
-    """What a rotation works with."""
+    """What a rotation works with; in a vault of replicas it waits as if runs took days: replication may."""
     from coffre.rotate.run import Services
 
+    here = settings()
     return Services(
         store=store(),
         catalogue=catalogue(),
         publisher=publisher(),
-        max_run_seconds=settings().max_run_seconds,
+        max_run_seconds=max(here.max_run_seconds, here.patience_seconds),
     )
 
 
@@ -190,6 +209,7 @@ def health_services() -> HealthServices:
         publisher=publisher(),
         stack=here.stack,
         rpo_hours=here.rpo_hours,
+        copied=bool(here.copy_arn),
     )
 
 
@@ -199,10 +219,17 @@ def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerP
     Those that use the bucket are handed what they need to write there: making a client of their own would
     take each of them half a second.
     """
-    messages = [{**one, "store": store().hand_over()} if "bucket" in one else one for one in setup]
+    messages = [
+        {**one, "store": _named(one["bucket"]).hand_over()} if "bucket" in one else one for one in setup
+    ]
     return WorkerPool(
         [sys.executable, "-m", "coffre.worker"], messages, tick, environment={**ALLOCATOR, **os.environ}
     )
+
+
+def _named(bucket: str) -> ObjectStore:
+    """The one of the two buckets that a worker is to use."""
+    return store() if bucket == settings().bucket else copy_store()
 
 
 def start_bare_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:

@@ -27,7 +27,7 @@ from localcloud import LocalCloud, up
 from tests.conftest import ROOT
 from tests.support.calls import ACCOUNT, Call, Recorder
 from tests.support.iam import Statement, allowing, denied_by
-from tests.support.policies import OTHER_SECRET, STACK, VERBS, Policies
+from tests.support.policies import COPY, OTHER_SECRET, STACK, VERBS, Policies
 from tests.support.postgres import create, customer_server, sql, target, url
 
 LONG_AGO = timedelta(days=2)
@@ -38,6 +38,9 @@ BY_LAMBDA = ("logs:", "xray:", "sqs:SendMessage", "ec2:")
 LOCKS = ("s3:GetObjectRetention", "s3:PutObjectRetention", "s3:GetObjectLegalHold", "s3:PutObjectLegalHold")
 """Only a bucket with Object Lock is asked for them; test_object_lock.py has one."""
 
+
+SECOND = "second-vault"
+PARAMETERS = {"CopyBucketArn": COPY, "CopyRegion": "us-east-1", "CopyKmsKeyArn": "the copy's key"}
 
 OTHERS = (14, 15, 17, 18)
 
@@ -126,6 +129,24 @@ class Desk:
         self.cloud.client("s3").delete_object(Bucket=self.cloud.bucket, Key=key)
 
 
+def look_at_copies(desk: Desk) -> None:
+    """A copy that isn't there, one that is complete, one that is read, and a restore from it."""
+    s3 = desk.cloud.client("s3")
+    s3.create_bucket(Bucket=SECOND)
+    s3.put_bucket_versioning(Bucket=SECOND, VersioningConfiguration={"Status": "Enabled"})
+    desk.fire("copies")
+    desk.cloud.replicate()
+    desk.fire("copies")
+    # A chunk behind a marker is read through it.
+    chunk = s3.list_objects_v2(Bucket=SECOND, Prefix=Layout("one").chunks)["Contents"][0]["Key"]
+    s3.delete_object(Bucket=SECOND, Key=chunk)
+    (found,) = desk.call("verify", action="copy", database="one", backup_id="latest", read=True)["copies"]
+    assert (found["verdict"], found["by"]) == ("complete", "content")
+    assert desk.restore("one", source="copy", target_secret=desk.target(url(desk.server, "from_copy")))[
+        "rows"
+    ]
+
+
 def live(desk: Desk) -> None:
     """Everything that functions do."""
     server, one = desk.server, Layout("one")
@@ -163,6 +184,7 @@ def live(desk: Desk) -> None:
     desk.register("one", prove="daily", retention=only_newest, scratch=scratch)
     assert desk.call("restore", action="drill", database="one")["digests_equal"]
     desk.fire("drill-weekly")
+    look_at_copies(desk)
     # Old backups go, their chunks are marked, and later purged; what was marked too soon comes back.
     sql(target(server, "one"), "DELETE FROM t WHERE i > 50")
     desk.backup("one")
@@ -187,7 +209,7 @@ def recorded(
     """All calls of all functions."""
     recorder = Recorder()
     with (
-        up(ROOT / "template.yaml", state=tmp_path_factory.mktemp("state")) as cloud,
+        up(ROOT / "template.yaml", state=tmp_path_factory.mktemp("state"), parameters=PARAMETERS) as cloud,
         customer_server(postgres_root, 16, scratch_root) as server,
     ):
         cloud._application.routes.insert(0, recorder)

@@ -87,6 +87,15 @@ def test_a_restore_that_grows_past_its_rto_is_the_worst_of_the_stack(
     assert unit == "Percent"
 
 
+def test_a_copy_s_age_is_told_where_the_vault_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    lags = report("a", 80, 60, 60).model_copy(update={"copied": True, "copy_age_seconds": 7200.0})
+    lacks = report("b", 80, 60, 60).model_copy(update={"copied": True})
+    for reports in ([lags], [lags, lacks]):
+        emit_worst(reports, "prod")
+    alone, both = lines(capsys)
+    assert (values(alone)["CopyAgeSeconds"], values(both)["CopyAgeSeconds"]) == (7200, NEVER_SECONDS)
+
+
 def test_a_stack_without_databases_is_silent_so_that_the_alarms_fire(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -103,7 +112,7 @@ def test_an_alarm_is_raised_for_one_hour_of_each_month(capsys: pytest.CaptureFix
 
 
 def test_the_alarms_watch_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    measured = {"restore_seconds": 66.0, "rto_minutes": 1.0}
+    measured = {"restore_seconds": 66.0, "rto_minutes": 1.0, "copied": True, "copy_age_seconds": 60.0}
     emit_worst([report("a", 95, 60, 900).model_copy(update=measured)], "prod")
     emit_alarm_test("prod", datetime(2026, 11, 1, tzinfo=UTC))
     worst, test = lines(capsys)

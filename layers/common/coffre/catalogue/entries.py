@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from coffre.events import Verdict
 from coffre.ids import BackupType
-from coffre.results import Finding
+from coffre.results import CopyCompared, CopyVerdict, Finding
 
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
@@ -25,6 +25,8 @@ class BackupEntry:
         How far a backup in progress is, in bytes on the source's disk; ``rows`` counts along.
     verified, verdict, reasons, evidence:
         Of the newest verification of the backup with this root hash.
+    copy, copy_by, copy_checked, copy_summary, copy_evidence:
+        Of the last check of the backup's copy in the second vault: the verdict, how deep it looked, and when.
     deleted:
         When rotation deleted it.
     unlike:
@@ -54,6 +56,11 @@ class BackupEntry:
     verified: str | None = None
     evidence: str | None = None
     reasons: tuple[Finding, ...] = ()
+    copy: CopyVerdict | None = None
+    copy_by: CopyCompared | None = None
+    copy_checked: str | None = None
+    copy_summary: str | None = None
+    copy_evidence: str | None = None
     error_code: str | None = None
     error_message: str | None = None
 

@@ -32,7 +32,7 @@ from coffre.errors import (
     PlanUsedError,
 )
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
-from coffre.results import VerifyResult
+from coffre.results import CopyResult, VerifyResult
 from coffre.vault.evidence import evidence_time
 from coffre.vault.manifest import Manifest
 
@@ -86,6 +86,11 @@ class Catalogue:
         """The newest completed backup whose verdict is ``proven``."""
         completed = self.backups(database, status="completed")
         return next((entry for entry in completed if entry.verdict == "proven"), None)
+
+    def newest_copied(self, database: str) -> BackupEntry | None:
+        """The newest completed backup whose copy in the second vault is complete."""
+        completed = self.backups(database, status="completed")
+        return next((entry for entry in completed if entry.copy == "complete"), None)
 
     def begin(
         self, database: str, backup_id: str, kind: BackupType, started: datetime, reason: str = ""
@@ -145,7 +150,19 @@ class Catalogue:
             "root_hash": root_hash,
             **({"unlike": unlike} if unlike else {}),
         }
-        unverified = dict.fromkeys(("verdict", "verified", "evidence", "reasons"))
+        unverified: dict[str, object] = dict.fromkeys(
+            (
+                "verdict",
+                "verified",
+                "evidence",
+                "reasons",
+                "copy",
+                "copy_by",
+                "copy_checked",
+                "copy_summary",
+                "copy_evidence",
+            )
+        )
         alive = "(attribute_not_exists(#deleted) OR #deleted < :committed)"
         given = {"committed": manifest.completed, "hash": root_hash}
         same = f"#root_hash = :hash AND {alive}"
@@ -166,6 +183,15 @@ class Catalogue:
         }
         given = {"hash": result.root_hash, "time": time}
         condition = "#root_hash = :hash AND (attribute_not_exists(#verified) OR #verified <= :time)"
+        return self._update(result.database, result.backup_id, values, condition, given)
+
+    def copied(self, result: CopyResult) -> bool:
+        """What a check of the copy found.  False if another backup under this id is recorded, or none."""
+        values = {"copy": result.verdict, "copy_by": result.by, "copy_summary": result.summary}
+        values |= {"copy_checked": result.checked}
+        values |= {"copy_evidence": result.evidence} if result.evidence else {}
+        condition = "#root_hash = :hash AND (attribute_not_exists(#copy_checked) OR #copy_checked <= :time)"
+        given = {"hash": result.root_hash, "time": result.checked}
         return self._update(result.database, result.backup_id, values, condition, given)
 
     def fail(self, database: str, backup_id: str, code: str, message: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from coffre.catalogue.index import Catalogue
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError, UnknownBackupError
 from coffre.ids import DATABASE_NAME
-from coffre.vault.evidence import newest_evidence
+from coffre.vault.evidence import newest_copy_check, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.reader import list_backups, load_manifest
 from coffre.vault.store import ObjectStore
@@ -36,8 +36,14 @@ class Rebuilt:
     gone: int
 
 
-def rebuild(store: ObjectStore, catalogue: Catalogue, databases: Iterable[str] | None = None) -> Rebuilt:
-    """Enter every backup of the vault into the catalogue.
+def rebuild(
+    store: ObjectStore,
+    catalogue: Catalogue,
+    databases: Iterable[str] | None = None,
+    *,
+    only_add: bool = False,
+) -> Rebuilt:
+    """Enter every backup of the vault, or of its copy, into the catalogue.
 
     It can be repeated, and runs beside backups: it only ever adds what the bucket shows.
 
@@ -45,6 +51,8 @@ def rebuild(store: ObjectStore, catalogue: Catalogue, databases: Iterable[str] |
     ----------
     databases:
         Names; None for all that have something in the bucket.
+    only_add:
+        Don't call an entry deleted because its manifest isn't here: a copy may lag behind its vault.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def rebuild(store: ObjectStore, catalogue: Catalogue, databases: Iterable[str] |
     for database in names:
         for backup_id in list_backups(store, database):
             counts.update(_enter(store, catalogue, database, backup_id))
-        counts["gone"] += reconcile(store, catalogue, database)
+        counts["gone"] += 0 if only_add else reconcile(store, catalogue, database)
     return Rebuilt(len(names), *(counts[what] for what in ("completed", "verified", "invalid", "gone")))
 
 
@@ -91,6 +99,9 @@ def _enter(store: ObjectStore, catalogue: Catalogue, database: str, backup_id: s
     except UnknownBackupError:
         return []
     catalogue.complete(manifest, root_hash)
+    copy = newest_copy_check(store, database, backup_id, root_hash)
+    if copy is not None:
+        catalogue.copied(copy)
     evidence = newest_evidence(store, database, backup_id, root_hash)
     if evidence is None:
         return ["completed"]

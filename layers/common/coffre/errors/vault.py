@@ -60,6 +60,20 @@ class VaultUnsafeError(CoffreError):
     advice = "Correct the bucket's settings; the template sets them right."
 
 
+class NoCopyError(BadInputError):
+    """The stack has no second vault that its own is replicated into."""
+
+    code = "no-copy"
+    advice = "Name one in the template's parameter CopyBucketArn."
+
+
+class CopyIncompleteError(CoffreError):
+    """The copy of a backup lacks something that a restore needs."""
+
+    code = "copy-incomplete"
+    advice = "Nothing was changed. Take an older backup whose copy is complete, or wait for the replication."
+
+
 class NoObjectLockError(BadInputError):
     """What was asked needs a bucket with Object Lock."""
 

@@ -1,7 +1,8 @@
 """Metrics: CloudWatch's embedded metric format, a line of JSON on standard output for each set of dimensions.
 
 Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``, and, where an RTO
-is set and a restore was measured, ``RtoUsedPercent`` (what a restore takes of it): once with the dimensions
+is set and a restore was measured, ``RtoUsedPercent`` (what a restore takes of it), and, where the vault is
+replicated, ``CopyAgeSeconds`` (of the newest backup whose copy is complete): once with the dimensions
 ``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst of all
 databases and which the template's alarms watch.  ``AlarmTest`` raises an alarm once a month.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -56,6 +57,8 @@ def _worse_when_higher(report: HealthReport) -> dict[str, float]:
     ages = {"BackupAgeSeconds": report.backup_age_seconds}
     if all(reason.code != PROOF_OFF for reason in report.reasons):
         ages["ProofAgeSeconds"] = report.proof_age_seconds
+    if report.copied:
+        ages["CopyAgeSeconds"] = report.copy_age_seconds
     found = {name: NEVER_SECONDS if age is None else age for name, age in ages.items()}
     if report.restore_seconds is not None and report.rto_minutes is not None:
         found["RtoUsedPercent"] = 100 * report.restore_seconds / (report.rto_minutes * 60)

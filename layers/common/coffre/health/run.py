@@ -50,6 +50,8 @@ class Services:
         The stack's name, a dimension of the metrics.
     rpo_hours:
         The RPO of a database whose registration can't be read.
+    copied:
+        Whether the vault is replicated into a second one.
     now:
         Tells the time.
     """
@@ -59,6 +61,7 @@ class Services:
     publisher: Publisher
     stack: str
     rpo_hours: float
+    copied: bool = False
     now: Callable[[], datetime] = utc_now
 
 
@@ -136,6 +139,7 @@ def _report(
     services: Services,
 ) -> HealthReport:
     backup, proven = services.catalogue.newest(name), services.catalogue.newest_proven(name)
+    copied = services.catalogue.newest_copied(name) if services.copied else None
     known = registration if isinstance(registration, Registration) else None
     facts = Facts(
         database=name,
@@ -148,6 +152,8 @@ def _report(
         rto_minutes=known.rto_minutes if known else None,
         endpoints=application.findings,
         unlike=backup.unlike if backup else "",
+        copied=services.copied,
+        copy_age=_age(copied, services.now()),
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None
@@ -164,6 +170,9 @@ def _report(
         backup_age_seconds=facts.backup_age,
         newest_proof=proven.backup_id if proven else None,
         proof_age_seconds=facts.proof_age,
+        copied=services.copied,
+        newest_copy=copied.backup_id if copied else None,
+        copy_age_seconds=facts.copy_age,
         rpo_hours=facts.rpo_hours,
         restore_seconds=facts.restore_seconds,
         rto_minutes=facts.rto_minutes,

@@ -8,6 +8,7 @@ code                         points  when
 backup-missing               60      there is no completed backup
 backup-overdue               60      the newest one is older than the RPO
 backup-unlike                45      the newest one comes from another database than the one before, or shrank
+copy-overdue                 20      the newest backup whose copy is complete is older than the RPO
 proof-missing                20      no backup was proven (nothing, where proofs are switched off)
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
 (the cause's own code)       70      the database can't be reached
@@ -39,6 +40,7 @@ SERVER_POINTS = 70
 BACKUP_POINTS = 60
 UNLIKE_POINTS = 45
 PROOF_POINTS = 20
+COPY_POINTS = 20
 ENDPOINT_POINTS = 45
 PROOF_OFF = "proof-off"
 """The finding of a database that nobody wants proven."""
@@ -116,6 +118,10 @@ class Facts:
         What is wrong with the application's endpoints.
     unlike:
         How the newest backup differs from the one before it; empty: it doesn't much.
+    copied:
+        Whether the vault is replicated into a second one.
+    copy_age:
+        Seconds since the newest backup began whose copy there is complete; None: there is none.
     """
 
     database: str
@@ -128,6 +134,8 @@ class Facts:
     rto_minutes: float | None = None
     endpoints: tuple[Finding, ...] = ()
     unlike: str = ""
+    copied: bool = False
+    copy_age: float | None = None
 
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
@@ -135,7 +143,7 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
 
     A worse fact never raises the score.
     """
-    kept = [*_backup(facts), *_proof(facts), *_restore(facts), *_endpoints(facts)]
+    kept = [*_backup(facts), *_proof(facts), *_copy(facts), *_restore(facts), *_endpoints(facts)]
     said = [(SERVER_POINTS, facts.server)] if isinstance(facts.server, Finding) else _server(facts.server)
     lost = sum(points for points, _ in kept) + min(SERVER_POINTS, sum(points for points, _ in said))
     ordered = sorted([*kept, *said], key=lambda entry: -entry[0])
@@ -170,6 +178,16 @@ def _proof(facts: Facts) -> Iterator[Lost]:
         )
         advice = "`coffre list NAME` shows the verdicts since, `coffre show NAME ID` their reasons."
         yield PROOF_POINTS, _finding("warn", "proof-overdue", facts.database, message, advice)
+
+
+def _copy(facts: Facts) -> Iterator[Lost]:
+    if not facts.copied or facts.backup_age is None:
+        return
+    if facts.copy_age is None or facts.copy_age > facts.rpo_hours * _HOUR:
+        old = f"{_hours(facts.copy_age)} old" if facts.copy_age is not None else "not there at all"
+        message = f"the newest backup with a complete copy is {old}; the RPO is {facts.rpo_hours:g} h"
+        advice = "`coffre verify NAME latest --copy` says what is lacking in the second vault."
+        yield COPY_POINTS, _finding("warn", "copy-overdue", facts.database, message, advice)
 
 
 def _restore(facts: Facts) -> Iterator[Lost]:

@@ -14,15 +14,20 @@ from coffre.databases.postgresql.role_map import map_roles
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registry import Registry
+from coffre.errors import CopyIncompleteError
 from coffre.events import RestoreRequest
 from coffre.notify.publisher import Publisher
 from coffre.restore.plan import chosen_backup
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, read_contents, scratch_folder
 from coffre.vault.manifest import Manifest
+from coffre.vault.presence import Look
 from coffre.vault.reader import fetch_file, load_manifest
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
+
+NAMED_GAPS = 20
+"""Objects that an error names at most."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Services:
 
     Attributes
     ----------
+    store:
+        Where the backup is read: the vault, or its copy.
     take_backup:
         Calls the backup function and waits: (event, seconds to wait) -> its answer.
     """
@@ -76,6 +83,8 @@ def opened(request: RestoreRequest, target: Target, services: Services, seconds:
     manifest, digest = load_manifest(services.store, request.database, backup)
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
+        if request.source == "copy":
+            _complete(services, manifest, digest, folder)
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
         schema = mapped(schema, request)
         meter = _meter(services, request, manifest, manifest.totals.bytes)
@@ -90,6 +99,28 @@ def measured(restore: Restore, size: int) -> Restore:
 def _meter(services: Services, request: RestoreRequest, manifest: Manifest, size: int) -> Meter:
     tell = partial(services.catalogue.run_progress, request.database, run_id_of(request, manifest))
     return Meter(tell, size)
+
+
+def _complete(services: Services, manifest: Manifest, digest: str, folder: Path) -> None:
+    """A copy may lack what its manifest names: what is to be restored is looked for before anything is made.
+
+    A manifest that isn't the one that the catalogue knows is refused: replication can write over one.
+
+    Raises
+    ------
+    CopyIncompleteError
+    """
+    where = f"the copy of {manifest.id} in {services.store.bucket}"
+    known = services.catalogue.backup(manifest.database, manifest.id)
+    if known is not None and known.root_hash not in (None, digest):
+        raise CopyIncompleteError(
+            f"{where} has a manifest with root hash {digest}, expected {known.root_hash}"
+        )
+    look = Look(services.store, folder / "sections", folder / "slices", most=NAMED_GAPS)
+    presence = look.at(manifest)
+    if presence.gaps:
+        what = "; ".join(gap.message for gap in presence.gaps)
+        raise CopyIncompleteError(f"{where} is incomplete: {what}{'; and more' if presence.more else ''}")
 
 
 def mapped(archive: Path, request: RestoreRequest) -> Path:

@@ -151,6 +151,7 @@ def _digest(restore: Restore, situation: Situation) -> str:
         bound_to(
             restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles, exceptions=exceptions
         )
+        | {"source": restore.request.source}
     )
 
 
@@ -171,6 +172,7 @@ def _audited(restore: Restore, situation: Situation) -> dict[str, str]:
     """What the audit trail keeps: enough to know later which databases belong together."""
     swap = situation.swap
     more = {"kept_as": swap.aside, "safety": restore.request.safety} if swap else {}
+    more |= {"source": "copy"} if restore.request.source == "copy" else {}
     return {"target": restore.wanted.label, "mode": restore.request.mode, **more}
 
 

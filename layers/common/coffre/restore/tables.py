@@ -74,6 +74,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         chosen = choose(restore)
         services.catalogue.confirm_plan(request.database, str(request.token), _digest(restore, chosen))
         audited = {"target": target.label, "mode": "tables", "into": chosen.into}
+        audited |= {"source": "copy"} if request.source == "copy" else {}
         keep = partial(_keep, restore, chosen, started)
         with recorded(restore, started + timedelta(seconds=seconds), audited, keep):
             exceptions = build_beside(measured(restore, chosen.bytes), chosen)
@@ -108,6 +109,7 @@ def _digest(restore: Restore, chosen: Chosen) -> str:
             "entries": sorted(chosen.selection.entries),
             "into": chosen.into,
             "exceptions": restore.request.exceptions,
+            "source": restore.request.source,
         }
     )
 

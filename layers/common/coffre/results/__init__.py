@@ -7,6 +7,10 @@ from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, Undo
 from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
 from coffre.results.verify import (
     Compared,
+    CopiesResult,
+    CopyCompared,
+    CopyResult,
+    CopyVerdict,
     ProofReport,
     RecheckReport,
     RecheckResult,
@@ -20,6 +24,10 @@ __all__ = [
     "BackupPlan",
     "BackupResult",
     "Compared",
+    "CopiesResult",
+    "CopyCompared",
+    "CopyResult",
+    "CopyVerdict",
     "DrillResult",
     "EndpointAnswer",
     "FanOutResult",

@@ -30,7 +30,13 @@ class EndpointAnswer(Result):
 
 
 class HealthReport(Result):
-    """One database's health: a score out of 100 and what took points away."""
+    """One database's health: a score out of 100 and what took points away.
+
+    Attributes
+    ----------
+    copied:
+        Whether the vault has a copy; ``newest_copy`` is the newest backup whose copy is complete.
+    """
 
     database: str
     score: int
@@ -43,6 +49,9 @@ class HealthReport(Result):
     backup_age_seconds: float | None = None
     newest_proof: str | None = None
     proof_age_seconds: float | None = None
+    copied: bool = False
+    newest_copy: str | None = None
+    copy_age_seconds: float | None = None
     rpo_hours: float
     restore_seconds: float | None = None
     rto_minutes: float | None = None

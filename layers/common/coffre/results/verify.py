@@ -65,6 +65,60 @@ class VerifyResult(Result):
     upgrade: UpgradeReport | None = None
 
 
+CopyVerdict = Literal["complete", "pending", "incomplete"]
+CopyCompared = Literal["size", "checksum", "content"]
+
+
+class CopyResult(Result):
+    """Whether a backup's copy in the second vault is complete.
+
+    Attributes
+    ----------
+    bucket:
+        The second vault.
+    objects, bytes:
+        How much was looked for.
+    pending, lacking:
+        Objects that are still being replicated, and objects that won't come by themselves.
+    by:
+        What was compared: sizes of chunks, their stored checksums as well, or everything by reading it.
+        Files and parts are always compared by checksum, the manifest byte by byte.
+    checked, evidence:
+        When, and where what was found is kept; empty if nothing has changed since the last check.
+    """
+
+    database: str
+    backup_id: str
+    verdict: CopyVerdict
+    bucket: str
+    reasons: list[Finding]
+    objects: int
+    bytes: int
+    pending: int
+    lacking: int
+    root_hash: str
+    by: CopyCompared
+    checked: str = ""
+    evidence: str = ""
+    seconds: float = 0
+
+    @property
+    def summary(self) -> str:
+        """The verdict with its numbers, for example ``pending: 3 objects``."""
+        if self.verdict == "complete":
+            return f"complete by {self.by}: {self.objects} objects"
+        if self.verdict == "pending":
+            return f"pending: {self.pending} objects"
+        first = next((reason.message for reason in self.reasons if reason.level == "refuse"), "")
+        return f"incomplete: {first}"
+
+
+class CopiesResult(Result):
+    """The copies that were checked."""
+
+    copies: list[CopyResult]
+
+
 class RecheckReport(Result):
     """What re-reading one database's chunks found; its slices are the 256 first bytes of a chunk's id."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pydantic import ValidationError
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError
-from coffre.results import Finding, VerifyResult
+from coffre.results import CopyResult, Finding, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Note, list_notes, newest_doubt
 from coffre.vault.store import ObjectStore
@@ -62,6 +62,27 @@ def newest_evidence(
     known = list_notes(store, Layout(database), backup_id) if notes is None else notes
     doubt = newest_doubt(known)
     return found if doubt is None or doubt <= evidence_time(found.evidence) else doubted(found)
+
+
+def newest_copy_check(store: ObjectStore, database: str, backup_id: str, root_hash: str) -> CopyResult | None:
+    """What the last check that is kept found of the copy of exactly this backup; None: nothing that counts.
+
+    Raises
+    ------
+    StoreUnavailableError
+    """
+    keys = [item.key for item in store.objects(Layout(database).copies(backup_id))]
+    if not keys:
+        return None
+    try:
+        found = CopyResult.model_validate_json(store.read(keys[-1], limit=MAX_BYTES))
+    except (ValidationError, ObjectCorruptError, ObjectMissingError):
+        return None
+    return (
+        found
+        if (found.database, found.backup_id, found.root_hash) == (database, backup_id, root_hash)
+        else None
+    )
 
 
 def failures(store: ObjectStore, database: str, backup_id: str, root_hash: str) -> Iterator[VerifyResult]:

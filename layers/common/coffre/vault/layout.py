@@ -58,6 +58,10 @@ class Layout:
         """The key of a list of the owner's checks, by its hash."""
         return f"{self.database}/checks/{sha256}.json"
 
+    def copies(self, backup_id: str) -> str:
+        """The prefix of what checks of a backup's copy found."""
+        return f"{self.database}/copies/{backup_id}/"
+
     def proofs(self, backup_id: str) -> str:
         """The prefix of a backup's evidence."""
         return f"{self.database}/proofs/{backup_id}/"

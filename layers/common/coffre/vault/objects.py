@@ -19,6 +19,9 @@ class ObjectInfo:
         The version that was looked at.
     locked_until, legal_hold:
         What Object Lock says of that version.
+    replication:
+        ``PENDING``, ``COMPLETED`` or ``FAILED`` in a bucket that is replicated, ``REPLICA`` in the other one;
+        empty if no rule was there when it was written.
     """
 
     key: str
@@ -28,6 +31,7 @@ class ObjectInfo:
     version: str = ""
     locked_until: datetime | None = None
     legal_hold: bool = False
+    replication: str = ""
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ class ObjectStore:
             answer.get("VersionId", ""),
             answer.get("ObjectLockRetainUntilDate"),
             answer.get("ObjectLockLegalHoldStatus") == "ON",
+            answer.get("ReplicationStatus", ""),
         )
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:

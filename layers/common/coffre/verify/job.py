@@ -28,6 +28,8 @@ class Services:
 
     Attributes
     ----------
+    copy:
+        The second vault, that the first one is replicated into; None: there is none.
     invoke_prove:
         Calls the `prove` of the event's ``major`` and waits: (event, seconds to wait) -> answer.
     """
@@ -40,6 +42,7 @@ class Services:
     max_run_seconds: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     invoke_prove: Callable[[dict[str, object], float], dict[str, object]]
+    copy: ObjectStore | None = None
 
 
 @dataclass(frozen=True)
