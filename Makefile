@@ -27,7 +27,7 @@ demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 	$(BIN)/python -m demo
 
 test: install  ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: install  ## Let every call and request of every run fail, in each of its ways, and try what takes 2 GB (more than an hour)
 	COFFRE_FAULTS=all $(BIN)/python -m pytest -n 0 -s --timeout 3600 tests/faults/test_every_call.py tests/faults/test_every_request.py tests/faults/test_sources.py

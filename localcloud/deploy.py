@@ -1,6 +1,7 @@
 """Bringing a translated template up in moto, and what its CloudFormation drops by hand."""
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,7 +229,7 @@ def _settings(
         runtime=properties["Runtime"],
         task_root=template.task_roots[logical],
         python_path=tuple(path for layer in template.layers_of[logical] for path in python_path[layer]),
-        environment={key: _under_opt(str(value), opt) for key, value in variables.items()},
+        environment={key: _here(str(value), opt) for key, value in variables.items()},
         timeout=float(properties.get("Timeout", 3)),
         memory=int(properties.get("MemorySize", 128)),
         reserved=None if reserved is None else int(reserved),
@@ -249,5 +250,8 @@ def _event_invoke_config(logical: str, template: Template, resolver: Resolver) -
     return {}
 
 
-def _under_opt(value: str, opt: Path) -> str:
+def _here(value: str, opt: Path) -> str:
+    """A path of Lambda's on this machine: below ``/opt``, or ``/tmp`` itself; anything else as it is."""
+    if value == "/tmp":  # noqa: S108 - the only folder that Lambda lets a function write
+        return tempfile.gettempdir()
     return f"{opt}/{value.removeprefix('/opt/')}" if value.startswith("/opt/") else value

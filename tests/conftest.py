@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 MAJORS = (14, 15, 16, 17, 18)
 """The versions of PostgreSQL that sources may have."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder with a random name is made in it
+MEMORY_BYTES = 4 << 30
+"""What must be free there before a test run uses it."""
 
 
 @pytest.fixture(scope="session")
@@ -36,18 +39,28 @@ def postgres_root() -> Path:
 
 @pytest.fixture(scope="session")
 def scratch_root() -> Iterator[Path]:
-    """Scratch space that a server may enter when it has to change its user because the tests run as root."""
-    folder = Path(tempfile.mkdtemp(prefix="coffre-tests-"))
+    """Scratch space that a server may enter when it has to change its user because the tests run as root.
+
+    In memory if there is much of it: a server is a thousand files, which cost more than its work elsewhere.
+    """
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="coffre-tests-", dir=MEMORY if roomy else None))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def stack(postgres_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    postgres_root: Path, scratch_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """The real template in a local cloud; tests register databases under names of their own."""
     from tests.support.stack import Stack
 
-    made = Stack(ROOT / "template.yaml", tmp_path_factory.mktemp("cloud"))
+    scratch = scratch_root / "functions"
+    scratch.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(scratch))
+        made = Stack(ROOT / "template.yaml", tmp_path_factory.mktemp("cloud"))
     yield made
     made.close()

@@ -52,7 +52,9 @@ def sql(where: Target, *statements: str) -> list[list[Any]]:
 
 def create(server: EphemeralServer, database: str, *statements: str) -> Target:
     """A new database with the content that the statements make."""
-    sql(target(server, "postgres"), f"CREATE DATABASE {identifier(database)}")
+    # Copied as files, which is several times cheaper where nothing is flushed to a disk.
+    strategy = "STRATEGY file_copy" if server.major >= 15 else ""
+    sql(target(server, "postgres"), f"CREATE DATABASE {identifier(database)} {strategy}")
     made = target(server, database)
     sql(made, *statements)
     return made

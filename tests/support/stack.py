@@ -61,6 +61,7 @@ class Stack:
         self.info = localcloud.start_detached(template, state)
         self._numbers = itertools.count(1)
         self._events: list[Event] = []
+        self._clients: dict[str, Any] = {}
         self._queue = self._listen()
 
     def close(self) -> None:
@@ -70,7 +71,12 @@ class Stack:
     # AWS
 
     def client(self, service: str) -> Any:
-        """A boto3 client of this cloud."""
+        """A boto3 client of this cloud; each service's is made once."""
+        if service not in self._clients:
+            self._clients[service] = self._make_client(service)
+        return self._clients[service]
+
+    def _make_client(self, service: str) -> Any:
         make: Any = boto3.client
         return make(
             service,

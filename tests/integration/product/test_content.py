@@ -87,6 +87,7 @@ def test_objects_that_take_the_place_of_built_in_ones_never_run(
     assert stack.events("hijacked")[-1].type == "Proof Passed"
     stack.call("health", database="hijacked")
     stack.restore("hijacked", url(server16, "hijacked_restored"))
+    stack.register("hijacked", url(server16, "hijacked"), prove="never")
     stack.backup("hijacked")
     for name in ("hijacked", "hijacked_restored"):
         assert sql(target(server16, name), "SELECT how FROM public.pwned") == []
@@ -101,7 +102,7 @@ def test_a_plan_says_what_the_backup_then_does_and_writes_nothing(
         "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 5000) n",
         "CREATE TABLE empty ()",
     )
-    stack.register("planned", url(server16, "planned"))
+    stack.register("planned", url(server16, "planned"), prove="never")
     made = stack.call("backup", action="plan", database="planned")
     assert stack.keys("planned/") == []
     assert sorted(made["listed"][0]["relations"]) == ["public.empty", "public.kept"]
@@ -117,7 +118,7 @@ def test_a_backup_takes_its_leave_of_its_source(stack: Stack, server16: Ephemera
     made = create(
         server16, "polite", "CREATE TABLE one AS SELECT 1 AS n", "CREATE TABLE two AS SELECT 2 AS n"
     )
-    stack.register("polite", url(server16, "polite"))
+    stack.register("polite", url(server16, "polite"), prove="never")
     before = sql(made, "SELECT pg_read_file('server.log')")[0][0]
     stack.backup("polite")
     log = str(sql(made, "SELECT pg_read_file('server.log')")[0][0]).removeprefix(str(before))

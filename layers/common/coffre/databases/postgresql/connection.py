@@ -274,15 +274,18 @@ def _refuse_pooler(session: Session, connection: pg8000.native.Connection) -> No
 def _pin(session: Session, seconds: float) -> None:
     whole = max(1, int(seconds))
     limit = f"{whole}s"
-    known = {row[0] for row in session.run("SELECT name FROM pg_catalog.pg_settings")}
-    wanted = {
+    guards = {
         **GUARDS,
         "statement_timeout": limit,
         "transaction_timeout": f"{whole + 5}s",  # it ends the session: the statement's limit comes first
         "idle_in_transaction_session_timeout": limit,
         "lock_timeout": "10s",
     }
-    wanted = {name: value for name, value in wanted.items() if name in known} | dict(PINNED)
+    names = ", ".join(map(literal, guards))
+    known = {
+        row[0] for row in session.run(f"SELECT name FROM pg_catalog.pg_settings WHERE name IN ({names})")
+    }
+    wanted = {name: value for name, value in guards.items() if name in known} | dict(PINNED)
     wanted["client_encoding"] = session.encoding
     calls = ", ".join(f"pg_catalog.set_config({literal(n)}, {literal(v)}, false)" for n, v in wanted.items())
     session.run(f"SELECT {calls}")
