@@ -187,6 +187,8 @@ class LocalCloud:
         except OSError as error:
             raise LocalCloudError(f"can't listen on port {port}: {error.strerror}; choose another") from error
         self.endpoint = self._server.url
+        # Where the states of state machines call; moto knows no other way to say it.
+        os.environ["MOTO_PORT"] = self.endpoint.rpartition(":")[2]
         self._deployment: Deployment = deploy(
             source,
             self.client,

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from moto.cloudformation.models import cloudformation_backends
 from moto.cloudformation.parsing import OutputMap, ResourceMap, clean_json
 
+from localcloud import machines
 from localcloud.buckets import configure_bucket, put_policy
 from localcloud.errors import TemplateError
 from localcloud.events import Schedule
@@ -159,12 +160,25 @@ def _create_dropped(
                 _configure_table(client("dynamodb"), physical, properties)
             elif "ScheduleExpression" in properties:
                 _note_rule(deployment, physical, properties, region)
-        elif kind == "AWS::Scheduler::Schedule":
-            schedule = _create_schedule(
-                client("scheduler"), logical, resolver.resolve(resource["Properties"])
+        elif kind in ("AWS::Scheduler::Schedule", machines.MACHINE):
+            deployment.physical[logical] = _create_missing(
+                client, deployment, logical, kind, resolver.resolve(resource["Properties"])
             )
-            deployment.schedules[schedule.name] = schedule
-            deployment.physical[logical] = schedule.name
+
+
+def _create_missing(
+    client: Callable[[str], Any],
+    deployment: Deployment,
+    logical: str,
+    kind: str,
+    properties: Mapping[str, Any],
+) -> str:
+    """Create what moto's CloudFormation can't; its physical id."""
+    if kind == machines.MACHINE:
+        return machines.create(client("stepfunctions"), properties)
+    schedule = _create_schedule(client("scheduler"), logical, properties)
+    deployment.schedules[schedule.name] = schedule
+    return schedule.name
 
 
 def _configure_table(dynamodb: Any, table: str, properties: Mapping[str, Any]) -> None:

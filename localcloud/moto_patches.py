@@ -6,7 +6,8 @@
 * objects of buckets that are replicated say so (``replication``),
 * a bucket policy is kept but not enforced: moto ignores conditions, so a ``Deny`` of plain HTTP would
   deny everything,
-* SQS long polling doesn't hold the lock.
+* SQS long polling doesn't hold the lock,
+* state machines run (``machines``).
 """
 
 import copy
@@ -25,6 +26,7 @@ from moto.s3 import notifications
 from moto.s3.models import FakeBucket, FakeKey
 from moto.sqs.models import SQSBackend
 
+from localcloud import machines
 from localcloud.bodies import Bodies
 from localcloud.events import Deliveries, object_event
 from localcloud.replication import reporting
@@ -78,6 +80,7 @@ def install(
     patches.replace(Rule, "send_to_targets", _send_to_targets(Rule.send_to_targets, deliveries))
     patches.replace(notifications, "_send_event_bridge_message", _bucket_to_bus)
     patches.replace(SQSBackend, "receive_message", _receive_message(SQSBackend.receive_message, sqs_lock))
+    machines.install(patches.replace)
     return patches
 
 

@@ -14,6 +14,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+from localcloud import machines
 from localcloud.errors import TemplateError
 
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
@@ -22,6 +23,7 @@ MADE_HERE = {
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::S3::BucketPolicy",
+    machines.MACHINE,
 }
 """Types that moto's CloudFormation lacks or gets wrong, and that ``deploy`` and ``layers`` see to."""
 
@@ -123,7 +125,15 @@ def _take_folders(source: dict[str, Any], base: Path) -> tuple[dict[str, Path], 
             method, variant = metadata.get("BuildMethod", ""), str(metadata.get("Variant", ""))
             layers[name] = Layer(name, base / uri, method, variant)
             properties["ContentUri"] = f"s3://{_LAYER_BUCKET}/{name}"
+        elif resource.get("Type") == machines.SOURCE and "DefinitionUri" in properties:
+            properties["Definition"] = _definition(name, base, properties.pop("DefinitionUri"))
     return task_roots, layers
+
+
+def _definition(name: str, base: Path, uri: Any) -> dict[str, Any]:
+    if not isinstance(uri, str) or not (base / uri).is_file():
+        raise TemplateError(f"{name}: DefinitionUri {uri!r} is not a file beside the template")
+    return machines.read_definition(base / uri)
 
 
 def _translate(source: dict[str, Any], region: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def backup(
 def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_json: bool) -> None:
     from coffre.results import BackupResult
     from coffre_cli import invoke, show_backups
+    from coffre_cli.following import follow
     from coffre_cli.progress import Reading, bar
 
     name, catalogue = event["database"], stack.catalogue()
@@ -62,6 +63,8 @@ def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_js
 
     with bar(f"backup of {name}", read) as tick:
         answer = invoke.call(stack, "backup", event, tick)
+        if answer["status"] == "started":
+            answer = {**answer, **follow(catalogue, name, identifier, tick)}
     emit(answer, as_json, show_backups.backup(BackupResult.model_validate(answer)))
 
 

@@ -15,6 +15,7 @@ from coffre_cli.stack import find_stack
 app = typer.Typer(help="The registered databases.")
 
 Prove = Literal["every", "daily", "never"]
+Runs = Literal["auto", "function", "machine"]
 
 
 @app.command()
@@ -88,6 +89,25 @@ def add(
     prove: Annotated[
         Prove | None, typer.Option(help="Which backups are proven by a restore; default: every.")
     ] = None,
+    runs: Annotated[
+        Runs | None,
+        typer.Option(help="Where its backups run; default: auto, in one function if it is large enough."),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Workers of a backup on the state machine.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N",
+            help="What a backup on the state machine must not ask too much of: active_sessions, "
+            "replica_lag_seconds or snapshot_minutes; repeat it.",
+        ),
+    ] = None,
+    stall_minutes: Annotated[
+        int | None,
+        typer.Option(min=1, max=240, help="When a backup on the state machine that gets no further fails."),
+    ] = None,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,
@@ -118,6 +138,10 @@ def add(
         "endpoints": registering.read_endpoints(endpoint or []) or None,
         "critical_tables": critical_table or None,
         "prove": prove,
+        "runs": runs,
+        "concurrency": concurrency,
+        "limits": registering.read_limits(limit or []) or None,
+        "stall_minutes": stall_minutes,
     }
     decided: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if waiters is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from coffre.errors import CoffreError, describe
-from coffre_cli import backups, databases, drill, holds, local, operations, planning, restore
+from coffre_cli import backups, databases, drill, following, holds, local, operations, planning, restore
 from coffre_cli.errors import UsageError, translate
 from coffre_cli.output import clean, emit, note
 
@@ -37,6 +37,7 @@ app.add_typer(local.app, name="local")
 app.add_typer(databases.app, name="databases")
 app.command()(backups.backup)
 app.command()(planning.plan)
+app.command()(following.status)
 app.command("list")(backups.list_backups)
 app.command("show")(backups.show_backup)
 app.command()(backups.verify)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from coffre.results import BackupPlan, PlannedBatch
 
 
+WHERE = {"function": "in one function", "machine": "on the state machine"}
+
+
 def plan(name: Database, stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
     """Show what a backup would do now.
 
@@ -41,7 +44,7 @@ def _shown(made: BackupPlan) -> list[RenderableType]:
         facts(
             {
                 "backup of": made.database,
-                "runs": f"{'in one function' if made.fits else 'not in one function'}: {made.reason}",
+                "runs": f"{WHERE[made.where]}: {made.reason}",
                 "content": f"{count(made.relations)} tables, {size(made.bytes)} on disk",
                 "time": f"about {duration(made.seconds)} with {made.workers} workers",
                 "rate": f"{size(made.rate)}/s a worker, {made.measured or 'assumed: none was measured yet'}",

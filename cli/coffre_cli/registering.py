@@ -48,6 +48,22 @@ def read_endpoints(texts: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
+def read_limits(pairs: Sequence[str]) -> dict[str, int]:
+    """``["active_sessions=50", ...]`` as numbers by the limit's name.
+
+    Raises
+    ------
+    UsageError
+    """
+    read: dict[str, int] = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--limit {pair} isn't of the form active_sessions=50")
+        read[name.replace("-", "_")] = int(number)
+    return read
+
+
 def build(name: str, secret: str, decided: dict[str, Any]) -> Registration:
     """A registration of what was decided; what isn't in ``decided`` has its default.
 

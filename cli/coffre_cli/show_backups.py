@@ -41,6 +41,7 @@ def backup(result: BackupResult) -> Group:
             "stored": f"{size(result.stored_bytes)} in {count(result.chunks)} chunks",
             "new": f"{size(result.new_bytes)} in {count(result.new_chunks)} chunks",
             "time": duration(result.seconds),
+            "ran": result.where,
             "root hash": result.root_hash,
         }
     )

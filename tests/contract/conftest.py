@@ -13,6 +13,7 @@ from samtranslator.translator.translator import Translator
 
 ROOT = Path(__file__).parents[2]
 CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+MACHINE = "AWS::Serverless::StateMachine"
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,8 @@ def resources(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for resource in source["Resources"].values():
         if (code := CODE.get(resource["Type"])) is not None:
             resource["Properties"][code] = "s3://bucket/key"
+        if resource["Type"] == MACHINE:
+            resource["Properties"]["DefinitionUri"] = "s3://bucket/key"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         translated: dict[str, Any] = Translator({}, Parser()).translate(source, {})

@@ -89,7 +89,8 @@ def test_a_stack_that_keeps_replicas_only_rotates_and_late(resources: Resources)
     resting = {"Fn::If": ["UseReplica", "DISABLED", {"Ref": "ScheduleState"}]}
     assert scheduled
     assert all(state == resting for state in scheduled.values())
-    (rule,) = of_type(resources, "AWS::Events::Rule").values()
+    rules = of_type(resources, "AWS::Events::Rule").values()
+    (rule,) = (one for one in rules if one["EventPattern"]["source"] == ["aws.s3"])
     assert rule["State"] == {"Fn::If": ["UseReplica", "DISABLED", "ENABLED"]}
     variables = resources["RotateFunction"]["Properties"]["Environment"]["Variables"]
     week = str(7 * 24 * 3600)

@@ -14,23 +14,39 @@ from moto.events.models import EventPattern
 from coffre.errors import InvalidEventError
 from coffre.events import (
     BackupRequest,
+    CaptureRequest,
     CopyRequest,
     DrillRequest,
     Event,
     HealthRequest,
+    HolderRequest,
     HoldRequest,
+    MachineEnded,
     PlanRequest,
     ProveRequest,
     RecheckRequest,
     RestoreRequest,
     RotateRequest,
+    StepRequest,
     VerifyRequest,
     parse,
 )
 
+
+def backup_event(event: dict[str, Any]) -> Event:
+    """What the backup function makes of an event."""
+    if event.get("source") == "aws.states":
+        return MachineEnded.from_event(event)
+    if "step" in event:
+        return parse(StepRequest, event)
+    return parse(PlanRequest if "action" in event else BackupRequest, event)
+
+
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
-    "backup": lambda event: parse(PlanRequest if "action" in event else BackupRequest, event),
+    "backup": backup_event,
+    "hold": lambda event: parse(HolderRequest, event),
+    "capture": lambda event: parse(CaptureRequest, event),
     "verify": lambda event: (
         parse(CopyRequest if event["action"] == "copy" else RecheckRequest, event)
         if "action" in event

@@ -24,7 +24,7 @@ from coffre.vault.locks import LONGEST
 Resources = dict[str, dict[str, Any]]
 
 PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
-VERBS = sorted(["backup", "health", "restore", "rotate", "verify", *PROVERS])
+VERBS = sorted(["backup", "capture", "health", "hold", "restore", "rotate", "verify", *PROVERS])
 # Those without OnFailure: Lambda demands that a role may send to its function's destination,
 # and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
 WITHOUT_ON_FAILURE = set(PROVERS)
@@ -38,6 +38,17 @@ WITHOUT_RESOURCE = {
     "ec2:DeleteNetworkInterface",
     "ec2:AssignPrivateIpAddresses",
     "ec2:UnassignPrivateIpAddresses",
+    # A state machine's role, for its log and its traces.
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
 }
 # What destroys backups, at once or later.
 DESTRUCTIVE = [
@@ -155,7 +166,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 10
+    assert len(deliveries(resources)) == 11
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -254,6 +265,7 @@ def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: R
     }
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
+        "CaptureRole": ["*/backups/*", "*/chunks/*"],
         "VerifyRole": ["*/proofs/*", "*/copies/*", "_tickets/*"],
         "RotateRole": ["*/backups/*/notes/*"],
     }
@@ -270,6 +282,8 @@ def test_only_backup_and_rotate_may_lock_and_only_rotate_may_hold(resources: Res
     assert may == {
         ("BackupRole", "s3:GetObjectRetention"),
         ("BackupRole", "s3:PutObjectRetention"),
+        ("CaptureRole", "s3:GetObjectRetention"),
+        ("CaptureRole", "s3:PutObjectRetention"),
         ("RotateRole", "s3:GetObjectRetention"),
         ("RotateRole", "s3:PutObjectRetention"),
         ("RotateRole", "s3:GetObjectLegalHold"),
@@ -393,7 +407,7 @@ def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources
     assert not {a for a in DESTRUCTIVE if a in functions["NotAction"]} - {*deletion["Action"]}
     assert functions["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
         arn(f"{verb.capitalize()}Role")
-        for verb in ("backup", "verify", "prove", "restore", "rotate", "health")
+        for verb in ("backup", "hold", "capture", "machine", "verify", "prove", "restore", "rotate", "health")
     ]
 
 

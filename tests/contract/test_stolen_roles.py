@@ -47,8 +47,9 @@ def test_each_role_writes_new_objects_of_its_own_kind_and_no_others() -> None:
     }
     assert writes == {
         "backup": {"manifest", "chunk"},
+        "capture": {"manifest", "chunk"},
         "verify": {"proof", "ticket"},
-        **{verb: set() for verb in ("prove", "restore", "rotate", "health")},
+        **{verb: set() for verb in ("hold", "machine", "prove", "restore", "rotate", "health")},
     }
 
 
@@ -105,8 +106,8 @@ def test_who_reads_backups_and_who_reads_credentials() -> None:
     rows = {verb for verb in VERBS if can(verb, "s3:GetObject", CHUNK)}
     credentials = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", DATABASE_SECRET)}
     targets = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", TARGET_SECRET)}
-    assert rows == {"backup", "verify", "restore", "rotate"}
-    assert credentials == {"backup", "restore", "health"}
+    assert rows == {"backup", "capture", "verify", "restore", "rotate"}
+    assert credentials == {"backup", "hold", "capture", "restore", "health"}
     assert targets == {"restore"}
 
 
@@ -115,6 +116,8 @@ def test_nobody_deletes_from_the_catalogue() -> None:
         assert not can(verb, f"dynamodb:{action}", TABLE)
     assert {verb for verb in VERBS if can(verb, "dynamodb:UpdateItem", TABLE)} == {
         "backup",
+        "hold",
+        "capture",
         "verify",
         "restore",
         "rotate",
@@ -129,6 +132,8 @@ def test_a_role_uses_the_key_through_the_store_only() -> None:
             assert not can(verb, action, "the vault's key", through)
     assert {v for v in VERBS if can(v, "kms:Decrypt", "the vault's key", through)} == {
         "backup",
+        "capture",
+        "machine",
         "verify",
         "restore",
         "rotate",

@@ -66,8 +66,14 @@ def test_postgres_goes_only_where_it_is_run(template: dict[str, Any], verb: str)
 def test_the_environment_is_what_settings_read(functions: Resources) -> None:
     known = {field.alias for field in Settings.model_fields.values()}
     given = {verb: set(properties["Environment"]["Variables"]) for verb, properties in functions.items()}
-    calls = {"verify": {"COFFRE_PROVE_FUNCTION"}, "restore": {"COFFRE_BACKUP_FUNCTION"}}
-    common = known - {"COFFRE_PROVE_FUNCTION", "COFFRE_BACKUP_FUNCTION"}
+    calls = {
+        "verify": {"COFFRE_PROVE_FUNCTION"},
+        "restore": {"COFFRE_BACKUP_FUNCTION"},
+        "backup": {"COFFRE_BACKUP_MACHINE"},
+        "hold": {"COFFRE_HOLD_SECONDS"},
+        "capture": {"COFFRE_CAPTURE_SECONDS"},
+    }
+    common = known - set().union(*calls.values())
     for verb in FUNCTIONS:
         assert given[verb] == common | calls.get(verb, set())
 

@@ -87,6 +87,11 @@ def _json_call(target: str, content: dict[str, Any]) -> Asked:
     service, _, operation = target.partition(".")
     if service.startswith("DynamoDB"):
         yield f"dynamodb:{operation}", _arn("dynamodb", f"table/{content['TableName']}"), {}
+    elif service == "AWSStepFunctions":
+        # A token belongs to an execution of the machine that waits, here the only one.
+        machine = _arn("states", "stateMachine:local-backup")
+        resource = content.get("executionArn") or content.get("stateMachineArn") or machine
+        yield f"states:{operation}", resource, {}
     elif service == "AmazonSSM":
         name = content.get("Name") or content["Path"]
         yield f"ssm:{operation}", _arn("ssm", f"parameter{name}"), {}

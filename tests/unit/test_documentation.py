@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from coffre.databases.registration import Registration, Retention
+from coffre.databases.registration import Limits, Registration, Retention
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def test_a_field_of_a_registration_is_documented_with_its_default(name: str) -> 
         assert told == "see below"
     elif field.is_required():
         assert told == "(required)"
-    elif field.default in (None, []):
+    elif field.default in (None, [], Limits()):
         assert told == "(empty)"
     else:
         values = field.default if isinstance(field.default, list) else [field.default]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -23,6 +25,12 @@ def _backup(value: str) -> str:
     return value
 
 
+def _exact(value: str) -> str:
+    if not BACKUP_ID.match(value):
+        raise ValueError("a backup's id is such as 20261120T030000Z-daily-1f09ab")
+    return value
+
+
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs its zone, for example 2026-11-20T03:00:00Z")
@@ -38,6 +46,7 @@ def _new_schema(value: str) -> str:
 
 DatabaseName = Annotated[str, AfterValidator(_database)]
 BackupRef = Annotated[str, AfterValidator(_backup)]
+ExactBackup = Annotated[str, AfterValidator(_exact)]
 UtcTime = Annotated[datetime, AfterValidator(_utc)]
 Major = Annotated[int, Field(ge=14, le=18)]
 Verdict = Literal["proven", "failed", "inconclusive"]
@@ -88,6 +97,85 @@ class PlanRequest(Event):
 
     action: Literal["plan"]
     database: DatabaseName
+
+
+class MachineRun(Event):
+    """One attempt of the state machine at a backup.
+
+    Attributes
+    ----------
+    execution:
+        The ARN of the machine's execution.
+    tries:
+        How many attempts it has begun, this one included.
+    """
+
+    database: DatabaseName
+    backup_id: ExactBackup
+    type: BackupType
+    scheduled_time: UtcTime
+    reason: str = Field(default="", max_length=200)
+    execution: str = Field(min_length=1)
+    tries: int = Field(ge=0, le=10)
+
+    @property
+    def attempt(self) -> str:
+        """The attempt's name: the same for all functions that work on it, 12 hex digits."""
+        return hashlib.sha256(f"{self.execution}/{self.tries}".encode()).hexdigest()[:12]
+
+
+class StepRequest(Event):
+    """Do one step of a backup on the state machine; ``error`` is what the machine caught before ``abort``."""
+
+    step: Literal["prepare", "plan", "release", "commit", "abort"]
+    run: MachineRun
+    error: dict[str, Any] | None = None
+
+
+class HolderRequest(Event):
+    """Hold the snapshot of a backup, from the one who holds it now if there is one."""
+
+    run: MachineRun
+    token: str = Field(min_length=1)
+
+
+class CaptureRequest(Event):
+    """Capture one batch of a backup's plan."""
+
+    run: MachineRun
+    batch: str = Field(pattern=r"^[0-9]{6}(-[0-9]{1,5}-[0-9a-f]{6})?$")
+
+
+class MachineEnded(Event):
+    """An execution of the state machine ended: stopped by hand, over its time, or failed."""
+
+    database: DatabaseName
+    backup_id: ExactBackup
+    type: BackupType
+    scheduled_time: UtcTime
+    reason: str = ""
+    execution: str
+    status: str
+
+    def attempt(self, tries: int) -> MachineRun:
+        """One of the attempts that the execution may have made, counted from 1."""
+        return MachineRun(**self.model_dump(exclude={"status"}), tries=tries)
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> MachineEnded:
+        """Read EventBridge's `Step Functions Execution Status Change`.
+
+        Raises
+        ------
+        InvalidEventError
+            If it isn't one of this machine.
+        """
+        try:
+            detail = event["detail"]
+            asked = json.loads(detail["input"])
+            return parse(cls, {**asked, "execution": detail["executionArn"], "status": detail["status"]})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidEventError("not an event of the backup's state machine") from error
 
 
 class VerifyRequest(Event):

@@ -57,3 +57,8 @@ def utc_now() -> datetime:
 def stamp(moment: datetime) -> str:
     """``moment`` as RFC 3339 in UTC with microseconds, for example ``2026-11-20T03:00:00.000000Z``."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(stamped: str) -> datetime:
+    """The inverse of `stamp`."""
+    return datetime.strptime(stamped, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -29,6 +29,9 @@ class Settings(BaseModel):
     postgres: Path = Field(alias="COFFRE_POSTGRES", default=Path("/opt/postgres"))
     prove_function: str = Field(alias="COFFRE_PROVE_FUNCTION", default="")
     backup_function: str = Field(alias="COFFRE_BACKUP_FUNCTION", default="")
+    backup_machine: str = Field(alias="COFFRE_BACKUP_MACHINE", default="")
+    capture_seconds: int = Field(alias="COFFRE_CAPTURE_SECONDS", default=750, ge=1)
+    hold_seconds: int = Field(alias="COFFRE_HOLD_SECONDS", default=300, ge=1, le=450)
     max_run_seconds: int = Field(alias="COFFRE_MAX_RUN_SECONDS", default=21_600, ge=900)
     patience_seconds: int = Field(alias="COFFRE_PATIENCE_SECONDS", default=0, ge=0)
     scratch: Path = Field(alias="COFFRE_SCRATCH", default=Path("/tmp"))  # noqa: S108 - all that Lambda lets us write

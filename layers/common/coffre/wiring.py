@@ -17,11 +17,14 @@ from coffre.settings import Settings
 from coffre.workers import Message, WorkerPool
 
 if TYPE_CHECKING:
+    from coffre.backup.job import Job
     from coffre.backup.job import Services as BackupServices
     from coffre.catalogue.index import Catalogue
     from coffre.databases.registry import Registry
+    from coffre.events import MachineRun
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
+    from coffre.notify.waiting import TaskToken
     from coffre.prove.job import Services as ProveServices
     from coffre.restore.job import Services as RestoreServices
     from coffre.rotate.run import Services as RotateServices
@@ -135,7 +138,25 @@ def backup_services() -> BackupServices:
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
+        start_machine=start_machine if here.backup_machine else None,
     )
+
+
+def machine_job(run: MachineRun, context: Context) -> tuple[Job, BackupServices]:
+    """The attempt at a backup that a function of the state machine works on, and what it works with."""
+    from coffre.backup.machine import machine_job
+
+    registrations, services = registry(), backup_services()
+    registration = registrations.get(run.database)
+    target = registrations.target(registration)
+    return machine_job(run, registration, target, services, seconds=seconds_left(context)), services
+
+
+def task_token(token: str) -> TaskToken:
+    """The state of a state machine that waits for this function."""
+    from coffre.notify.waiting import TaskToken
+
+    return TaskToken(client("stepfunctions"), token)
 
 
 def verify_services() -> VerifyServices:
@@ -267,6 +288,26 @@ def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[st
         what = f"{content.get('errorType')}: {content.get('errorMessage')}"
         raise FunctionFailedError(f"{function} failed: {what}")
     return content
+
+
+def start_machine(name: str, content: dict[str, str]) -> None:
+    """Start an execution of the backup's state machine, unless the same one runs.
+
+    A name belongs to one execution for 90 days: where one of that name has ended without a backup, the next
+    gets another name.
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+    import secrets
+
+    machine, states = settings().backup_machine, client("stepfunctions")
+    given = json.dumps(content)
+    try:
+        states.start_execution(stateMachineArn=machine, name=name, input=given)
+    except states.exceptions.ExecutionAlreadyExists:
+        execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        if states.describe_execution(executionArn=execution)["status"] != "RUNNING":
+            again = f"{name[:73]}-{secrets.token_hex(3)}"
+            states.start_execution(stateMachineArn=machine, name=again, input=given)
 
 
 def invoke_later(function: str, payload: dict[str, Any]) -> None:

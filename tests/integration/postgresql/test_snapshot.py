@@ -14,7 +14,14 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.snapshot import HeldSnapshot, import_snapshot
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CatalogChangedError, ConnectionLostError, LockNotGrantedError, WaitersPresentError
+from coffre.errors import (
+    CatalogChangedError,
+    ConnectionLostError,
+    LockNotGrantedError,
+    SnapshotLostError,
+    TableChangedError,
+    WaitersPresentError,
+)
 from tests.support.postgres import create, customer_server, no_sessions_left, sql
 
 ROWS = "CREATE TABLE rows AS SELECT n FROM generate_series(1, 1000) n"
@@ -211,3 +218,56 @@ def test_by_policy_it_holds_on_whoever_waits(shop: Target) -> None:
         with pytest.raises(LockNotGrantedError):
             sql(shop, "SET lock_timeout = '1500ms'", "ALTER TABLE rows ADD more text")
         held.confirm()
+
+
+def successor(target: Target, snapshot: str) -> HeldSnapshot:
+    return HeldSnapshot(target, seconds=60, application="coffre/test", predecessor=snapshot)
+
+
+def test_a_snapshot_passes_from_holder_to_holder_and_stays_the_same_instant(shop: Target) -> None:
+    held = hold(shop)
+    for _ in range(5):
+        sql(shop, "INSERT INTO rows SELECT 0", "DELETE FROM rows WHERE n BETWEEN 1 AND 10", "VACUUM rows")
+        after = successor(shop, held.id)
+        with pytest.raises(LockNotGrantedError):
+            sql(shop, "SET lock_timeout = '100ms'", "TRUNCATE rows")
+        held.close()
+        with pytest.raises(LockNotGrantedError):
+            sql(shop, "SET lock_timeout = '100ms'", "TRUNCATE rows")
+        held = after
+    with reader(shop, held.id) as session:
+        assert session.run("SELECT count(*), sum(n) FROM public.rows") == [[1000, 500500]]
+    held.confirm()
+    held.close()
+
+
+def test_a_successor_that_comes_too_late_takes_no_other_snapshot(shop: Target) -> None:
+    with hold(shop) as held:
+        gone = held.id
+    with pytest.raises(SnapshotLostError):
+        successor(shop, gone)
+
+
+@pytest.mark.parametrize(
+    "change", ["TRUNCATE rows", "ALTER TABLE rows ALTER n TYPE text", "DROP TABLE rows", "VACUUM FULL rows"]
+)
+def test_what_slips_in_between_two_holders_ends_the_backup_by_name(shop: Target, change: str) -> None:
+    """Whoever holds the snapshot without the locks, as one that died in mid-hand-over, lets it happen."""
+    with open_session(shop, seconds=60, application="coffre/test") as careless:
+        careless.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        unguarded = str(careless.value("SELECT pg_export_snapshot()"))
+        sql(shop, change)
+        with pytest.raises(TableChangedError, match=r"public\.rows"):
+            successor(shop, unguarded)
+
+
+def test_a_successor_does_not_queue_behind_whoever_waits_for_its_predecessor(shop: Target) -> None:
+    with hold(shop) as held, ThreadPoolExecutor() as pool:
+        change = pool.submit(sql, shop, "ALTER TABLE rows ADD COLUMN x int")
+        assert eventually(lambda: bool(sql(shop, "SELECT FROM pg_locks WHERE NOT granted")))
+        began = time.monotonic()
+        with pytest.raises(LockNotGrantedError):
+            successor(shop, held.id)
+        assert time.monotonic() - began < module.HEARTBEAT_SECONDS * 50
+        held.close()
+        change.result()

@@ -106,7 +106,7 @@ def test_a_plan_says_what_the_backup_then_does_and_writes_nothing(
     made = stack.call("backup", action="plan", database="planned")
     assert stack.keys("planned/") == []
     assert sorted(made["listed"][0]["relations"]) == ["public.empty", "public.kept"]
-    assert (made["fits"], made["batches"], made["snapshot"]["tables"]) == (True, 1, 2)
+    assert (made["where"], made["batches"], made["snapshot"]["tables"]) == ("function", 1, 2)
     answer = stack.backup("planned")
     assert made["relations"] == answer["relations"]
     assert made["bytes"] > answer["bytes"] * 0.8

@@ -7,7 +7,7 @@ from tests.unit.cli.conftest import World
 
 PLAN = BackupPlan(
     database="shop",
-    fits=True,
+    where="function",
     reason="about 16 s at 20 MB/s a worker (assumed): it fits into one function",
     relations=7,
     bytes=30_000_000,

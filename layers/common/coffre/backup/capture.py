@@ -7,21 +7,21 @@ import tempfile
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from coffre.backup.plan import WorkItem
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
-from coffre.databases.postgresql.statements import copy_to, generated_to
-from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError
+from coffre.databases.postgresql.statements import Pages, copy_to, generated_to
+from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError, ProtocolViolationError
 from coffre.ids import utc_now
 from coffre.vault.chunks import ChunkCutter, ChunkSizes, PlainChunk
 from coffre.vault.files import put_file
 from coffre.vault.layout import Layout
 from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note
-from coffre.vault.parts import End, PartWriter, Record
+from coffre.vault.parts import End, PartWriter, Record, Relation
 from coffre.vault.rows import DigestSink
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader, Stored
@@ -29,6 +29,16 @@ from coffre.workers import Message
 
 IN_FLIGHT_BYTES = 24 << 20
 """Plain bytes of chunks whose upload isn't done; more of them wait."""
+
+
+@dataclass
+class _Section:
+    """A relation, or a piece of one, that is being read."""
+
+    relation: Relation
+    cutter: ChunkCutter
+    generated: DigestSink = field(default_factory=DigestSink)
+    rows: int = 0
 
 
 class Capture:
@@ -69,6 +79,7 @@ class Capture:
         self._part = PartWriter(self._file)
         self._pending: deque[tuple[Record | Future[Stored], int, str]] = deque()
         self._in_flight = 0
+        self._section: _Section | None = None
         self.new_chunks = 0
         self.new_bytes = 0
 
@@ -77,21 +88,41 @@ class Capture:
 
         The upload of its last chunks may still be under way: `finish` waits for them.
         """
+        self.begin(item)
+        self.read(item.pages)
+        return self.end()
+
+    def begin(self, item: WorkItem) -> None:
+        """Open an item's section, which `read` fills and `end` closes."""
         self._add(item.relation)
         cutter = ChunkCutter(ChunkSizes.for_relation(item.size), self._store_chunk, self._scratch)
-        rows = copy_out(self._session, copy_to(item.relation, item.pages), cutter)
-        cutter.finish()
-        end = End(item.relation.id, rows, cutter.bytes, cutter.digest.hex(), self._generated(item))
+        self._section = _Section(item.relation, cutter)
+
+    def read(self, pages: Pages | None) -> int:
+        """Read the open item's rows, or those on some of its pages; how many there are."""
+        section = self._opened()
+        rows = copy_out(self._session, copy_to(section.relation, pages), section.cutter)
+        if section.relation.generated:
+            # A restore computes stored generated columns again and is compared.
+            copy_out(self._session, generated_to(section.relation, pages), section.generated)
+        section.rows += rows
+        return rows
+
+    def end(self) -> End:
+        """Close the open section."""
+        section = self._opened()
+        section.cutter.finish()
+        relation, cutter = section.relation, section.cutter
+        generated = section.generated.digest.hex() if relation.generated else ""
+        end = End(relation.id, section.rows, cutter.bytes, cutter.digest.hex(), generated)
         self._add(end)
+        self._section = None
         return end
 
-    def _generated(self, item: WorkItem) -> str:
-        """The digest of the stored generated columns: a restore computes them again and is compared."""
-        if not item.relation.generated:
-            return ""
-        sink = DigestSink()
-        copy_out(self._session, generated_to(item.relation, item.pages), sink)
-        return sink.digest.hex()
+    def _opened(self) -> _Section:
+        if self._section is None:
+            raise ProtocolViolationError("the parent sent rows to read without a relation")
+        return self._section
 
     def finish(self) -> Message:
         """End the session, wait for all uploads, store the part; answers where it is (a `PartFile`).

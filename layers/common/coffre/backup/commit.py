@@ -20,6 +20,14 @@ from coffre.vault.refs import write_refs
 from coffre.vault.store import ObjectStore
 
 
+@dataclass(frozen=True)
+class New:
+    """What a backup had to upload."""
+
+    chunks: int
+    bytes: int
+
+
 @dataclass
 class Tally:
     """What the parts really hold, counted while they are read back."""
@@ -102,19 +110,8 @@ def check_complete(tally: Tally, items: Sequence[WorkItem], ends: Sequence[End])
         raise BackupIncompleteError("the parts' rows aren't those that the server counted")
 
 
-def build_manifest(
-    job: Job,
-    store: ObjectStore,
-    source: Description,
-    tally: Tally,
-    *,
-    files: list[ArchiveFile],
-    parts: list[PartFile],
-    new_chunks: int,
-    new_bytes: int,
-) -> Manifest:
-    """Write the references, and put together the manifest of what was captured."""
-    inventory = source.inventory
+def draft_manifest(job: Job, source: Description, files: list[ArchiveFile]) -> Manifest:
+    """The manifest before any row is captured: everything that the snapshot says, no parts, no totals."""
     return Manifest(
         format=FORMAT,
         requires=_requires(source),
@@ -126,27 +123,49 @@ def build_manifest(
         engine=source.engine,
         snapshot=source.snapshot,
         started=stamp(job.started),
-        completed=stamp(utc_now()),
+        completed=stamp(job.started),
         locale=source.locale,
         settings=source.settings,
         extensions=source.extensions,
         files=files,
-        parts=parts,
-        refs=write_refs(store, job.prefix, sorted(tally.chunk_ids)),
+        parts=[],
+        refs=[],
         totals=Totals(
-            relations=len(tally.relations),
-            sequences=tally.sequences,
-            rows=tally.rows,
-            bytes=tally.plain,
-            chunks=len(tally.chunk_ids),
-            stored_bytes=tally.stored,
-            new_chunks=new_chunks,
-            new_bytes=new_bytes,
-            large_objects=inventory.large_objects,
+            relations=0,
+            sequences=0,
+            rows=0,
+            bytes=0,
+            chunks=0,
+            stored_bytes=0,
+            new_chunks=0,
+            new_bytes=0,
+            large_objects=source.inventory.large_objects,
         ),
         objects=source.objects,
         needs=source.needs,
-        left_out=list(inventory.left_out),
+        left_out=list(source.inventory.left_out),
+    )
+
+
+def complete_manifest(
+    draft: Manifest, job: Job, store: ObjectStore, tally: Tally, parts: list[PartFile], *, new: New
+) -> Manifest:
+    """Write the references, and complete a draft with what was captured."""
+    totals = draft.totals.model_copy(
+        update={
+            "relations": len(tally.relations),
+            "sequences": tally.sequences,
+            "rows": tally.rows,
+            "bytes": tally.plain,
+            "chunks": len(tally.chunk_ids),
+            "stored_bytes": tally.stored,
+            "new_chunks": new.chunks,
+            "new_bytes": new.bytes,
+        }
+    )
+    refs = write_refs(store, job.prefix, sorted(tally.chunk_ids))
+    return draft.model_copy(
+        update={"completed": stamp(utc_now()), "parts": parts, "refs": refs, "totals": totals}
     )
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 from coffre.backup.plan import Batch
 from coffre.backup.prices import Prices
 from coffre.catalogue.entries import Rate
+from coffre.databases.registration import Runs
 from coffre.vault.chunks import ChunkSizes
 
 UNMEASURED = Rate("", bytes_per_second=20_000_000, stored_permille=400)
@@ -61,8 +62,22 @@ class Forecast:
     storage_dollars_month: float
 
 
-def choose(size: int, rate: Rate, seconds: float) -> Choice:
-    """Where a backup of ``size`` bytes fits, if one function has so many seconds."""
+def choose(size: int, rate: Rate, seconds: float, *, runs: Runs = "auto", machine: bool = True) -> Choice:
+    """Where a backup of ``size`` bytes runs.
+
+    Parameters
+    ----------
+    seconds:
+        What one function has.
+    runs:
+        What the registration says.
+    machine:
+        Whether there is a state machine at all.
+    """
+    if not machine:
+        return Choice("function", "there is no state machine here")
+    if runs != "auto":
+        return Choice(runs, f"the registration says so (runs: {runs})")
     needed = _function_seconds(size, rate)
     measured = "measured" if rate.measured else "assumed"
     told = f"about {needed:.0f} s at {rate.bytes_per_second / 1e6:.0f} MB/s a worker ({measured})"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from coffre.backup.estimate import FUNCTION_WORKERS, UNMEASURED, choose, forecast
+from coffre.backup.job import Services
 from coffre.backup.plan import Batch, plan_batches
 from coffre.backup.prices import load_prices
 from coffre.catalogue.entries import Rate
-from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.activity import dead_rows_a_second, lockable_tables, oldest_snapshot
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.inventory import take_inventory
 from coffre.databases.postgresql.target import Target
+from coffre.databases.registration import Registration
 from coffre.results import BackupPlan, PlannedBatch, SnapshotCost
 
 LISTED, NAMED = 50, 5
@@ -20,7 +21,9 @@ LISTED, NAMED = 50, 5
 PLAN_SECONDS = 120.0
 
 
-def make_plan(target: Target, catalogue: Catalogue, *, database: str, seconds: float) -> BackupPlan:
+def make_plan(
+    target: Target, registration: Registration, services: Services, database: str, *, seconds: float
+) -> BackupPlan:
     """Look at the source, and say what a backup of it would do.
 
     Parameters
@@ -33,31 +36,34 @@ def make_plan(target: Target, catalogue: Catalogue, *, database: str, seconds: f
     CoffreError
         If a backup would be refused, or the source can't be reached.
     """
+    rate = services.catalogue.rate(database) or UNMEASURED
     with open_session(target, seconds=min(seconds, PLAN_SECONDS)) as session:
         preflight.raise_refusal(preflight.inspect(session), target.label)
         session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         inventory = take_inventory(session)
         batches = plan_batches(inventory.relations)
-        rate = catalogue.rate(database) or UNMEASURED
         size = sum(batch.size for batch in batches)
-        choice = choose(size, rate, seconds)
-        expected = forecast("function", batches, rate, workers=FUNCTION_WORKERS, prices=load_prices())
+        machine = services.start_machine is not None
+        choice = choose(size, rate, seconds, runs=registration.runs, machine=machine)
+        workers = registration.concurrency if choice.where == "machine" else FUNCTION_WORKERS
+        prices = load_prices()
+        expected = forecast(choice.where, batches, rate, workers=workers, prices=prices)
         return BackupPlan(
             database=database,
-            fits=choice.where == "function",
+            where=choice.where,
             reason=choice.reason,
             relations=len(inventory.relations),
             bytes=size,
             batches=len(batches),
             listed=[_listed(batch, rate) for batch in batches[:LISTED]],
-            workers=FUNCTION_WORKERS,
+            workers=workers,
             seconds=expected.seconds,
             rate=rate.bytes_per_second,
             measured=rate.measured,
             requests=expected.requests,
             dollars=expected.dollars,
             storage_dollars_month=expected.storage_dollars_month,
-            prices_as_of=load_prices().as_of,
+            prices_as_of=prices.as_of,
             snapshot=_snapshot_cost(session, expected.seconds),
         )
 

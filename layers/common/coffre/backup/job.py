@@ -30,6 +30,8 @@ class Services:
     ----------
     start_workers:
         Starts worker processes: (one setup message for each, what to call every second) -> a pool.
+    start_machine:
+        Starts the state machine: (the execution's name, its input); None where there is none.
     """
 
     store: ObjectStore
@@ -39,6 +41,7 @@ class Services:
     scratch: Path
     max_run_seconds: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
+    start_machine: Callable[[str, dict[str, str]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class Job:
     def prefix(self) -> str:
         """The prefix of what this attempt writes."""
         return self.layout.attempt(self.id, self.attempt)
+
+    @property
+    def application(self) -> str:
+        """How the sessions of this attempt show in the server's list."""
+        return f"coffre/{self.attempt}"
 
     @property
     def seconds_left(self) -> float:

@@ -20,9 +20,9 @@ PIECE_BYTES = 1 << 29
 ALIGN_PAGES = 1 << 14
 """Pieces have this many heap pages (128 MiB) times a power of two: a growing table keeps its edges."""
 
-BATCHES = 2000
-"""About as many batches at most, however large the database: each writes a part, and a manifest names all
-parts in less than 1 MiB."""
+BATCHES = 1200
+"""About as many batches at most, however large the database: each writes a part, which takes about 400 bytes
+of the manifest's 1 MiB."""
 
 BATCH_RELATIONS = 500
 """Relations in a batch at most: each costs a round trip, however small it is."""

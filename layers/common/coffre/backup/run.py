@@ -5,52 +5,47 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from coffre.backup.artefacts import write_catalog_part, write_files
-from coffre.backup.commit import build_manifest, check_complete, commit, tally_parts
+from coffre.backup.commit import (
+    New,
+    check_complete,
+    complete_manifest,
+    draft_manifest,
+    tally_parts,
+)
 from coffre.backup.estimate import FUNCTION_WORKERS, measure
+from coffre.backup.examine import PREFLIGHT_SECONDS, inspect
+from coffre.backup.feed import item_message, object_lock, worker_setup, write_known_chunks
+from coffre.backup.finish import finish, let_go
 from coffre.backup.job import Job, Services
-from coffre.backup.likeness import unlike_last
+from coffre.backup.machine import start, where_to_run
 from coffre.backup.plan import WorkItem, plan
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
-from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.databases.postgresql.target import Target
-from coffre.databases.registration import TIERS, Registration
+from coffre.databases.registration import Registration
 from coffre.errors import (
     DeadlineExceededError,
-    FormatUnsupportedError,
-    ManifestInvalidError,
-    ObjectCorruptError,
-    ObjectExistsError,
-    ObjectMissingError,
-    UnknownBackupError,
+    SafetyBackupImpossibleError,
     describe,
 )
 from coffre.events import BackupRequest
 from coffre.ids import backup_id, new_attempt, utc_now
-from coffre.observability import log
 from coffre.results import BackupResult, Finding
 from coffre.vault.contents import scratch_folder
-from coffre.vault.known import write_known
-from coffre.vault.layout import Layout
-from coffre.vault.locks import Lock
 from coffre.vault.manifest import ArchiveFile, Manifest, PartFile
-from coffre.vault.parts import Chunk, End, encode_record
-from coffre.vault.reader import load_manifest, read_part
-from coffre.vault.safeguards import check_safeguards, lock_finding
-from coffre.workers import Message
+from coffre.vault.parts import End
+from coffre.vault.safeguards import lock_finding
 
 WORKERS = FUNCTION_WORKERS
-PREFLIGHT_SECONDS = 60.0
-KNOWN = "known"
 
 
 @dataclass(frozen=True)
@@ -97,30 +92,26 @@ def run(
     )
     if services.store.head(job.layout.manifest(job.id)) is not None:
         return BackupResult(database=database, backup_id=job.id, status="skipped")
+    choice = where_to_run(job, services, seconds=job.seconds_left)
+    if choice.where == "machine":
+        if request.type == "safety":
+            raise SafetyBackupImpossibleError(
+                f"a restore can't wait for a backup of {database} on the state machine",
+                f"Take one with `coffre backup {database} --wait`, then restore with `--no-safety`.",
+            )
+        start(job, services)
+        return BackupResult(database=database, backup_id=job.id, status="started", where=choice.reason)
     with _recorded(job, services):
-        return _take(job, replace(services, store=services.store.with_lock(_lock(job, services))))
-
-
-def _lock(job: Job, services: Services) -> Lock | None:
-    """What Object Lock is to keep this backup by: as long as the tier does that it is taken for."""
-    rule = services.store.lock_rule()
-    if rule is None:
-        return None
-    tier = next((tier for tier in TIERS if tier == job.request.type), None)
-    return rule.of(job.started, job.registration.retention.span(tier) if tier else timedelta(0))
+        locked = services.store.with_lock(object_lock(job, services.store))
+        result = _take(job, replace(services, store=locked))
+    return result.model_copy(update={"where": choice.reason})
 
 
 def check(
     target: Target, services: Services, *, database: str, seconds: float = PREFLIGHT_SECONDS
 ) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
-    return [*_inspect(target, services, database, seconds), lock_finding(services.store)]
-
-
-def _inspect(target: Target, services: Services, database: str, seconds: float) -> list[Finding]:
-    findings = check_safeguards(services.store, Layout(database))
-    with open_session(target, seconds=min(seconds, PREFLIGHT_SECONDS)) as session:
-        return findings + preflight.inspect(session)
+    return [*inspect(target, services, database, seconds), lock_finding(services.store)]
 
 
 @contextmanager
@@ -140,10 +131,7 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
         services.publisher.publish_failure("Backup Failed", told, error)
         raise
     finally:
-        try:
-            catalogue.end_run(job.database, job.attempt)
-        finally:
-            catalogue.release(job.database, job.attempt)
+        let_go(services, job.database, job.attempt)
 
 
 def _take(job: Job, services: Services) -> BackupResult:
@@ -151,17 +139,10 @@ def _take(job: Job, services: Services) -> BackupResult:
         captured, findings = _capture(job, services, folder)
         tally = tally_parts(services.store, captured.parts)
         check_complete(tally, captured.items, captured.ends)
-        manifest = build_manifest(
-            job,
-            services.store,
-            captured.source,
-            tally,
-            files=captured.files,
-            parts=captured.parts,
-            new_chunks=captured.new_chunks,
-            new_bytes=captured.new_bytes,
-        )
-    result = _commit(job, services, manifest, findings)
+        draft = draft_manifest(job, captured.source, captured.files)
+        new = New(captured.new_chunks, captured.new_bytes)
+        manifest = complete_manifest(draft, job, services.store, tally, captured.parts, new=new)
+    result = finish(job, services, manifest, findings)
     if result.status == "completed":
         _remember_rate(job, services, captured, manifest)
     return result
@@ -187,12 +168,13 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     """
     seconds = max(1.0, job.seconds_left)
     watch = _Watch(job)
-    setup = [_setup(job, services, number, folder) for number in range(1, WORKERS + 1)]
+    known = folder / "known"
+    setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = _inspect(job.target, services, job.database, seconds)
+        findings = inspect(job.target, services, job.database, seconds)
         preflight.raise_refusal(findings, job.target.label)
-        _write_known_chunks(job, services, folder / KNOWN)
-        with HeldSnapshot(job.target, seconds=seconds, application=_application(job)) as snapshot:
+        write_known_chunks(services.store, job.database, known)
+        with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:
             source = describe_source(snapshot.session)
             snapshot.watch(waiters=job.registration.waiters)
             watch.snapshot = snapshot
@@ -201,7 +183,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
                 partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items)
             )
             began = time.monotonic()
-            done = pool.map(_message(item, snapshot.id) for item in items)
+            done = pool.map(item_message(item, snapshot.id) for item in items)
             files = write_files(job, services, source, snapshot.id, folder)
             ends = []
             for item, answer in done:
@@ -214,79 +196,6 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     parts += [PartFile.model_validate(answer["part"]) for answer in answers if answer["part"]]
     new_chunks, new_bytes = (sum(answer[name] for answer in answers) for name in ("new_chunks", "new_bytes"))
     return Captured(source, items, ends, files, parts, new_chunks, new_bytes, took), findings
-
-
-def _commit(job: Job, services: Services, manifest: Manifest, findings: list[Finding]) -> BackupResult:
-    if job.seconds_left < 0:
-        raise DeadlineExceededError(
-            f"the backup {job.id} of {job.database} came to its end after its deadline"
-        )
-    unlike = unlike_last(services.store, manifest)
-    try:
-        digest = commit(services.store, manifest, job.layout.manifest(job.id))
-    except ObjectExistsError:
-        return BackupResult(database=job.database, backup_id=job.id, status="skipped")
-    totals = manifest.totals
-    result = BackupResult(
-        database=job.database,
-        backup_id=job.id,
-        status="completed",
-        rows=totals.rows,
-        bytes=totals.bytes,
-        stored_bytes=totals.stored_bytes,
-        new_bytes=totals.new_bytes,
-        chunks=totals.chunks,
-        new_chunks=totals.new_chunks,
-        relations=totals.relations,
-        seconds=round((utc_now() - job.started).total_seconds(), 3),
-        root_hash=digest,
-        findings=[*unlike, *(finding for finding in findings if finding.level != "refuse")],
-    )
-    services.catalogue.complete(manifest, digest, unlike="; ".join(found.message for found in unlike))
-    services.publisher.publish("Backup Completed", {**result.answer(), "snapshot": manifest.snapshot.taken})
-    return result
-
-
-def _write_known_chunks(job: Job, services: Services, path: Path) -> None:
-    """Write what the newest backup recorded of its chunks into a file for the workers.
-
-    Nothing is written if there is no backup, or the newest one is damaged: chunks are then read before they
-    are reused.
-    """
-    try:
-        manifest, _ = load_manifest(services.store, job.database, "latest")
-        records = (record for part in manifest.parts for record in read_part(services.store, part))
-        write_known((record for record in records if isinstance(record, Chunk)), path)
-    except UnknownBackupError:
-        return
-    except (FormatUnsupportedError, ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
-        log("the newest backup can't be read", database=job.database, code=error.code, reason=error.message)
-
-
-def _setup(job: Job, services: Services, number: int, folder: Path) -> Message:
-    return {
-        "task": "capture",
-        "target": asdict(job.target),
-        "seconds": max(1.0, job.seconds_left),
-        "application": _application(job),
-        "database": job.database,
-        "part_key": f"{job.prefix}parts/{number}-{{sha256}}.ndjson.zst",
-        "known": str(folder / KNOWN),
-        "scratch": str(folder),
-        "bucket": services.store.bucket,
-        "backup_id": job.id,
-        "lock": services.store.lock.hand_over() if services.store.lock else None,
-    }
-
-
-def _message(item: WorkItem, snapshot: str) -> Message:
-    relation = encode_record(item.relation).decode()
-    return {"relation": relation, "size": item.size, "pages": item.pages, "snapshot": snapshot}
-
-
-def _application(job: Job) -> str:
-    """How the sessions of this attempt show in the server's list."""
-    return f"coffre/{job.attempt}"
 
 
 class _Watch:

@@ -11,6 +11,7 @@ from coffre.backup.capture import Capture
 from coffre.backup.plan import WorkItem
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
+from coffre.databases.postgresql.statements import Pages
 from coffre.databases.postgresql.target import Target
 from coffre.errors import ProtocolViolationError, QueryFailedError, ValueTooLargeError
 from coffre.vault.known import KnownChunks
@@ -58,19 +59,24 @@ class CaptureTask:
         )
 
     def run(self, item: Message) -> Message:
-        """Capture one item; the answer holds its end record."""
+        """Capture one item; the answer holds its end record.
+
+        ``step`` asks for a part of that: ``begin`` reads the first pages and leaves the section open,
+        ``read`` reads further ones, ``end`` closes it.
+        """
+        step = item.get("step")
+        if step == "end" and self._capture is not None:
+            return {"end": asdict(self._capture.end())}
         relation = decode_record(item["relation"].encode())
         if not isinstance(relation, Relation):
             raise ProtocolViolationError("the parent sent an item without a relation")
         if self._capture is None:
             self._capture = self._begin(item["snapshot"])
-        pages = (item["pages"][0], item["pages"][1]) if item["pages"] else None
         try:
-            end = self._capture.capture(WorkItem(relation, item["size"], pages))
+            return _do(self._capture, step, WorkItem(relation, item["size"], _pages(item)))
         except (QueryFailedError, ValueTooLargeError) as error:
             message = f"the rows of {relation.label} can't be read: {error.message}"
             raise type(error)(message, error.hint) from error
-        return {"end": asdict(end)}
 
     def finish(self) -> Message:
         """Flush; the answer holds the part, which a worker without items hasn't, and what was new."""
@@ -83,3 +89,15 @@ class CaptureTask:
             "new_bytes": capture.new_bytes if capture is not None else 0,
             "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         }
+
+
+def _do(capture: Capture, step: str | None, work: WorkItem) -> Message:
+    if step is None:
+        return {"end": asdict(capture.capture(work))}
+    if step == "begin":
+        capture.begin(work)
+    return {"rows": capture.read(work.pages)}
+
+
+def _pages(item: Message) -> Pages | None:
+    return (item["pages"][0], item["pages"][1]) if item["pages"] else None

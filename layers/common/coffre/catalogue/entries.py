@@ -23,6 +23,8 @@ class BackupEntry:
     ----------
     done, total:
         How far a backup in progress is, in bytes on the source's disk; ``rows`` counts along.
+    heartbeat:
+        When a backup in progress was last seen to get on.
     verified, verdict, reasons, evidence:
         Of the newest verification of the backup with this root hash.
     copy, copy_by, copy_checked, copy_summary, copy_evidence:
@@ -44,6 +46,7 @@ class BackupEntry:
     done: int = 0
     total: int = 0
     rows: int = 0
+    heartbeat: str | None = None
     bytes: int = 0
     stored_bytes: int = 0
     new_bytes: int = 0

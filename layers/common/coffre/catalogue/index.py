@@ -23,6 +23,7 @@ from coffre.catalogue.entries import (
     Status,
     from_item,
 )
+from coffre.catalogue.ledger import Ledger
 from coffre.catalogue.table import Table
 from coffre.errors import (
     LeaseHeldError,
@@ -114,7 +115,7 @@ class Catalogue:
 
     def progress(self, database: str, backup_id: str, *, rows: int, done: int, total: int) -> bool:
         """How far a backup in progress is.  False if it isn't in progress any more."""
-        values = {"rows": rows, "done": done, "total": total}
+        values = {"rows": rows, "done": done, "total": total, "heartbeat": stamp(self._now())}
         return self._update(database, backup_id, values, "#status = :in_progress")
 
     def complete(self, manifest: Manifest, root_hash: str, *, unlike: str = "") -> bool:
@@ -256,6 +257,17 @@ class Catalogue:
         return self._table.update(
             database, "LEASE", values, condition="#holder = :holder", given={"holder": holder}
         )
+
+    def lease(self, database: str) -> Lease | None:
+        """Who works on the database now; None if nobody does."""
+        item = self._table.get(database, "LEASE")
+        if item is None or item["deadline"] <= stamp(self._now()):
+            return None
+        return from_item(Lease, database, item)
+
+    def ledger(self, database: str, attempt: str) -> Ledger:
+        """The progress of one attempt at a backup on the state machine."""
+        return Ledger(self._table, database, attempt, self._now)
 
     # Runs
 

@@ -64,6 +64,7 @@ class Table:
         sort: str,
         values: Mapping[str, Any],
         *,
+        add: Mapping[str, int] | None = None,
         condition: str = "",
         given: Mapping[str, Any] | None = None,
     ) -> bool:
@@ -73,6 +74,8 @@ class Table:
         ----------
         values:
             Attributes by name; one that is None is removed.
+        add:
+            What is added to attributes that are numbers; one that isn't there counts as zero.
         condition:
             A condition expression; names of attributes in it stand behind ``#``, values behind ``:``.
         given:
@@ -88,8 +91,11 @@ class Table:
         expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in present)
         if absent:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
-        names = {*values, *_names(condition)}
+        if add:
+            expression += " ADD " + ", ".join(f"#{name} :add_{name}" for name in add)
+        names = {*values, *(add or {}), *_names(condition)}
         parameters = {f":set_{name}": value for name, value in present.items()}
+        parameters |= {f":add_{name}": value for name, value in (add or {}).items()}
         parameters |= {f":{name}": value for name, value in (given or {}).items()}
         conditional = {"ConditionExpression": condition} if condition else {}
         try:

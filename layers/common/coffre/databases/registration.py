@@ -72,6 +72,27 @@ class Retention(_Model):
         return timedelta(days=days) if days is not None else _PERIODS[tier] * (count or 0)
 
 
+Runs = Literal["auto", "function", "machine"]
+
+
+class Limits(_Model):
+    """What a backup must not ask too much of; looked at before each batch of rows.  None: no limit.
+
+    Attributes
+    ----------
+    active_sessions:
+        While more sessions of others than this are busy, no further batch is started.
+    replica_lag_seconds:
+        The same while a replica of the source, or the source as a replica, is further behind.
+    snapshot_minutes:
+        A backup whose snapshot is older ends: dead rows pile up behind it.
+    """
+
+    active_sessions: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    replica_lag_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    snapshot_minutes: Annotated[int, Field(ge=1, le=10_080)] | None = None
+
+
 class OwnersCheck(_Model):
     """A question whose answer the owner knows, asked in each restored copy.
 
@@ -127,6 +148,14 @@ class Registration(_Model):
         Whether a drill goes on without what can't be restored, and names it.
     endpoints:
         The application's, asked by `health`, after a swap, and during a load test.
+    runs:
+        Whether a backup runs in one function, on the state machine, or (``auto``) where it fits.
+    concurrency:
+        How many workers a backup on the state machine has: sessions that read at the same time.
+    limits:
+        What it must not ask too much of.
+    stall_minutes:
+        A backup on the state machine that gets no further for so long fails.
     checks:
         What is asked in each restored copy; or ``checks_in_vault``, the SHA-256 that names a longer list.
     """
@@ -142,6 +171,10 @@ class Registration(_Model):
     rpo_hours: Annotated[float, Field(gt=0)] = 26
     rto_minutes: Annotated[float, Field(gt=0)] | None = None
     critical_tables: list[str] = []
+    runs: Runs = "auto"
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    limits: Limits = Limits()
+    stall_minutes: Annotated[int, Field(ge=1, le=240)] = 15
     checks: list[OwnersCheck] = []
     checks_in_vault: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     scratch: Annotated[str, Field(min_length=1)] | None = None

@@ -69,7 +69,7 @@ class PlanUsedError(BadInputError):
 
 
 class SafetyBackupImpossibleError(BadInputError):
-    """The database that a restore would replace isn't registered, so it can't be backed up first."""
+    """The database that a restore would replace can't be backed up first: not registered, or too large."""
 
     code = "safety-backup-impossible"
     advice = 'Register it with `coffre databases add`, or do without: `--no-safety` (`"safety": "skip"`).'

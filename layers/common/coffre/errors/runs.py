@@ -12,6 +12,27 @@ class LeaseHeldError(CoffreError):
     advice = "Wait for it to end; a lease is free again at its deadline at the latest."
 
 
+class BackupOverError(CoffreError):
+    """The backup that a piece of work belongs to has ended already."""
+
+    code = "backup-over"
+    advice = "Nothing is left to do; `coffre list NAME` says how it ended."
+
+
+class BackupStalledError(CoffreError):
+    """A backup got no further for longer than the registration allows."""
+
+    code = "backup-stalled"
+    advice = "Look at the source's sessions and at the log of `capture`; then run it again."
+
+
+class BackupStoppedError(CoffreError):
+    """The state machine of a backup was stopped by hand, or came to the end of its time."""
+
+    code = "backup-stopped"
+    advice = "Nothing of it is left that looks like a backup; run it again."
+
+
 class CatalogueUnavailableError(CoffreError):
     """The catalogue table failed or refused."""
 

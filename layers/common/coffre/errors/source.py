@@ -128,6 +128,27 @@ class CatalogChangedError(CoffreError):
     advice = "Somebody ran DDL at that moment; run the backup again."
 
 
+class TableChangedError(CoffreError):
+    """A table was rewritten, emptied or dropped while a backup's snapshot changed hands."""
+
+    code = "table-changed"
+    advice = "Rows of it would be missing, so the backup was discarded; run it again."
+
+
+class SnapshotLostError(ConnectionLostError):
+    """The snapshot of a backup is gone: whoever held it has ended."""
+
+    code = "snapshot-lost"
+    advice = "The run wrote no manifest; the next one starts from a new snapshot and finds its rows again."
+
+
+class SnapshotTooOldError(CoffreError):
+    """A backup's snapshot is older than the registration allows."""
+
+    code = "snapshot-too-old"
+    advice = "Give the backup more workers (`concurrency`), or a higher limit (`limits.snapshot_minutes`)."
+
+
 class RowCountMismatchError(CoffreError):
     """The rows that arrived aren't the rows that the server counted."""
 

@@ -1,6 +1,15 @@
 """What functions answer, as typed models: the `coffre` command and the state of the world rely on them."""
 
-from coffre.results.backup import BackupPlan, BackupResult, FanOutResult, PlannedBatch, SnapshotCost
+from coffre.results.backup import (
+    BackupPlan,
+    BackupResult,
+    CaptureResult,
+    FanOutResult,
+    HolderResult,
+    PlannedBatch,
+    SnapshotCost,
+    StepResult,
+)
 from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
 from coffre.results.health import EndpointAnswer, HealthReport, HealthResult, ObjectivesReport
 from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
@@ -23,6 +32,7 @@ __all__ = [
     "SHOWN",
     "BackupPlan",
     "BackupResult",
+    "CaptureResult",
     "Compared",
     "CopiesResult",
     "CopyCompared",
@@ -35,6 +45,7 @@ __all__ = [
     "HealthReport",
     "HealthResult",
     "HoldResult",
+    "HolderResult",
     "ObjectivesReport",
     "PlannedBatch",
     "ProofReport",
@@ -47,6 +58,7 @@ __all__ = [
     "RotateReport",
     "RotateResult",
     "SnapshotCost",
+    "StepResult",
     "UndoPlan",
     "UndoResult",
     "UpgradeReport",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from coffre.results.finding import Finding, Result
 
 
 class BackupResult(Result):
-    """A backup that was taken, skipped because it exists, or only checked."""
+    """A backup that was taken, started on the state machine, skipped because it exists, or only checked.
+
+    ``where`` says why it ran, or runs, in one function or on the state machine.
+    """
 
     database: str
     backup_id: str
-    status: Literal["completed", "skipped", "checked"]
+    status: Literal["completed", "started", "skipped", "checked"]
+    where: str = ""
     rows: int = 0
     bytes: int = 0
     stored_bytes: int = 0
@@ -23,6 +27,53 @@ class BackupResult(Result):
     seconds: float = 0.0
     root_hash: str = ""
     findings: list[Finding] = []
+
+
+class HolderResult(Result):
+    """How the life of one holder of a snapshot ended."""
+
+    holder: int
+    ended: Literal["handed-over", "over", "abandoned", "failed"]
+    code: str = ""
+
+
+class CaptureResult(Result):
+    """A batch that was captured.
+
+    Attributes
+    ----------
+    wait:
+        Seconds after which it is to be tried again, because the source is busy; 0 if it was captured.
+    rest:
+        The name of the batch with what there was no time for; empty if there was for everything.
+    """
+
+    wait: int = 0
+    rest: str = ""
+    rows: int = 0
+
+
+class StepResult(Result):
+    """What a step of a backup on the state machine tells the machine.
+
+    Attributes
+    ----------
+    run:
+        The run that the next states work on.
+    go:
+        Whether to go on: false where the backup exists, after the last attempt, and where there are no rows.
+    wait:
+        Seconds until the next attempt.
+    concurrency, batches_key:
+        How many workers read at the same time, and where the list of batches is.
+    """
+
+    run: dict[str, Any]
+    go: bool = True
+    wait: int = 0
+    concurrency: int = 1
+    bucket: str = ""
+    batches_key: str = ""
 
 
 class PlannedBatch(Result):
@@ -63,8 +114,8 @@ class BackupPlan(Result):
 
     Attributes
     ----------
-    fits:
-        Whether it fits into one function; ``reason`` says why.
+    where:
+        Whether it would run in one function or on the state machine; ``reason`` says why.
     listed:
         The largest batches.
     rate:
@@ -75,7 +126,7 @@ class BackupPlan(Result):
     """
 
     database: str
-    fits: bool
+    where: Literal["function", "machine"]
     reason: str
     relations: int
     bytes: int

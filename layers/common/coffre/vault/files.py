@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from coffre.errors import StoreUnavailableError
+from coffre.errors import ObjectExistsError, StoreUnavailableError
 from coffre.vault.store import ObjectStore
 
 MAX_PUT = 5 * 1000**3
@@ -33,7 +33,7 @@ def file_digest(path: Path) -> str:
 
 
 def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
-    """Store a file.
+    """Store a file.  One that is there already was stored by the same step, which is being repeated.
 
     Parameters
     ----------
@@ -49,9 +49,14 @@ def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
     if size > MAX_PUT:
         raise StoreUnavailableError(f"{path.name} has {size} bytes, more than one PUT may have")
     stored = FileInfo(key.replace("{sha256}", sha256), size, sha256)
-    if size <= AT_ONCE:
-        store.put_new(stored.key, path.read_bytes(), size=size, sha256=sha256)
-        return stored
-    with path.open("rb") as file:
-        store.put_new(stored.key, file, size=size, sha256=sha256)
+    try:
+        if size <= AT_ONCE:
+            store.put_new(stored.key, path.read_bytes(), size=size, sha256=sha256)
+            return stored
+        with path.open("rb") as file:
+            store.put_new(stored.key, file, size=size, sha256=sha256)
+    except ObjectExistsError:
+        seen = store.head(stored.key)
+        if seen is None or (seen.size, seen.sha256) != (size, sha256):
+            raise
     return stored

@@ -25,6 +25,30 @@ FROM pg_stat_database WHERE datname = current_database()
 
 _OLDEST = "SELECT coalesce(max(age(backend_xmin)), 0)::bigint FROM pg_stat_activity"
 
+_ACTIVE = """
+SELECT count(*) FROM pg_stat_activity
+WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+  AND application_name NOT LIKE 'coffre%'
+"""
+
+_LAG = """
+SELECT CASE WHEN pg_is_in_recovery() THEN
+  CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+       ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END
+ELSE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication) END::float8
+"""
+
+
+def active_sessions(session: Session) -> int:
+    """Sessions of others that are busy at this moment."""
+    return int(session.value(_ACTIVE))
+
+
+def replica_lag(session: Session) -> float | None:
+    """Seconds that the slowest replica is behind; of a replica, its own.  None if there is none."""
+    value = session.value(_LAG)
+    return None if value is None else float(value)
+
 
 def tables_size(session: Session) -> int:
     """Bytes on disk of all tables that a backup reads, with TOAST, without indexes."""

@@ -22,7 +22,9 @@ _NOT_MEMBER = """NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class
 
 _RELATIONS = f"""
 SELECT c.oid::bigint, c.relkind::text, n.nspname, c.relname, pg_get_userbyid(c.relowner), c.relispartition,
-       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint, c.relpages,
+       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint,
+       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) / current_setting('block_size')::int
+            ELSE 0 END::bigint,
        coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, 0)::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'S', 'f') AND c.relpersistence <> 't' AND {_USER_SCHEMA} AND {_NOT_MEMBER}
@@ -63,7 +65,7 @@ ORDER BY n.nspname, c.relname
 class Found:
     """A relation with rows, as the planner needs it.
 
-    ``size`` is bytes on disk with TOAST, ``pages`` the heap's pages as of the last VACUUM or ANALYZE.
+    ``size`` is bytes on disk with TOAST, ``pages`` the heap's pages.
     """
 
     relation: Relation

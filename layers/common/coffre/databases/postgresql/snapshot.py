@@ -20,6 +20,8 @@ from coffre.errors import (
     CoffreError,
     ConnectionLostError,
     QueryFailedError,
+    SnapshotLostError,
+    TableChangedError,
     WaitersPresentError,
 )
 
@@ -55,20 +57,32 @@ class HeldSnapshot:
     Use as a context manager.  `session` may be used until `watch` is called; from then on it belongs to the
     watching thread.
 
+    Parameters
+    ----------
+    predecessor:
+        The id of a snapshot that another session still holds: this one sees the same, and holds on when that
+        one lets go.  Without one, a new snapshot is taken.
+
     Attributes
     ----------
     id:
         What other sessions import; treat it as opaque.
     """
 
-    def __init__(self, target: Target, *, seconds: float, application: str) -> None:
+    def __init__(
+        self, target: Target, *, seconds: float, application: str, predecessor: str | None = None
+    ) -> None:
         self.session = open_session(target, seconds=seconds, application=application)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._fault: CoffreError | None = None
         self.id = ""
         try:
-            self._hold()
+            self._limit()
+            if predecessor is None:
+                self._hold()
+            else:
+                self._adopt(predecessor)
         except BaseException:
             self.session.close()
             raise
@@ -81,11 +95,37 @@ class HeldSnapshot:
     ) -> None:
         self.close()
 
-    def _hold(self) -> None:
+    def _limit(self) -> None:
         known = {row[0] for row in self.session.run("SELECT name FROM pg_settings")}
         self.session.run(f"SET lock_timeout = {literal(LOCK_TIMEOUT)}")
         if "idle_in_transaction_session_timeout" in known:
             self.session.run(f"SET idle_in_transaction_session_timeout = {literal(IDLE_LIMIT)}")
+
+    def _adopt(self, predecessor: str) -> None:
+        """Import, lock at once or not at all, look for what slipped in between, export.
+
+        Locks aren't handed over with a snapshot, and whoever waits behind the predecessor's would make this
+        session wait behind him: so NOWAIT.
+        """
+        import_snapshot(self.session, predecessor)
+        self._refuse_changed()
+        _lock(self.session, self.session.run(_LOCKABLE), "NOWAIT")
+        self._refuse_changed()
+        self.id = str(self.session.value("SELECT pg_export_snapshot()"))
+
+    def _refuse_changed(self) -> None:
+        """The snapshot's tables must still be stored where it says: otherwise they look empty, without error.
+
+        Raises
+        ------
+        TableChangedError
+            Naming them.
+        """
+        moved = _moved(self.session.run(_LOCKABLE))
+        if moved:
+            raise TableChangedError(f"rewritten, emptied or dropped since the snapshot: {', '.join(moved)}")
+
+    def _hold(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             listed = self.session.run(_LOCKABLE)
             self.session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -129,11 +169,11 @@ class HeldSnapshot:
 
         Raises
         ------
-        WaitersPresentError, ConnectionLostError
+        WaitersPresentError, ConnectionLostError, TableChangedError
         """
         self._stop_watching()
         self.check()
-        self.session.run("SELECT 1")
+        self._refuse_changed()
 
     def close(self) -> None:
         """Let go of snapshot and locks."""
@@ -167,7 +207,7 @@ def import_snapshot(session: Session, snapshot: str) -> None:
 
     Raises
     ------
-    ConnectionLostError
+    SnapshotLostError
         If the holder is gone; the rows must then come from a new snapshot, never from two.
     """
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -176,21 +216,24 @@ def import_snapshot(session: Session, snapshot: str) -> None:
     except QueryFailedError as error:
         if error.sqlstate not in _NO_SUCH_SNAPSHOT:
             raise
-        raise ConnectionLostError(f"the snapshot's holder is gone: {error.message}") from error
+        raise SnapshotLostError(f"the snapshot's holder is gone: {error.message}") from error
 
 
-def _lock(session: Session, listed: Sequence[Sequence[object]]) -> None:
+def _lock(session: Session, listed: Sequence[Sequence[object]], wait: str = "") -> None:
     for start in range(0, len(listed), LOCK_BATCH):
         some = listed[start : start + LOCK_BATCH]
         names = ", ".join(f"ONLY {qualified(str(row[1]), str(row[2]))}" for row in some)
-        session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+        session.run(f"LOCK TABLE {names} IN ACCESS SHARE MODE {wait}")
 
 
 def _compare(before: Sequence[Sequence[object]], under: Sequence[Sequence[object]]) -> None:
     """What was listed and locked must be what the snapshot shows, stored where the snapshot says."""
     first, second = {tuple(row) for row in before}, {tuple(row) for row in under}
-    moved = {row for row in second if row[3] == "r" and row[4] != row[5] and row[5] != 0}
-    changed = (first ^ second) | moved
-    if changed:
-        names = ", ".join(sorted({f"{row[1]}.{row[2]}" for row in changed}))
-        raise CatalogChangedError(f"tables changed while they were being locked: {names}")
+    names = {f"{row[1]}.{row[2]}" for row in first ^ second} | set(_moved(under))
+    if names:
+        raise CatalogChangedError(f"tables changed while they were being locked: {', '.join(sorted(names))}")
+
+
+def _moved(seen: Sequence[Sequence[object]]) -> list[str]:
+    """The tables that aren't stored (any more) where the snapshot says."""
+    return sorted(f"{row[1]}.{row[2]}" for row in seen if row[3] == "r" and row[4] != row[5] and row[5] != 0)

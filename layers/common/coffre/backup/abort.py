@@ -1,0 +1,106 @@
+"""The end of an attempt on the state machine that failed: it lets go of everything, and tells why.
+
+It needs nothing of the database: its registration or its secret may be what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from coffre.backup.finish import let_go
+from coffre.backup.job import Services
+from coffre.catalogue.ledger import Progress
+from coffre.errors import BackupStoppedError, SnapshotLostError
+from coffre.events import MachineEnded, MachineRun
+from coffre.results import StepResult
+from coffre.vault.layout import Layout
+
+TRIES = 3
+"""Attempts at a backup, each from a new snapshot."""
+
+AGAIN = {"snapshot-lost", "connection-lost", "waiters-present", "lock-not-granted", "catalog-changed"}
+"""What may be gone by the next attempt."""
+
+PAUSE = 60
+"""Seconds before another attempt, where the first didn't come far enough to say."""
+
+_SILENT = {"States.HeartbeatTimeout", "States.Timeout"}
+
+
+def abort(
+    services: Services, run: MachineRun, error: dict[str, Any] | None, *, final: bool = False
+) -> StepResult:
+    """End an attempt that failed: workers and holder find out by the ledger; tell why, or try again.
+
+    It may be called twice, and for an attempt that had come to nothing or is committed.
+
+    Parameters
+    ----------
+    error:
+        What the state machine caught: ``Error`` and ``Cause``.
+    final:
+        Nobody would make another attempt.
+    """
+    catalogue, ledger = services.catalogue, services.catalogue.ledger(run.database, run.attempt)
+    nothing = StepResult(run=run.model_dump(mode="json"), go=False)
+    lease, state = catalogue.lease(run.database), ledger.read()
+    holds = lease is not None and lease.holder == run.attempt
+    if state is not None and not ledger.fail() and not holds:
+        return nothing
+    if services.store.head(Layout(run.database).manifest(run.backup_id)) is not None:
+        let_go(services, run.database, run.attempt)  # it was committed after all, or by another run
+        return nothing
+    ours = state is not None or holds or lease is None
+    code, message = ledger.fault() or caught(error)
+    again = ours and not final and code in AGAIN and run.tries < TRIES
+    try:
+        if not again:  # an entry in the catalogue may be of another run, which goes on
+            entry = ours or catalogue.backup(run.database, run.backup_id) is None
+            _tell(services, run, code, message, entry=entry)
+    finally:
+        let_go(services, run.database, run.attempt)
+    return nothing.model_copy(update={"go": again, "wait": state.pause if state is not None else PAUSE})
+
+
+def clean_up(services: Services, ended: MachineEnded) -> StepResult:
+    """End what an execution left that was stopped by hand, or whose time was over."""
+    catalogue = services.catalogue
+    error = BackupStoppedError(f"the state machine's execution ended: {ended.status}")
+    told = {"Error": type(error).__name__, "Cause": str(error)}
+    lease = catalogue.lease(ended.database)
+    runs = [ended.attempt(tries) for tries in range(1, TRIES + 1)]
+    for run in reversed(runs):
+        state = catalogue.ledger(run.database, run.attempt).read()
+        if _lives(state) or (lease is not None and lease.holder == run.attempt):
+            return abort(services, run, told, final=True)
+    entry = catalogue.backup(ended.database, ended.backup_id)
+    if lease is None and entry is not None and entry.status == "in_progress":  # between two attempts
+        _tell(services, runs[0], error.code, error.message, entry=True)
+    return StepResult(run=runs[0].model_dump(mode="json"), go=False)
+
+
+def caught(error: dict[str, Any] | None) -> tuple[str, str]:
+    """(code, message) of what a state machine caught: a function's error, or the machine's own."""
+    name, cause = str((error or {}).get("Error", "")), str((error or {}).get("Cause", ""))
+    try:
+        text = str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        text = cause
+    if text.startswith("[") and "]" in text:
+        code, _, message = text[1:].partition("]")
+        return code, message.strip()
+    if name in _SILENT:
+        return SnapshotLostError.code, f"a holder of the snapshot, or a step, gave no sign any more ({name})"
+    return "function-failed", f"the state machine ended with {name or 'an error'}: {text or 'no cause given'}"
+
+
+def _tell(services: Services, run: MachineRun, code: str, message: str, *, entry: bool) -> None:
+    if entry:
+        services.catalogue.fail(run.database, run.backup_id, code, message)
+    told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
+    services.publisher.publish("Backup Failed", told)
+
+
+def _lives(state: Progress | None) -> bool:
+    return state is not None and state.state in ("open", "released")

@@ -1,0 +1,93 @@
+"""What the workers of a backup are told: their setup, their items, and which chunks are known already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from coffre.backup.job import Job, Services
+from coffre.backup.plan import WorkItem
+from coffre.databases.registration import TIERS
+from coffre.errors import (
+    FormatUnsupportedError,
+    ManifestInvalidError,
+    ObjectCorruptError,
+    ObjectMissingError,
+    UnknownBackupError,
+)
+from coffre.observability import log
+from coffre.vault.known import write_known
+from coffre.vault.locks import Lock
+from coffre.vault.manifest import PartFile
+from coffre.vault.parts import Chunk, encode_record
+from coffre.vault.reader import load_manifest, read_part
+from coffre.vault.store import ObjectStore
+from coffre.workers import Message
+
+
+def object_lock(job: Job, store: ObjectStore) -> Lock | None:
+    """What Object Lock is to keep this backup by: as long as the tier does that it is taken for."""
+    rule = store.lock_rule()
+    if rule is None:
+        return None
+    tier = next((tier for tier in TIERS if tier == job.request.type), None)
+    return rule.of(job.started, job.registration.retention.span(tier) if tier else timedelta(0))
+
+
+def write_known_chunks(
+    store: ObjectStore, database: str, path: Path, earlier: Iterable[PartFile] = ()
+) -> None:
+    """Write what is recorded of the vault's chunks into a file for the workers.
+
+    That is what the newest backup says, and what earlier attempts at this one stored.  Nothing is written if
+    there is neither, or one is damaged: chunks are then read before they are reused.
+    """
+    try:
+        parts = [*_newest_parts(store, database), *earlier]
+        records = (record for part in parts for record in read_part(store, part))
+        if parts:
+            write_known((record for record in records if isinstance(record, Chunk)), path)
+    except (FormatUnsupportedError, ManifestInvalidError, ObjectCorruptError, ObjectMissingError) as error:
+        log("the known chunks can't be read", database=database, code=error.code, reason=error.message)
+
+
+def _newest_parts(store: ObjectStore, database: str) -> list[PartFile]:
+    try:
+        return load_manifest(store, database, "latest")[0].parts
+    except UnknownBackupError:
+        return []
+
+
+def worker_setup(job: Job, services: Services, part: str, folder: Path, known: Path) -> Message:
+    """A worker's first message.
+
+    Parameters
+    ----------
+    part:
+        The name of the part that it writes, before its hash.
+    folder:
+        Scratch space of this run.
+    known:
+        Where `write_known_chunks` wrote.
+    """
+    return {
+        "task": "capture",
+        "target": asdict(job.target),
+        "seconds": max(1.0, job.seconds_left),
+        "application": job.application,
+        "database": job.database,
+        "part_key": f"{job.prefix}parts/{part}-{{sha256}}.ndjson.zst",
+        "known": str(known),
+        "scratch": str(folder),
+        "bucket": services.store.bucket,
+        "backup_id": job.id,
+        "lock": services.store.lock.hand_over() if services.store.lock else None,
+    }
+
+
+def item_message(item: WorkItem, snapshot: str) -> Message:
+    """An item, to be read under a snapshot."""
+    relation = encode_record(item.relation).decode()
+    return {"relation": relation, "size": item.size, "pages": item.pages, "snapshot": snapshot}

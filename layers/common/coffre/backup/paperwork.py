@@ -1,0 +1,131 @@
+"""What functions that work on one backup leave for each other in the vault, below the attempt's ``work/``.
+
+Readers of a backup never look there; it goes when the backup goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from coffre.backup.job import Job
+from coffre.backup.plan import Batch, WorkItem
+from coffre.errors import ObjectExistsError, ObjectMissingError, ProtocolViolationError
+from coffre.vault.manifest import Manifest, PartFile
+from coffre.vault.parts import Relation, decode_record, encode_record
+from coffre.vault.store import ObjectStore
+
+MAX_BYTES = 256 << 20
+"""Of one paper, unpacked."""
+
+THREADS = 8
+
+
+def batch_name(number: int) -> str:
+    """The name of a batch of the plan."""
+    return f"{number:06d}"
+
+
+def rest_name(name: str, nonce: str) -> str:
+    """The name of the batch that follows ``name`` with what there was no time for.
+
+    ``nonce`` tells the rests of two workers apart that did the same batch at the same time, and stopped at
+    different rows.
+    """
+    first, _, more = name.partition("-")
+    times = int(more.partition("-")[0] or 1)
+    return f"{first}-{times + 1}-{nonce}"
+
+
+def write_batches(job: Job, store: ObjectStore, batches: Sequence[Batch]) -> str:
+    """Write all batches, and the list of their names, which the state machine reads; the list's key."""
+
+    def put(batch: Batch) -> None:
+        write_batch(job, store, batch_name(batch.number), batch.items)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in threads.map(put, batches):
+            pass
+    names = [{"batch": batch_name(batch.number)} for batch in batches]
+    return _put(job, store, "batches.json", json.dumps(names).encode())
+
+
+def write_batch(job: Job, store: ObjectStore, name: str, items: Iterable[WorkItem]) -> None:
+    """Write what a batch reads."""
+    found = [[encode_record(item.relation).decode(), item.size, item.pages, item.heap] for item in items]
+    _put(job, store, f"batch-{name}.json.zst", zstandard.compress(json.dumps(found).encode()))
+
+
+def read_batch(job: Job, store: ObjectStore, name: str) -> list[WorkItem]:
+    """What a batch reads."""
+    return [
+        WorkItem(_relation(record), size, (pages[0], pages[1]) if pages else None, heap)
+        for record, size, pages, heap in _get(job, store, f"batch-{name}.json.zst")
+    ]
+
+
+def write_draft(
+    job: Job, store: ObjectStore, draft: Manifest, catalog: PartFile, batches: Sequence[Batch]
+) -> None:
+    """Write what the commit needs of the plan: the manifest's draft, and what must be there."""
+    planned = [[batch_name(b.number), [[i.relation.id, i.relation.piece] for i in b.items]] for b in batches]
+    paper = {
+        "manifest": draft.model_dump(mode="json", by_alias=True),
+        "catalog": catalog.model_dump(mode="json"),
+        "planned": planned,
+    }
+    _put(job, store, "draft.json.zst", zstandard.compress(json.dumps(paper).encode()))
+
+
+def read_draft(job: Job, store: ObjectStore) -> tuple[Manifest, PartFile, dict[str, set[tuple[int, int]]]]:
+    """The manifest's draft, the part with the catalog, and the sections (relation, piece) of each batch."""
+    paper = _get(job, store, "draft.json.zst")
+    planned = {name: {(one[0], one[1]) for one in sections} for name, sections in paper["planned"]}
+    return Manifest.model_validate(paper["manifest"]), PartFile.model_validate(paper["catalog"]), planned
+
+
+def write_known_file(job: Job, store: ObjectStore, path: Path) -> None:
+    """Share what the newest backup recorded of its chunks, if there is one."""
+    if path.exists():
+        _put(job, store, "known", path.read_bytes())
+
+
+def fetch_known_file(job: Job, store: ObjectStore, folder: Path) -> Path:
+    """The same, in a folder of this function's own; the file is missing if there is none."""
+    path = folder / "known"
+    with suppress(ObjectMissingError), store.get(_key(job, "known")) as body, path.open("wb") as file:
+        shutil.copyfileobj(body, file)
+    return path
+
+
+def _key(job: Job, name: str) -> str:
+    return f"{job.prefix}work/{name}"
+
+
+def _put(job: Job, store: ObjectStore, name: str, body: bytes) -> str:
+    """Write a paper.  One that is there already was written by the same step, which is being repeated."""
+    with suppress(ObjectExistsError):
+        store.put_new(_key(job, name), body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    return _key(job, name)
+
+
+def _get(job: Job, store: ObjectStore, name: str) -> Any:
+    with store.get(_key(job, name)) as body:
+        reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body.read()))
+        return json.loads(reader.read(MAX_BYTES))
+
+
+def _relation(record: str) -> Relation:
+    found = decode_record(record.encode())
+    if not isinstance(found, Relation):
+        raise ProtocolViolationError("a batch holds a record that isn't a relation")
+    return found

@@ -1,0 +1,198 @@
+"""The steps of a backup on the state machine, which ``statemachines/backup.asl.yaml`` puts in order.
+
+prepare, then (beside the holders of the snapshot) plan, capture of every batch, release; then commit.
+Whatever goes wrong, `coffre.backup.abort`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+from coffre.backup.artefacts import write_catalog_part, write_files
+from coffre.backup.commit import New, complete_manifest, draft_manifest, tally_parts
+from coffre.backup.complete import Captured, check_batches
+from coffre.backup.estimate import measure
+from coffre.backup.examine import inspect
+from coffre.backup.feed import object_lock, write_known_chunks
+from coffre.backup.finish import finish, let_go
+from coffre.backup.job import Job, Services
+from coffre.backup.paperwork import read_draft, write_batches, write_draft, write_known_file
+from coffre.backup.plan import plan_batches
+from coffre.catalogue.index import Catalogue
+from coffre.catalogue.ledger import Ledger, Progress
+from coffre.databases.postgresql import preflight
+from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.description import describe as describe_source
+from coffre.databases.postgresql.snapshot import import_snapshot
+from coffre.errors import (
+    BackupOverError,
+    DeadlineExceededError,
+    SnapshotLostError,
+)
+from coffre.events import MachineRun, StepRequest
+from coffre.results import BackupResult, StepResult
+from coffre.vault.contents import scratch_folder
+from coffre.vault.manifest import PartFile
+
+SNAPSHOT_SECONDS = 180.0
+"""How long the plan waits for the snapshot."""
+
+POLL_SECONDS = 0.5
+
+
+def do(request: StepRequest, job: Job, services: Services) -> StepResult | BackupResult:
+    """Do the step that the state machine asks for."""
+    run = request.run
+    if request.step == "prepare":
+        return prepare(job, services, run)
+    if request.step == "plan":
+        return make_plan(job, services, run)
+    if request.step == "release":
+        return release(job, services, run)
+    return commit(job, services)
+
+
+def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
+    """Take the lease, record the run, look at the source; nothing to do if the backup exists."""
+    told = run.model_dump(mode="json")
+    if services.store.head(job.layout.manifest(job.id)) is not None:
+        return StepResult(run=told, go=False)
+    deadline = job.started + timedelta(seconds=services.max_run_seconds)
+    catalogue = services.catalogue
+    catalogue.acquire(job.database, job.attempt, deadline)
+    catalogue.start_run(job.database, "backup", job.attempt, deadline)
+    catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
+    findings = inspect(job.target, services, job.database, job.seconds_left)
+    preflight.raise_refusal(findings, job.target.label)
+    with scratch_folder(services.scratch, "prepare") as folder:
+        known = folder / "known"
+        write_known_chunks(services.store, job.database, known, stored_before(catalogue, run))
+        write_known_file(job, services.store, known)
+    pause = 2 * int(job.registration.waiters or 30)
+    catalogue.ledger(job.database, job.attempt).open(job.id, deadline, pause=pause)
+    return StepResult(run=told, concurrency=job.registration.concurrency, bucket=services.store.bucket)
+
+
+def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
+    """Wait for the snapshot; write under it everything but the rows, and what the workers are to read."""
+    ledger = services.catalogue.ledger(job.database, job.attempt)
+    locked = _locked(job, services)
+    with scratch_folder(services.scratch, "plan") as folder, _under_snapshot(job, ledger) as session:
+        source = describe_source(session)
+        files = write_files(job, locked, source, _current(ledger, job).snapshot, folder)
+        catalog = write_catalog_part(job, locked, source, folder)
+    batches = plan_batches(source.inventory.relations)
+    write_draft(job, services.store, draft_manifest(job, source, files), catalog, batches)
+    key = write_batches(job, services.store, batches)
+    total = sum(batch.size for batch in batches)
+    if not ledger.planned(batches=len(batches), total=total):
+        raise _over(job)
+    services.catalogue.progress(job.database, job.id, rows=0, done=0, total=total)
+    return StepResult(
+        run=run.model_dump(mode="json"),
+        go=bool(batches),
+        concurrency=job.registration.concurrency,
+        bucket=services.store.bucket,
+        batches_key=key,
+    )
+
+
+def release(job: Job, services: Services, run: MachineRun) -> StepResult:
+    """All rows were read: the snapshot isn't needed any more.
+
+    Raises
+    ------
+    BackupIncompleteError
+        If a batch is missing.
+    """
+    ledger = services.catalogue.ledger(job.database, job.attempt)
+    _, _, planned = read_draft(job, services.store)
+    check_batches({record.name: record for record in ledger.batches()}, planned)
+    if not ledger.end("open", "released") and _current(ledger, job).state != "released":
+        raise _over(job)
+    return StepResult(run=run.model_dump(mode="json"))
+
+
+def commit(job: Job, services: Services) -> BackupResult:
+    """Count what the parts hold, write the manifest, tell of it, and let the lease go."""
+    locked = _locked(job, services)
+    ledger = services.catalogue.ledger(job.database, job.attempt)
+    state = ledger.read()
+    if state is None or state.state != "released":
+        if services.store.head(job.layout.manifest(job.id)) is None:
+            raise _over(job)
+        return BackupResult(database=job.database, backup_id=job.id, status="skipped")
+    draft, catalog, planned = read_draft(job, services.store)
+    records = check_batches({record.name: record for record in ledger.batches()}, planned)
+    parts = [PartFile.model_validate(json.loads(record.part)) for record in records]
+    captured = Captured.of(records, planned)
+    tally = tally_parts(services.store, [catalog, *parts])
+    captured.check(tally)
+    new = New(captured.new_chunks, captured.new_bytes)
+    manifest = complete_manifest(draft, job, locked.store, tally, [catalog, *parts], new=new)
+    result = finish(job, locked, manifest, [])
+    ledger.end("released", "committed")
+    let_go(services, job.database, job.attempt)
+    rate = measure(
+        job.database,
+        size=captured.size,
+        stored=manifest.totals.stored_bytes,
+        worker_seconds=captured.worker_seconds,
+        measured=manifest.completed,
+    )
+    if rate is not None:
+        services.catalogue.record_rate(rate)
+    return result
+
+
+def stored_before(catalogue: Catalogue, run: MachineRun) -> Iterator[PartFile]:
+    """The parts of earlier attempts: what they stored needn't be sent again."""
+    for tries in range(1, run.tries):
+        before = run.model_copy(update={"tries": tries})
+        for record in catalogue.ledger(run.database, before.attempt).batches():
+            yield PartFile.model_validate(json.loads(record.part))
+
+
+def _locked(job: Job, services: Services) -> Services:
+    """Whose store keeps what it writes as long as the backup's tier."""
+    return replace(services, store=services.store.with_lock(object_lock(job, services.store)))
+
+
+def _over(job: Job) -> BackupOverError:
+    return BackupOverError(f"the backup {job.id} of {job.database} has ended already")
+
+
+def _current(ledger: Ledger, job: Job) -> Progress:
+    state = ledger.read()
+    if state is None or state.state in ("failed", "committed"):
+        raise _over(job)
+    return state
+
+
+@contextmanager
+def _under_snapshot(job: Job, ledger: Ledger) -> Iterator[Session]:
+    """A session under the run's snapshot, as soon as there is one."""
+    until = time.monotonic() + min(SNAPSHOT_SECONDS, job.seconds_left)
+    while not (snapshot := _current(ledger, job).snapshot):
+        if time.monotonic() > until:
+            raise DeadlineExceededError(f"nobody opened a snapshot for {job.id} of {job.database} in time")
+        time.sleep(POLL_SECONDS)
+    while True:
+        with open_session(
+            job.target, seconds=max(1.0, job.seconds_left), application=job.application
+        ) as session:
+            try:
+                import_snapshot(session, snapshot)
+            except SnapshotLostError:
+                newer = _current(ledger, job).snapshot
+                if newer == snapshot:
+                    raise
+                snapshot = newer  # it was handed over at this very moment
+                continue
+            yield session
+            return

@@ -1,0 +1,219 @@
+"""The ledger: how far a backup on the state machine is, who holds its snapshot, and what was captured.
+
+One item for the run, and one for each batch.  Every write that could be repeated is conditional: a doubled
+worker, a late holder or a second end changes nothing.  AWS Step Functions does the bookkeeping of what runs;
+the ledger is how functions that run at the same time find each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from coffre.catalogue.table import Table
+from coffre.ids import stamp
+
+KEPT = timedelta(days=30)
+"""After the run's deadline; then DynamoDB's time to live takes the items away."""
+
+State = Literal["open", "released", "failed", "committed"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run as the ledger knows it.
+
+    Attributes
+    ----------
+    state:
+        ``open`` while rows are read, ``released`` when all are and the snapshot isn't needed any more; then
+        ``committed`` or ``failed``.
+    holder, snapshot:
+        The number of the function that holds the snapshot, from 1, and what importers need; 0 and empty
+        before.
+    done, total:
+        Bytes on the source's disk; ``batches_done`` of ``batches``, and the rows so far.
+    moved:
+        When something was finished the last time.
+    pause:
+        Seconds before another attempt, so that whoever waited for this one's locks goes first.
+    code, message:
+        What a holder failed with.
+    """
+
+    backup_id: str
+    state: State
+    deadline: str
+    started: str
+    moved: str
+    pause: int
+    holder: int = 0
+    snapshot: str = ""
+    batches: int = 0
+    batches_done: int = 0
+    done: int = 0
+    total: int = 0
+    rows: int = 0
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """A batch that was captured.
+
+    Attributes
+    ----------
+    part:
+        The fields of the part that holds its records, as JSON.
+    sections, rows, bytes, digest:
+        How many sections the part has, and their sums as the worker counted them; the digest in hex.
+    rest:
+        The name of the batch with what there was no time for; empty if there was for everything.
+    size, milliseconds:
+        Bytes on the source's disk that were read, and how long it took.
+    """
+
+    name: str
+    part: str
+    sections: int
+    rows: int
+    bytes: int
+    digest: str
+    new_chunks: int
+    new_bytes: int
+    size: int
+    milliseconds: int
+    rest: str = ""
+
+
+class Ledger:
+    """One attempt at one backup.
+
+    Every method may raise CatalogueUnavailableError.
+    """
+
+    def __init__(self, table: Table, database: str, attempt: str, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._database = database
+        self._sort = f"LEDGER#{attempt}"
+        self._now = now
+
+    def open(self, backup_id: str, deadline: datetime, *, pause: int) -> bool:
+        """Begin.  False if this attempt has been begun before."""
+        moment = stamp(self._now())
+        values = {
+            "backup_id": backup_id,
+            "state": "open",
+            "deadline": stamp(deadline),
+            "started": moment,
+            "moved": moment,
+            "pause": pause,
+            "expires_at": int((deadline + KEPT).timestamp()),
+        }
+        return self._table.update(
+            self._database, self._sort, values, condition="attribute_not_exists(#state)"
+        )
+
+    def read(self) -> Progress | None:
+        """How far it is; None if it wasn't begun."""
+        item = self._table.get(self._database, self._sort)
+        if item is None:
+            return None
+        known = {one.name for one in fields(Progress)}
+        return Progress(**{name: _plain(value) for name, value in item.items() if name in known})
+
+    def publish(self, holder: int, snapshot: str) -> bool:
+        """Say who holds the snapshot now.  False if another one does, or nobody needs it any more."""
+        condition = "#state IN (:open, :released) AND "
+        condition += "attribute_not_exists(#holder)" if holder == 1 else "#holder = :before"
+        given = {"open": "open", "released": "released", **({"before": holder - 1} if holder > 1 else {})}
+        return self._set({"holder": holder, "snapshot": snapshot}, condition, given)
+
+    def planned(self, *, batches: int, total: int) -> bool:
+        """Say how much there is to do.  False if the run has ended."""
+        values = {"batches": batches, "total": total, "moved": stamp(self._now())}
+        return self._set(values, "#state = :open", {"open": "open"})
+
+    def moving(self) -> bool:
+        """Say that work goes on.  False if the run has ended."""
+        return self._set({"moved": stamp(self._now())}, "#state = :open", {"open": "open"})
+
+    def finish(self, record: BatchRecord) -> BatchRecord:
+        """Record a batch that was captured.
+
+        Returns
+        -------
+        BatchRecord
+            What counts: another one, if the same batch was recorded before.
+        """
+        sort = self._batch(record.name)
+        values = {name: value for name, value in asdict(record).items() if value != ""}
+        if not self._table.update(self._database, sort, values, condition="attribute_not_exists(#part)"):
+            return self.batch(record.name) or record
+        counts = {"batches_done": 0 if record.rest else 1, "done": record.size, "rows": record.rows}
+        self._table.update(self._database, self._sort, {"moved": stamp(self._now())}, add=counts)
+        return record
+
+    def batch(self, name: str) -> BatchRecord | None:
+        """A batch that was captured; None if it wasn't yet."""
+        item = self._table.get(self._database, self._batch(name))
+        return _record(item) if item is not None and "part" in item else None
+
+    def count(self, name: str, what: Literal["attempts", "waits"]) -> int:
+        """Count one more attempt at a batch, or one more wait before it; how many there were before."""
+        item = self._table.get(self._database, self._batch(name)) or {}
+        self._table.update(self._database, self._batch(name), {"name": name}, add={what: 1})
+        return int(item.get(what, 0))
+
+    def batches(self) -> Iterator[BatchRecord]:
+        """All batches that were captured, in the order of their names."""
+        for item in self._table.query(self._database, f"{self._sort}#"):
+            if "part" in item:
+                yield _record(item)
+
+    def tell(self, code: str, message: str) -> bool:
+        """Keep what a holder failed with; the first one counts."""
+        condition = "attribute_exists(#state) AND attribute_not_exists(#code)"
+        return self._set({"code": code, "message": message}, condition, {})
+
+    def tell_batch(self, name: str, code: str, message: str) -> None:
+        """Keep what a worker failed with; the last one counts, unless the batch is captured after all."""
+        self._table.update(self._database, self._batch(name), {"code": code, "message": message})
+
+    def fault(self) -> tuple[str, str] | None:
+        """(code, message) of what went wrong, if a function could say it before it ended."""
+        run = self.read()
+        if run is not None and run.code:
+            return run.code, run.message
+        for item in self._table.query(self._database, f"{self._sort}#"):
+            if "part" not in item and "code" in item:
+                return str(item["code"]), str(item["message"])
+        return None
+
+    def end(self, before: State, state: State) -> bool:
+        """Go from one state to the next.  False if it isn't in that state (any more)."""
+        return self._set({"state": state}, "#state = :before", {"before": before})
+
+    def fail(self) -> bool:
+        """Nobody needs the snapshot any more.  False if the run has failed, or was committed, before."""
+        given = {"open": "open", "released": "released"}
+        return self._set({"state": "failed"}, "#state IN (:open, :released)", given)
+
+    def _set(self, values: dict[str, Any], condition: str, given: dict[str, Any]) -> bool:
+        return self._table.update(self._database, self._sort, values, condition=condition, given=given)
+
+    def _batch(self, name: str) -> str:
+        return f"{self._sort}#{name}"
+
+
+def _record(item: dict[str, Any]) -> BatchRecord:
+    known = {one.name for one in fields(BatchRecord)}
+    return BatchRecord(**{name: _plain(value) for name, value in item.items() if name in known})
+
+
+def _plain(value: Any) -> Any:
+    return int(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,133 @@
+"""House rules of the state machines: what the linter of templates doesn't see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from tests.conftest import ROOT
+
+PATHS = sorted((ROOT / "statemachines").glob("*.asl.yaml"))
+NEEDS_COMMENT = ("Task", "Map", "Parallel", "Wait")
+
+
+def machine(path: Path) -> dict[str, Any]:
+    """A definition."""
+    parsed: dict[str, Any] = yaml_parse(path.read_text())
+    return parsed
+
+
+def scopes(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A definition and all that are nested in it: their states see each other, and no others."""
+    yield part
+    for state in part["States"].values():
+        for branch in [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]:
+            yield from scopes(branch)
+
+
+def followers(state: dict[str, Any]) -> Iterator[str]:
+    """The states that a state may go to."""
+    for place in (state, *state.get("Choices", []), *state.get("Catch", [])):
+        yield from (place[key] for key in ("Next", "Default") if key in place)
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.name)
+def whole(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each definition."""
+    return machine(request.param)
+
+
+def test_there_are_state_machines() -> None:
+    assert [path.name for path in PATHS] == ["backup.asl.yaml"]
+
+
+def test_every_state_leads_to_one_that_exists_and_each_is_reached(whole: dict[str, Any]) -> None:
+    for scope in scopes(whole):
+        states, seen = scope["States"], set()
+        ahead = [scope["StartAt"]]
+        while ahead:
+            name = ahead.pop()
+            assert name in states, f"nothing is called {name!r}"
+            if name not in seen:
+                seen.add(name)
+                ahead += followers(states[name])
+        assert seen == set(states)
+
+
+def test_every_state_goes_on_or_ends(whole: dict[str, Any]) -> None:
+    for scope in scopes(whole):
+        for name, state in scope["States"].items():
+            if state["Type"] in ("Succeed", "Fail"):
+                assert not list(followers(state)), name
+            elif state["Type"] == "Choice":
+                assert "Default" in state, f"{name} fails where no rule holds"
+            else:
+                assert ("Next" in state) != (state.get("End") is True), name
+
+
+def test_whatever_fails_lets_go_of_snapshot_and_lease(whole: dict[str, Any]) -> None:
+    """A branch's or a batch's failure is its Parallel's or its Map's."""
+    giving_up = "Give up this attempt"
+    for name, state in whole["States"].items():
+        if state["Type"] in ("Task", "Parallel", "Map") and name != giving_up:
+            (catch,) = state["Catch"]
+            assert (catch["ErrorEquals"], catch["Next"]) == (["States.ALL"], giving_up), name
+    retry = whole["States"][giving_up]["Retry"]
+    assert retry[0]["ErrorEquals"] == ["States.ALL"]
+
+
+def test_no_task_waits_without_end_and_each_is_tried_again(whole: dict[str, Any]) -> None:
+    assert whole["TimeoutSeconds"] > 0
+    for scope in scopes(whole):
+        for name, state in scope["States"].items():
+            if state["Type"] == "Task":
+                assert 0 < state["TimeoutSeconds"] <= 1000, name
+                assert state["Retry"][-1]["JitterStrategy"] == "FULL", name
+                waits = state["Resource"].endswith(".waitForTaskToken")
+                assert ("HeartbeatSeconds" in state) == waits, name
+
+
+def test_an_operator_can_read_the_graph(whole: dict[str, Any]) -> None:
+    assert whole["Comment"]
+    for scope in scopes(whole):
+        for name, state in scope["States"].items():
+            assert re.fullmatch(r"[A-Z][a-z ]+\??", name), name
+            assert state["Type"] not in NEEDS_COMMENT or "Comment" in state or "SecondsPath" in state, name
+
+
+def test_every_substitution_is_made_by_the_template(template: dict[str, Any]) -> None:
+    made = {}
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::StateMachine":
+            properties = resource["Properties"]
+            made[properties["DefinitionUri"]] = set(properties["DefinitionSubstitutions"])
+            assert properties["Logging"]["Level"] != "OFF"
+            assert properties["Type"] == "STANDARD"
+    wanted = {
+        str(path.relative_to(ROOT)): set(re.findall(r"\$\{(\w+)\}", path.read_text())) for path in PATHS
+    }
+    assert made == wanted
+
+
+def test_yaml_that_cloudformation_does_not_read_is_not_used() -> None:
+    """Anchors and aliases."""
+    for path in PATHS:
+        lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+        assert not [line for line in lines if re.search(r"[:\s-] [&*]\w", line)]
+
+
+def test_a_machine_that_fails_raises_an_alarm(resources: dict[str, dict[str, Any]]) -> None:
+    machines = {n for n, r in resources.items() if r["Type"] == "AWS::StepFunctions::StateMachine"}
+    watched: dict[str, set[str]] = {name: set() for name in machines}
+    for resource in resources.values():
+        for metric in resource.get("Properties", {}).get("Metrics", []):
+            found = metric.get("MetricStat", {}).get("Metric", {})
+            if found.get("Namespace") == "AWS/States":
+                watched[found["Dimensions"][0]["Value"]["Ref"]].add(found["MetricName"])
+    every = {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"}
+    assert watched == dict.fromkeys(machines, every)

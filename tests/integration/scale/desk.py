@@ -1,0 +1,137 @@
+"""Short ways to what tests of the state machine do again and again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from coffre.catalogue.entries import BackupEntry
+from coffre.catalogue.ledger import Ledger, Progress
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError
+from coffre.events import MachineRun
+from tests.support.postgres import sql, target
+from tests.support.stack import Stack
+
+PATIENCE_SECONDS = 200
+T = TypeVar("T")
+
+
+def soon(look: Callable[[], T | None], what: str) -> T:
+    """The first thing that ``look`` finds."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{what}: nothing came")
+
+
+@contextmanager
+def busy(server: EphemeralServer, sessions: int) -> Iterator[None]:
+    """Sessions that are at work as long as the block runs."""
+    where, name = target(server, "postgres"), f"sleeper {time.monotonic()}"
+
+    def sleep() -> None:
+        with suppress(CoffreError), open_session(where, seconds=300, application=name) as session:
+            session.run("SELECT pg_sleep(300)")
+
+    seen = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{name}' AND state = 'active'"
+    with ThreadPoolExecutor(sessions) as threads:
+        for _ in range(sessions):
+            threads.submit(sleep)
+        try:
+            soon(lambda: len(sql(where, seen)) == sessions, "sessions")
+            yield
+        finally:
+            ending = f"SELECT pg_terminate_backend(pid) FROM ({seen}) s"
+            soon(lambda: not sql(where, ending), "their end")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A backup that was started on the state machine."""
+
+    stack: Stack
+    database: str
+    backup_id: str
+    execution: str
+    request: dict[str, Any]
+
+    def attempt(self, tries: int = 1) -> MachineRun:
+        """What the functions are told of an attempt."""
+        return MachineRun(**self.request, backup_id=self.backup_id, execution=self.execution, tries=tries)
+
+    def ledger(self, tries: int = 1) -> Ledger:
+        """The ledger of an attempt."""
+        return self.stack.catalogue.ledger(self.database, self.attempt(tries).attempt)
+
+    def planned(self, tries: int = 1) -> Progress:
+        """How far it is, as soon as rows could be read."""
+
+        def look() -> Progress | None:
+            state = self.ledger(tries).read()
+            assert state is None or state.state != "failed", state
+            return state if state is not None and state.batches else None
+
+        return soon(look, f"the plan of {self.database}")
+
+    def ended(self) -> BackupEntry:
+        """The catalogue's entry, when the backup is over and its lease free."""
+
+        def look() -> BackupEntry | None:
+            entry = self.stack.catalogue.backup(self.database, self.backup_id)
+            over = entry is not None and entry.status != "in_progress"
+            return entry if over and self.stack.catalogue.lease(self.database) is None else None
+
+        return soon(look, f"the end of {self.database}")
+
+
+def start(stack: Stack, database: str) -> Run:
+    """Start a backup."""
+    request = stack.request(database)
+    answer = stack.call("backup", **request)
+    assert answer["status"] == "started", answer
+    machine = stack.info["outputs"]["BackupMachine"]
+    name = f"{database}-{answer['backup_id']}"
+    execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    return Run(stack, database, answer["backup_id"], execution, request)
+
+
+def kill_functions(stack: Stack, verb: str, command: str = "") -> int:
+    """Kill the processes of one function as the kernel does when memory is short; how many there were."""
+    marker = f"AWS_LAMBDA_FUNCTION_NAME={stack.info['stack']}-{verb}".encode()
+    endpoint = f"AWS_ENDPOINT_URL={stack.info['endpoint']}".encode()
+    killed = 0
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            environment = (place / "environ").read_bytes().split(b"\0")
+            if {marker, endpoint} <= set(environment) and command.encode() in (
+                place / "cmdline"
+            ).read_bytes():
+                os.kill(int(place.name), signal.SIGKILL)
+                killed += 1
+    return killed
+
+
+def content(where: Target, snapshot: str | None = None) -> dict[str, Any]:
+    """Count and a hash of the rows of each table, by SQL alone; as of a snapshot if one is given."""
+    with open_session(where, seconds=60, application="tests") as session:
+        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot:
+            session.run(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        names = session.run(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE relkind = 'r' AND nspname = 'public' ORDER BY 1"
+        )
+        asked = "SELECT count(*), coalesce(sum(hashtextextended(x::text, 0)::numeric), 0)::text FROM {} x"
+        return {name: session.run(asked.format(name))[0] for (name,) in names}

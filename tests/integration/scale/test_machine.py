@@ -1,0 +1,260 @@
+"""Backups that outgrow one function: one snapshot through many holders, and every way for it to fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from coffre.backup.feed import write_known_chunks
+from coffre.backup.steps import stored_before
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.errors import CoffreError
+from coffre.vault.known import KnownChunks
+from coffre.vault.parts import Chunk
+from tests.integration.scale.desk import Run, busy, content, kill_functions, soon, start
+from tests.integration.scale.narrow import narrow_line
+from tests.support.postgres import CUSTOMER, create, sql, target, url
+from tests.support.stack import FunctionError, Stack
+
+ROWS = "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 2000) n"
+LARGE_ROWS = 180_000
+LARGE = f"""CREATE TABLE large AS
+SELECT n, md5(n::text) || md5((n * 7)::text) || md5((n * 11)::text) || md5((n * 13)::text) AS x
+FROM generate_series(1, {LARGE_ROWS}) n"""
+LINE_BYTES_PER_SECOND = 5_000_000
+"""The large table takes more time than one worker has."""
+PAUSED_AT = 3
+"""Busy sessions of others above which a backup of these tests waits; `busy` makes more of them."""
+
+
+@pytest.fixture
+def paused(server: EphemeralServer) -> Iterator[threading.Event]:
+    """Backups get as far as their plan, and go on when the event is set."""
+    go, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with busy(server, PAUSED_AT + 1):
+            ready.set()
+            go.wait()
+        ended.set()
+
+    ready = threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait()
+    yield go
+    go.set()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def slow(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
+    """A backup that needs several workers, and whose first worker is killed."""
+    create(server, "large", LARGE)
+    with narrow_line(f"{server.socket_dir}/.s.PGSQL.{server.port}", LINE_BYTES_PER_SECOND) as port:
+        where = f"postgresql://{CUSTOMER}@127.0.0.1:{port}/large?sslmode=disable"
+        hurried.register("large", where, runs="machine")
+        run = start(hurried, "large")
+
+        with ThreadPoolExecutor() as threads:
+            killed = threads.submit(
+                soon, lambda: kill_functions(hurried, "capture", "coffre.worker"), "a worker"
+            )
+            yield run
+            run.ended()
+            assert killed.result()
+
+
+@pytest.fixture(scope="module")
+def unlockable(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
+    """A backup of a table that somebody has locked."""
+    made = create(server, "locked", ROWS)
+    hurried.register("locked", url(server, "locked"), runs="machine", waiters=1)
+
+    def lock() -> None:
+        with suppress(CoffreError), open_session(made, seconds=900, application="tests") as session:
+            session.run("BEGIN; LOCK TABLE public.kept; SELECT pg_sleep(900)")
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(lock)
+        soon(lambda: sql(made, "SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock'"), "the lock")
+        yield start(hurried, "locked")
+        sql(target(server, "postgres"), 'DROP DATABASE "locked" WITH (FORCE)')
+
+
+def planned(stack: Stack, server: EphemeralServer, name: str, user: str = "", **decisions: object) -> Run:
+    """A database, and a backup of it that waits at its first batch."""
+    create(server, name, ROWS)
+    where = url(server, name, user) if user else url(server, name)
+    stack.register(name, where, runs="machine", limits={"active_sessions": PAUSED_AT}, **decisions)
+    run = start(stack, name)
+    run.planned()
+    return run
+
+
+def assert_failed_cleanly(run: Run, server: EphemeralServer, code: str) -> None:
+    """It is told with its cause; nothing looks like a backup; the source is free, and the next one runs."""
+    entry = run.ended()
+    assert (entry.status, entry.error_code) == ("failed", code)
+    assert not run.stack.manifests(run.database)
+    told = [event for event in run.stack.events(run.database) if event.type == "Backup Failed"]
+    assert [event.detail["code"] for event in told] == [code]
+    assert no_sessions_left_of(server, run.database)
+
+
+def code_of(error: BaseException | None) -> str | None:
+    """Coffre's code of what a function ended with."""
+    assert error is None or isinstance(error, FunctionError), error
+    return error.code if error else None
+
+
+def no_sessions_left_of(server: EphemeralServer, database: str) -> bool:
+    asked = f"SELECT FROM pg_stat_activity WHERE datname = '{database}' AND application_name LIKE 'coffre%'"
+    return soon(lambda: not sql(target(server, "postgres"), asked), f"the end of sessions on {database}")
+
+
+@pytest.mark.usefixtures("unlockable")  # which takes as long as this, and asks little
+def test_one_snapshot_lives_through_five_holders_while_others_write(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    """And a batch that is captured three times at the same time counts once."""
+    name = "written"
+    made = create(
+        server, name, ROWS, "CREATE TABLE moving AS SELECT n, 0 AS v FROM generate_series(1, 500) n"
+    )
+    hurried.register(name, url(server, name), runs="machine", limits={"active_sessions": PAUSED_AT})
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.2):
+            sql(
+                made,
+                "UPDATE moving SET v = v + 1",
+                "INSERT INTO kept SELECT 0, 'later'",
+                "DELETE FROM moving WHERE v > 40",
+            )
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        run = start(hurried, name)
+        control = content(made, run.planned().snapshot)
+        soon(lambda: run.planned().holder >= 5, "five holders")
+    finally:
+        stop.set()
+        writer.join()
+    paused.set()
+    event = {"run": run.attempt().model_dump(mode="json"), "batch": "000001"}
+    with ThreadPoolExecutor() as threads:
+        doubled = [threads.submit(hurried.call, "capture", **event) for _ in range(2)]
+        entry = run.ended()
+    assert entry.status == "completed", entry.error_message
+    assert {code_of(one.exception()) for one in doubled} <= {None, "backup-over"}
+    assert entry.rows == sum(rows for rows, _ in control.values())
+    (manifest,) = hurried.manifests(name)
+    assert content(made) != control
+    assert hurried.restore(name, url(server, "written again"))["digests_equal"]
+    assert content(target(server, "written again")) == control
+    assert no_sessions_left_of(server, name)
+    assert manifest.endswith(f"{run.backup_id}/manifest.json")
+
+
+def test_what_there_is_no_time_for_is_left_to_the_next_worker(
+    hurried: Stack, server: EphemeralServer, slow: Run
+) -> None:
+    entry = slow.ended()
+    assert entry.status == "completed", entry.error_message
+    records = list(slow.ledger().batches())
+    assert [record for record in records if record.rest], "it was read in one go"
+    assert sum(record.rows for record in records) == entry.rows == LARGE_ROWS
+    hurried.restore("large", url(server, "large again"))
+    assert content(target(server, "large again")) == content(target(server, "large"))
+
+
+def test_what_an_attempt_stored_is_not_sent_again_by_the_next(
+    hurried: Stack, slow: Run, tmp_path: Path
+) -> None:
+    slow.ended()
+    parts = stored_before(hurried.catalogue, slow.attempt(2))
+    write_known_chunks(hurried.store, "no-backup-yet", tmp_path / "known", parts)
+    known = KnownChunks(tmp_path / "known")
+    stored = [one for one in hurried.records("large") if isinstance(one, Chunk)]
+    assert stored
+    assert all(known.find(chunk.id) == (chunk.stored, chunk.sha256) for chunk in stored)
+
+
+def test_tables_that_cannot_be_locked_end_the_backup(
+    hurried: Stack, server: EphemeralServer, unlockable: Run
+) -> None:
+    assert_failed_cleanly(unlockable, server, "lock-not-granted")
+
+
+def test_a_holder_that_dies_costs_an_attempt_and_no_backup(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    run = planned(hurried, server, "orphaned", waiters=1)
+    assert kill_functions(hurried, "hold")
+    paused.set()
+    entry = run.ended()
+    assert entry.status == "completed", entry.error_message
+    assert hurried.manifest("orphaned").attempt == run.attempt(2).attempt
+    assert no_sessions_left_of(server, "orphaned")
+
+
+def test_ddl_in_the_middle_goes_first_and_the_backup_after_it(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    run = planned(hurried, server, "migrated", waiters=1)
+    sql(
+        target(server, "migrated"), "ALTER TABLE kept ADD COLUMN y int DEFAULT 7"
+    )  # it waits, then it doesn't
+    paused.set()
+    entry = run.ended()
+    assert entry.status == "completed", entry.error_message
+    assert hurried.manifest("migrated").attempt == run.attempt(2).attempt
+    hurried.restore("migrated", url(server, "migrated again"))
+    assert content(target(server, "migrated again")) == content(target(server, "migrated"))
+
+
+def test_a_batch_that_always_fails_ends_the_backup_with_its_cause(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    sql(target(server, "postgres"), "CREATE ROLE reader LOGIN", "GRANT pg_read_all_data TO reader")
+    run = planned(hurried, server, "revoked", "reader")
+    sql(target(server, "postgres"), "REVOKE pg_read_all_data FROM reader")
+    paused.set()
+    assert_failed_cleanly(run, server, "privileges-missing")
+    sql(target(server, "postgres"), "GRANT pg_read_all_data TO reader")
+    assert start(hurried, "revoked").ended().status == "completed"
+
+
+def test_a_machine_that_is_stopped_by_hand_leaves_nothing_behind(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    """And a second backup of the same database, started meanwhile, doesn't disturb the first."""
+    run = planned(hurried, server, "stopped")
+    second = start(hurried, "stopped")
+    events = soon(lambda: [e for e in hurried_events(second) if e == "lease-held"], "the second one's end")
+    assert events == ["lease-held"]
+    assert (run.ledger().read() or run.planned()).state == "open"
+    hurried.client("stepfunctions").stop_execution(executionArn=run.execution)
+    entry = run.ended()
+    assert (entry.status, entry.error_code) == ("failed", "backup-stopped")
+    assert no_sessions_left_of(server, "stopped")
+    assert not hurried.manifests("stopped")
+    paused.set()
+    third = start(hurried, "stopped").ended()
+    assert third.status == "completed", third.error_message
+
+
+def hurried_events(run: Run) -> list[str]:
+    """The codes of what failed, of one backup."""
+    found = run.stack.client("stepfunctions").describe_execution(executionArn=run.execution)
+    cause = str(found.get("cause", ""))
+    return ["lease-held"] if found["status"] == "FAILED" and "[lease-held]" in cause else []
