@@ -22,6 +22,12 @@ CREATE TABLE shop.days_26 PARTITION OF shop.days FOR VALUES FROM ('2026-01-01') 
 CREATE TABLE shop.moods (mood shop.mood, n int) PARTITION BY HASH (mood);
 CREATE TABLE shop.moods_0 PARTITION OF shop.moods FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE shop.moods_1 PARTITION OF shop.moods FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TYPE shop.span AS RANGE (subtype = int, multirange_type_name = shop.spans);
+CREATE SEQUENCE shop.numbers START 7;
+CREATE COLLATION shop.plain (LOCALE = 'C');
+CREATE TABLE shop.kept (
+    id int DEFAULT nextval('shop.numbers'), span shop.span, spans shop.spans, name text COLLATE shop.plain
+);
 CREATE TABLE shop.coded (id int DEFAULT shop.one());
 CREATE TABLE shop.base (x int);
 CREATE TABLE shop.heir (y int) INHERITS (shop.base);
@@ -41,6 +47,7 @@ INSERT INTO shop.orders (customer) SELECT i FROM generate_series(1, 300) i;
 INSERT INTO shop.days SELECT i, '2026-01-01'::date + i FROM generate_series(1, 300) i;
 INSERT INTO shop.moods SELECT (ARRAY['fine', 'poor'])[1 + i % 2]::shop.mood, i FROM generate_series(1, 90) i;
 INSERT INTO shop."odd ""name.1" VALUES (E'x\ty');
+INSERT INTO shop.kept (span, spans, name) VALUES ('[1,5)', '{[1,2),[4,9)}', 'x');
 INSERT INTO shop.visits VALUES (1), (2);
 SET session_replication_role = replica;
 INSERT INTO shop.visits VALUES (9999);

@@ -104,6 +104,19 @@ def test_tables_come_back_beside_the_ones_that_are_there(verbs: Verbs, shop: Tar
     assert sql(shop, acl) == [[None]]
 
 
+def test_what_lies_in_the_schema_beside_the_table_comes_along(verbs: Verbs, shop: Target) -> None:
+    """Ranges with their multiranges, free sequences, collations, extended statistics."""
+    rescue(verbs, shop, "shop.kept", "shop.customers")
+    assert rows(shop, "rescue", "kept") == rows(shop, "shop", "kept")
+    assert sql(shop, "INSERT INTO rescue.kept DEFAULT VALUES RETURNING id") == [[8]]
+    named = """
+        SELECT typname FROM pg_type WHERE typnamespace = 'rescue'::regnamespace AND typtype IN ('r', 'm')
+        UNION ALL SELECT stxname FROM pg_statistic_ext WHERE stxnamespace = 'rescue'::regnamespace
+        UNION ALL SELECT collname FROM pg_collation WHERE collnamespace = 'rescue'::regnamespace
+        ORDER BY 1"""
+    assert sql(shop, named) == [["both"], ["plain"], ["span"], ["spans"]]
+
+
 def test_a_table_comes_back_after_it_was_lost(verbs: Verbs, server16: EphemeralServer) -> None:
     """Into another database, where neither schema nor types are, under the old schema's own name."""
     empty = create(server16, "lost and found")

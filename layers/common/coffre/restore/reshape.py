@@ -22,7 +22,7 @@ from coffre.restore.selection import Selection
 
 OPTIONS = ("--no-owner", "--no-privileges", "--no-tablespaces")
 
-# What moves by itself: sequences, indexes and row types with their table, ranges' companions with the range.
+# What isn't here moves by itself: indexes, row types and the sequences of columns with their table.
 _OBJECTS = """
 SELECT kind, n.nspname, x.name FROM (
   SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid, 'pg_class'::regclass,
@@ -32,9 +32,11 @@ SELECT kind, n.nspname, x.name FROM (
   SELECT CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid, 'pg_type'::regclass,
          t.typnamespace, t.typname
   FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-  WHERE t.typtype IN ('d', 'e', 'r') OR (t.typtype = 'c' AND c.relkind = 'c')
+  WHERE t.typtype IN ('d', 'e', 'r', 'm') OR (t.typtype = 'c' AND c.relkind = 'c')
   UNION ALL
   SELECT 'COLLATION', l.oid, 'pg_collation'::regclass, l.collnamespace, l.collname FROM pg_collation l
+  UNION ALL
+  SELECT 'STATISTICS', s.oid, 'pg_statistic_ext'::regclass, s.stxnamespace, s.stxname FROM pg_statistic_ext s
 ) AS x (kind, oid, catalogue, namespace, name) JOIN pg_namespace n ON n.oid = x.namespace
 WHERE left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = x.catalogue AND d.objid = x.oid
