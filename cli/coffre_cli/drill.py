@@ -44,7 +44,7 @@ def drill(
     Without a scratch server the embedded one of a proof is used.  Then tells which objectives are met.  The
     exit code is 1 if the restore failed or an objective isn't met, 3 if a proof is inconclusive.
     """
-    from coffre.health.objectives import report
+    from coffre.catalogue.objectives import report
     from coffre.ids import utc_now
     from coffre_cli import show_databases
     from coffre_cli.errors import UsageError

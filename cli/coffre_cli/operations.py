@@ -98,7 +98,7 @@ def objectives(
     By the backups and restores that there were, read from the catalogue with your own credentials.  The exit
     code is 1 if an objective wasn't met.
     """
-    from coffre.health.objectives import report
+    from coffre.catalogue.objectives import report
     from coffre.ids import utc_now
     from coffre_cli import show_databases
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "layers" / "common" / "coffre"
 
-BASE = {"errors", "settings", "events", "results", "ids", "observability", "timing", "workers"}
+BASE = {"errors", "settings", "events", "results", "ids", "observability", "prices", "timing", "workers"}
 SHARED = {"databases", "vault", "catalogue", "notify"}
 VERBS = {"backup", "verify", "prove", "rotate", "restore", "health"}
 # Functions that do a part of a verb.

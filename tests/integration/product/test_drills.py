@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from coffre.catalogue.objectives import report
 from coffre.databases.postgresql.server import EphemeralServer
-from coffre.health.objectives import report
 from coffre.ids import utc_now
 from coffre.vault.layout import Layout
 from tests.support.postgres import create, databases, sql, target, url

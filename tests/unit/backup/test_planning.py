@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from coffre.backup.estimate import MARGIN, UNMEASURED, choose, forecast, measure
 from coffre.backup.plan import BATCH_RELATIONS, BATCHES, PIECE_BYTES, Batch, plan, plan_batches
-from coffre.backup.prices import load_prices
 from coffre.catalogue.entries import Rate
 from coffre.databases.postgresql.inventory import Found
+from coffre.prices import load_prices
 from coffre.vault.parts import Relation
 
 GIB = 1 << 30

@@ -12,9 +12,9 @@ from math import ceil
 from typing import Literal
 
 from coffre.backup.plan import Batch
-from coffre.backup.prices import Prices
 from coffre.catalogue.entries import Rate
 from coffre.databases.registration import Runs
+from coffre.prices import Prices
 from coffre.vault.chunks import ChunkSizes
 
 UNMEASURED = Rate("", bytes_per_second=20_000_000, stored_permille=400)

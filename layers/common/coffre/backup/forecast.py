@@ -5,7 +5,6 @@ from __future__ import annotations
 from coffre.backup.estimate import FUNCTION_WORKERS, UNMEASURED, choose, forecast
 from coffre.backup.job import Services
 from coffre.backup.plan import Batch, plan_batches
-from coffre.backup.prices import load_prices
 from coffre.catalogue.entries import Rate
 from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.activity import dead_rows_a_second, lockable_tables, oldest_snapshot
@@ -13,6 +12,7 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.inventory import take_inventory
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
+from coffre.prices import load_prices
 from coffre.results import BackupPlan, PlannedBatch, SnapshotCost
 
 LISTED, NAMED = 50, 5

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from coffre.catalogue.entries import BackupEntry
 from coffre.catalogue.index import Catalogue
+from coffre.catalogue.objectives import restore_seconds
 from coffre.databases.endpoints import LONGEST_SECONDS
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
@@ -23,7 +24,6 @@ from coffre.events import HealthRequest
 from coffre.health.application import Application, ask_applications
 from coffre.health.examine import examine
 from coffre.health.metrics import emit_alarm_test, emit_database, emit_worst
-from coffre.health.objectives import restore_seconds
 from coffre.health.score import Facts, ServerFacts, score
 from coffre.ids import backup_time, utc_now
 from coffre.notify.publisher import Publisher

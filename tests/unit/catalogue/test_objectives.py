@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.catalogue.entries import BackupEntry, RestoreEntry
-from coffre.health.objectives import Usable, fit, longest_exposure, usable
+from coffre.catalogue.objectives import Usable, fit, longest_exposure, usable
 from coffre.health.score import Facts, ServerFacts, score
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

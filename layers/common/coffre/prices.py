@@ -29,4 +29,4 @@ class Prices(BaseModel):
 
 def load_prices() -> Prices:
     """The prices that this version knows."""
-    return Prices.model_validate_json(resources.files(__package__).joinpath("prices.json").read_bytes())
+    return Prices.model_validate_json(resources.files("coffre").joinpath("prices.json").read_bytes())

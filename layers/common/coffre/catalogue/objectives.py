@@ -15,6 +15,7 @@ from statistics import fmean, median
 from coffre.catalogue.entries import BackupEntry, RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration
+from coffre.ids import stamp
 from coffre.results import ObjectivesReport
 
 LOOKED_AT = 100
@@ -62,10 +63,15 @@ def report(
     ------
     CatalogueUnavailableError
     """
-    since = now - timedelta(days=days)
-    made = [entry for entry in catalogue.backups(database) if entry.status in ("completed", "deleted")]
-    newest = next((entry for entry in made if entry.status == "completed"), None)
-    curve = fit(islice(catalogue.restores(database), LOOKED_AT))
+    since, until = now - timedelta(days=days), stamp(now)
+    made = [
+        entry
+        for entry in catalogue.backups(database)
+        if entry.status in ("completed", "deleted") and (entry.completed or "") <= until
+    ]
+    newest = next((entry for entry in made if (entry.deleted or "9") > until), None)
+    before = (entry for entry in catalogue.restores(database) if entry.time <= until)
+    curve = fit(islice(before, LOOKED_AT))
     return ObjectivesReport(
         database=database,
         days=days,
