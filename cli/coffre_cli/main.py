@@ -10,7 +10,18 @@ from typing import Any
 import typer
 
 from coffre.errors import CoffreError, describe
-from coffre_cli import backups, databases, drill, following, holds, local, operations, planning, restore
+from coffre_cli import (
+    backups,
+    databases,
+    drill,
+    following,
+    holds,
+    local,
+    operations,
+    planning,
+    reports,
+    restore,
+)
 from coffre_cli.errors import UsageError, translate
 from coffre_cli.output import clean, emit, note
 
@@ -49,6 +60,7 @@ app.command()(holds.hold)
 app.command()(holds.release)
 app.command()(operations.health)
 app.command()(operations.objectives)
+app.command()(reports.report)
 app.add_typer(operations.catalogue, name="catalogue")
 
 

@@ -53,6 +53,7 @@ class Stack:
             "Restore",
             "Rotate",
             "Health",
+            "Report",
         )
         missing = [output for output in needed if not outputs.get(output)]
         if missing:

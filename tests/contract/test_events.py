@@ -25,6 +25,7 @@ from coffre.events import (
     PlanRequest,
     ProveRequest,
     RecheckRequest,
+    ReportRequest,
     RestoreRequest,
     RotateRequest,
     StepRequest,
@@ -55,6 +56,7 @@ PARSERS: dict[str, Callable[[Any], Event]] = {
     "prove": lambda event: parse(ProveRequest, event),
     "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),
     "rotate": lambda event: parse(HoldRequest if "action" in event else RotateRequest, event),
+    "report": lambda event: parse(ReportRequest, event),
     "health": lambda event: parse(HealthRequest, event),
 }
 PAYLOADS = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))

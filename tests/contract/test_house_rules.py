@@ -16,6 +16,7 @@ from coffre.events import (
     Event,
     HealthRequest,
     RecheckRequest,
+    ReportRequest,
     RotateRequest,
     parse,
 )
@@ -24,7 +25,7 @@ from coffre.vault.locks import LONGEST
 Resources = dict[str, dict[str, Any]]
 
 PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
-VERBS = sorted(["backup", "capture", "health", "hold", "restore", "rotate", "verify", *PROVERS])
+VERBS = sorted(["backup", "capture", "health", "hold", "report", "restore", "rotate", "verify", *PROVERS])
 # Those without OnFailure: Lambda demands that a role may send to its function's destination,
 # and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
 WITHOUT_ON_FAILURE = set(PROVERS)
@@ -32,6 +33,7 @@ WITHOUT_ON_FAILURE = set(PROVERS)
 WITHOUT_RESOURCE = {
     "xray:PutTraceSegments",
     "xray:PutTelemetryRecords",
+    "cloudwatch:GetMetricData",
     "ec2:CreateNetworkInterface",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
@@ -166,7 +168,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 11
+    assert len(deliveries(resources)) == 12
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -256,7 +258,7 @@ def test_rotate_can_not_delete_evidence(resources: Resources) -> None:
         assert target == [{"Fn::Sub": "${Vault.Arn}/*/backups/*"}, {"Fn::Sub": "${Vault.Arn}/*/chunks/*"}]
 
 
-def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: Resources) -> None:
+def test_each_role_may_write_its_own_only(resources: Resources) -> None:
     writers = {
         name: [target["Fn::Sub"].removeprefix("${Vault.Arn}/") for target in as_list(targets)]
         for name, role in of_type(resources, "AWS::IAM::Role").items()
@@ -268,6 +270,7 @@ def test_only_backup_verify_and_rotate_may_write_and_only_their_own(resources: R
         "CaptureRole": ["*/backups/*", "*/chunks/*"],
         "VerifyRole": ["*/proofs/*", "*/copies/*", "_tickets/*"],
         "RotateRole": ["*/backups/*/notes/*"],
+        "ReportRole": ["*/reports/*"],
     }
 
 
@@ -407,7 +410,18 @@ def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources
     assert not {a for a in DESTRUCTIVE if a in functions["NotAction"]} - {*deletion["Action"]}
     assert functions["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
         arn(f"{verb.capitalize()}Role")
-        for verb in ("backup", "hold", "capture", "machine", "verify", "prove", "restore", "rotate", "health")
+        for verb in (
+            "backup",
+            "hold",
+            "capture",
+            "machine",
+            "verify",
+            "prove",
+            "restore",
+            "rotate",
+            "health",
+            "report",
+        )
     ]
 
 
@@ -419,6 +433,7 @@ def test_what_schedules_send_is_what_functions_accept(resources: Resources) -> N
         "restore": DrillRequest,
         "rotate": RotateRequest,
         "health": HealthRequest,
+        "report": ReportRequest,
     }
     sent = {}
     for name, (verb, target) in deliveries(resources).items():

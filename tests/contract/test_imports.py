@@ -14,7 +14,7 @@ LIBRARY = ROOT / "layers" / "common" / "coffre"
 
 BASE = {"errors", "settings", "events", "results", "ids", "observability", "prices", "timing", "workers"}
 SHARED = {"databases", "vault", "catalogue", "notify"}
-VERBS = {"backup", "verify", "prove", "rotate", "restore", "health"}
+VERBS = {"backup", "verify", "prove", "rotate", "restore", "health", "report"}
 # Functions that do a part of a verb.
 PARTS_OF = {"hold": "backup", "capture": "backup"}
 # Processes start here, as they do in a handler.

@@ -14,6 +14,7 @@ BUCKET = "arn:aws:s3:::vault"
 BACKUP = f"{BUCKET}/shop/backups/20261101T030000Z-daily-000000"
 MANIFEST, CHUNK = f"{BACKUP}/manifest.json", f"{BUCKET}/shop/chunks/00/{'0' * 64}"
 PROOF, TICKET = f"{BUCKET}/shop/proofs/20261101T030000Z-daily-000000/t.json", f"{BUCKET}/_tickets/x"
+REPORT = f"{BUCKET}/shop/reports/2026-11.json"
 SECRETS = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coffre/local"
 DATABASE_SECRET, TARGET_SECRET = f"{SECRETS}/databases/shop-AbCdEf", f"{SECRETS}/targets/t-AbCdEf"
 TABLE = "arn:aws:dynamodb:us-east-1:123456789012:table/catalogue"
@@ -41,7 +42,7 @@ def denied(verb: str, action: str, resource: str, context: Context = TLS) -> set
 
 
 def test_each_role_writes_new_objects_of_its_own_kind_and_no_others() -> None:
-    places = {"manifest": MANIFEST, "chunk": CHUNK, "proof": PROOF, "ticket": TICKET}
+    places = {"manifest": MANIFEST, "chunk": CHUNK, "proof": PROOF, "ticket": TICKET, "report": REPORT}
     writes = {
         verb: {name for name, key in places.items() if can(verb, "s3:PutObject", key, NEW)} for verb in VERBS
     }
@@ -49,19 +50,20 @@ def test_each_role_writes_new_objects_of_its_own_kind_and_no_others() -> None:
         "backup": {"manifest", "chunk"},
         "capture": {"manifest", "chunk"},
         "verify": {"proof", "ticket"},
+        "report": {"report"},
         **{verb: set() for verb in ("hold", "machine", "prove", "restore", "rotate", "health")},
     }
 
 
 @pytest.mark.parametrize("who", [*VERBS, "administrator"])
 def test_nobody_overwrites_an_object(who: str) -> None:
-    for key in (MANIFEST, CHUNK, PROOF):
+    for key in (MANIFEST, CHUNK, PROOF, REPORT):
         assert "OnlyNewObjects" in denied(who, "s3:PutObject", key, OVER)
 
 
 def test_only_rotate_deletes_and_no_evidence() -> None:
     for verb, action in itertools.product(VERBS, ("s3:DeleteObject", "s3:DeleteObjectVersion")):
-        deletes = [key for key in (MANIFEST, CHUNK, PROOF, TICKET) if can(verb, action, key)]
+        deletes = [key for key in (MANIFEST, CHUNK, PROOF, TICKET, REPORT) if can(verb, action, key)]
         assert deletes == ([MANIFEST, CHUNK] if verb == "rotate" else [])
         if verb != "rotate":
             assert denied(verb, action, CHUNK), "not even if its role is allowed to one day"
@@ -135,6 +137,7 @@ def test_a_role_uses_the_key_through_the_store_only() -> None:
         "capture",
         "machine",
         "verify",
+        "report",
         "restore",
         "rotate",
     }

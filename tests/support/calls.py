@@ -106,6 +106,8 @@ def _json_call(target: str, content: dict[str, Any]) -> Asked:
         for entry in content["Entries"]:
             bus = _arn("events", f"event-bus/{entry['EventBusName']}")
             yield f"events:{operation}", bus, {"events:source": entry["Source"]}
+    elif service.startswith("GraniteService"):
+        yield f"cloudwatch:{operation}", "*", {}
     else:
         yield f"{service}:{operation}", "*", {}
 

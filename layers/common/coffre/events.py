@@ -386,6 +386,20 @@ class HoldRequest(Event):
         return self
 
 
+class ReportRequest(Event):
+    """Report on a month of one database or of all.
+
+    Attributes
+    ----------
+    month:
+        For example ``2026-11``; by default the last one that was over at ``scheduled_time``, or now.
+    """
+
+    database: DatabaseName | None = None
+    month: str | None = Field(default=None, pattern=r"^2[0-9]{3}-(0[1-9]|1[0-2])$")
+    scheduled_time: UtcTime | None = None
+
+
 class HealthRequest(Event):
     """Report on one database or on all."""
 

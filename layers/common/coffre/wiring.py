@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from coffre.notify.publisher import Publisher
     from coffre.notify.waiting import TaskToken
     from coffre.prove.job import Services as ProveServices
+    from coffre.report.job import Services as ReportServices
     from coffre.restore.job import Services as RestoreServices
     from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
@@ -231,6 +232,22 @@ def health_services() -> HealthServices:
         stack=here.stack,
         rpo_hours=here.rpo_hours,
         copied=bool(here.copy_arn),
+    )
+
+
+def report_services() -> ReportServices:
+    """What a report works with."""
+    from coffre.report.job import Services
+    from coffre.report.scores import Scores
+
+    stack = settings().stack
+    return Services(
+        store=store(),
+        catalogue=catalogue(),
+        registry=registry(),
+        publisher=publisher(),
+        scores=Scores(client("cloudwatch"), stack),
+        stack=stack,
     )
 
 

@@ -60,6 +60,25 @@ def test_the_weekly_schedule_drills_what_has_a_scratch_server(stack: Stack, dril
     assert len(list(stack.catalogue.restores(drilled))) == before + 1
 
 
+def test_a_month_is_reported_on_with_its_drills_and_written_once_it_is_over(
+    stack: Stack, drilled: str
+) -> None:
+    (going_on,) = stack.call("report", database=drilled, month=f"{utc_now():%Y-%m}")["reports"]
+    told = going_on["report"]
+    assert (going_on["status"], told["restores"][0]["kind"], told["verdict"]) == (
+        "unfinished",
+        "drill",
+        "met",
+    )
+    assert told["vault"]["objects"] == len(stack.keys(f"{drilled}/")) > 0
+    keys = [Layout(drilled).report("2026-01", kind) for kind in ("json", "html")]
+    for status in ("written", "exists"):
+        (over,) = stack.call("report", database=drilled, month="2026-01")["reports"]
+        assert (over["status"], over["report"]["verdict"], over["keys"]) == (status, "missed", keys)
+    assert stack.keys(f"{drilled}/reports/") == sorted(keys)
+    assert [event.type for event in stack.events(drilled)].count("Report Written") == 1
+
+
 def test_without_a_scratch_server_a_drill_says_what_is_missing(
     stack: Stack, server16: EphemeralServer
 ) -> None:

@@ -239,6 +239,9 @@ def live(desk: Desk) -> None:
     newest = desk.backup("one")["backup_id"]
     assert "errorMessage" not in desk.call("rotate", action="hold", database="one", backup_id=newest)
     assert "errorMessage" not in desk.call("rotate", action="release", database="one", backup_id=newest)
+    desk.fire("report-monthly")
+    assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
+    assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
     desk.fire("recheck-daily")
     desk.call("verify", action="recheck", days=1, database="one")
     desk.call("health")

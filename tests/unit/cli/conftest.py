@@ -20,7 +20,7 @@ from coffre_cli.main import main
 
 STACK = "coffre-test"
 REGION = "eu-west-1"
-VERBS = ("backup", "verify", "restore", "rotate", "health")
+VERBS = ("backup", "verify", "restore", "rotate", "health", "report")
 BACKUP = "20261120T030000Z-daily-1f09ab"
 
 Answer = Callable[[dict[str, Any]], Any]

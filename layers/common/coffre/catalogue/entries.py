@@ -164,6 +164,8 @@ class RestoreEntry:
         Id of the backup that was taken of it before.
     milliseconds:
         How long it took, a safety backup not included.
+    exceptions:
+        How many objects were left out, as the restore was told it may.
     """
 
     database: str
@@ -179,6 +181,7 @@ class RestoreEntry:
     rows: int = 0
     bytes: int = 0
     milliseconds: int = 0
+    exceptions: int = 0
     error_code: str | None = None
     error_message: str | None = None
 

@@ -50,6 +50,8 @@ from coffre.errors.runs import (
     EventNotPublishedError,
     FunctionFailedError,
     LeaseHeldError,
+    MetricsUnavailableError,
+    ReportsIncompleteError,
 )
 from coffre.errors.source import (
     AuthenticationError,
@@ -124,6 +126,7 @@ __all__ = [
     "LeaseHeldError",
     "LockNotGrantedError",
     "ManifestInvalidError",
+    "MetricsUnavailableError",
     "NoCopyError",
     "NoObjectLockError",
     "NoScratchServerError",
@@ -138,6 +141,7 @@ __all__ = [
     "PrivilegesMissingError",
     "ProtocolViolationError",
     "QueryFailedError",
+    "ReportsIncompleteError",
     "RestoreExceptionsError",
     "RestoreMismatchError",
     "RotationIncompleteError",

@@ -40,6 +40,20 @@ class CatalogueUnavailableError(CoffreError):
     advice = "Check the DynamoDB table and the role; `coffre catalogue rebuild` makes a new index."
 
 
+class MetricsUnavailableError(CoffreError):
+    """CloudWatch failed or refused to tell of metrics."""
+
+    code = "metrics-unavailable"
+    advice = "Ask for the report again; if it stays, check the role of the report function."
+
+
+class ReportsIncompleteError(CoffreError):
+    """Some databases have no report of this month yet."""
+
+    code = "reports-incomplete"
+    advice = "What was written stays; `coffre report NAME --month` writes a missing one."
+
+
 class FunctionFailedError(CoffreError):
     """A function that was called ended with an error of its own."""
 

@@ -29,6 +29,7 @@ DetailType = Literal[
     "Restore Undone",
     "Rotation Completed",
     "Health Reported",
+    "Report Written",
 ]
 
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/?#@\s:\"\\]*):[^@\s\"]+@")

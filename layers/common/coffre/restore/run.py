@@ -35,6 +35,7 @@ class _Outcome:
 
     safety_backup: str | None = None
     findings: list[Finding] = field(default_factory=list)
+    exceptions: list[Finding] = field(default_factory=list)
 
 
 def plan(request: RestoreRequest, target: Target, services: Services, *, seconds: float) -> RestorePlan:
@@ -83,7 +84,7 @@ def run(
         keep = partial(_keep, restore, situation, outcome, started, drill)
         with recorded(restore, deadline, _audited(restore, situation), keep):
             _protect(restore, situation, outcome)
-            findings, exceptions = build(restore, situation)
+            findings, outcome.exceptions = build(restore, situation)
             outcome.findings += findings
         endpoints, down = _application(restore, situation)
         totals = restore.manifest.totals
@@ -100,10 +101,10 @@ def run(
             rows=totals.rows,
             bytes=totals.bytes,
             seconds=round((utc_now() - started).total_seconds(), 3),
-            digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in exceptions),
+            digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in outcome.exceptions),
             phases=restore.watch.phases,
             findings=down + outcome.findings + shown.findings,
-            exceptions=listed(exceptions),
+            exceptions=listed(outcome.exceptions),
             endpoints=endpoints,
         )
         services.publisher.publish("Restore Completed", result.answer())
@@ -200,6 +201,7 @@ def _keep(
         tables=totals.relations,
         rows=totals.rows,
         bytes=totals.bytes,
+        exceptions=len(outcome.exceptions),
     )
     remember(restore.services.catalogue, entry, started + before, error)
 

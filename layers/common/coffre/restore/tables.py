@@ -5,6 +5,7 @@ Nothing that the target database holds is touched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -19,7 +20,7 @@ from coffre.restore.estimate import estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, measured, opened
 from coffre.restore.token import new_token, plan_digest
-from coffre.results import RestorePlan, RestoreResult, listed
+from coffre.results import Finding, RestorePlan, RestoreResult, listed
 
 NAMED = 500
 """Objects that a plan lists by name."""
@@ -75,9 +76,10 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
         services.catalogue.confirm_plan(request.database, str(request.token), _digest(restore, chosen))
         audited = {"target": target.label, "mode": "tables", "into": chosen.into}
         audited |= {"source": "copy"} if request.source == "copy" else {}
-        keep = partial(_keep, restore, chosen, started)
+        exceptions: list[Finding] = []
+        keep = partial(_keep, restore, chosen, exceptions, started)
         with recorded(restore, started + timedelta(seconds=seconds), audited, keep):
-            exceptions = build_beside(measured(restore, chosen.bytes), chosen)
+            exceptions += build_beside(measured(restore, chosen.bytes), chosen)
         result = RestoreResult(
             mode="tables",
             database=request.database,
@@ -114,7 +116,13 @@ def _digest(restore: Restore, chosen: Chosen) -> str:
     )
 
 
-def _keep(restore: Restore, chosen: Chosen, started: datetime, error: BaseException | None) -> None:
+def _keep(
+    restore: Restore,
+    chosen: Chosen,
+    exceptions: Sequence[Finding],
+    started: datetime,
+    error: BaseException | None,
+) -> None:
     """Keep in the history what the restore did."""
     entry = RestoreEntry(
         database=restore.request.database,
@@ -127,6 +135,7 @@ def _keep(restore: Restore, chosen: Chosen, started: datetime, error: BaseExcept
         tables=len(chosen.contents.relations),
         rows=chosen.rows,
         bytes=chosen.bytes,
+        exceptions=len(exceptions),
     )
     remember(restore.services.catalogue, entry, started, error)
 

@@ -12,6 +12,15 @@ from coffre.results.backup import (
 )
 from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
 from coffre.results.health import EndpointAnswer, HealthReport, HealthResult, ObjectivesReport
+from coffre.results.report import (
+    MonthlyReport,
+    ReportedCost,
+    ReportedDay,
+    ReportedRestore,
+    ReportedVault,
+    ReportResult,
+    WrittenReport,
+)
 from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
 from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
 from coffre.results.verify import (
@@ -46,11 +55,17 @@ __all__ = [
     "HealthResult",
     "HoldResult",
     "HolderResult",
+    "MonthlyReport",
     "ObjectivesReport",
     "PlannedBatch",
     "ProofReport",
     "RecheckReport",
     "RecheckResult",
+    "ReportResult",
+    "ReportedCost",
+    "ReportedDay",
+    "ReportedRestore",
+    "ReportedVault",
     "RestorePlan",
     "RestoreResult",
     "Result",
@@ -63,5 +78,6 @@ __all__ = [
     "UndoResult",
     "UpgradeReport",
     "VerifyResult",
+    "WrittenReport",
     "listed",
 ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from coffre.results.finding import Finding, Result
+
+Met = Literal["met", "missed", "inconclusive"]
 
 
 class EndpointAnswer(Result):
@@ -101,3 +105,10 @@ class ObjectivesReport(Result):
         if self.rto_minutes is None or self.restore_seconds is None:
             return None
         return self.restore_seconds <= self.rto_minutes * 60
+
+    @property
+    def verdict(self) -> Met:
+        """Both together: an RTO that nobody set, or that nothing was measured for, isn't met."""
+        if not self.rpo_met or self.rto_met is False:
+            return "missed"
+        return "inconclusive" if self.rto_met is None else "met"

@@ -133,7 +133,7 @@ def _work(
             services.catalogue.verdict(result)
         for extension in extensions:
             promote(store, layout, extension, check)
-        _delete(database, decisions, services, moment)
+        _delete(database, decisions, freed, services, moment)
     sweep = Sweep(
         store,
         layout,
@@ -187,7 +187,13 @@ def _oldest(runs: Iterable[RunRecord]) -> datetime | None:
     return min((datetime.fromisoformat(record.started) for record in runs), default=None)
 
 
-def _delete(database: str, decisions: list[Decision], services: Services, moment: datetime) -> None:
+def _delete(
+    database: str,
+    decisions: list[Decision],
+    freed: Mapping[str, int],
+    services: Services,
+    moment: datetime,
+) -> None:
     """Hide the manifests of what is not kept, oldest first: from then on these backups don't exist."""
     store, layout = services.store, Layout(database)
     doomed = [decision for decision in reversed(decisions) if decision.action == "delete"]
@@ -195,8 +201,11 @@ def _delete(database: str, decisions: list[Decision], services: Services, moment
         if active_holds(store, list_notes(store, layout, decision.backup_id), moment):
             raise HeldMeanwhileError(f"{decision.backup_id} of {database} has been held meanwhile")
     for decision in doomed:
-        reasons = "; ".join(decision.reasons)
-        services.catalogue.audit(database, "delete", decision.backup_id, {"reasons": reasons})
+        details = {
+            "reasons": "; ".join(decision.reasons),
+            "frees_bytes": str(freed.get(decision.backup_id, 0)),
+        }
+        services.catalogue.audit(database, "delete", decision.backup_id, details)
         store.mark_deleted(layout.manifest(decision.backup_id))
         services.catalogue.delete(database, decision.backup_id)
     reconcile(store, services.catalogue, database)

@@ -34,6 +34,15 @@ class Layout:
         """The prefix of all chunks."""
         return f"{self.database}/chunks/"
 
+    @property
+    def everything(self) -> str:
+        """The prefix of all that a vault holds of this database."""
+        return f"{self.database}/"
+
+    def report(self, month: str, kind: str) -> str:
+        """The key of a month's report, as ``json`` or ``html``."""
+        return f"{self.database}/reports/{month}.{kind}"
+
     def backup(self, backup_id: str) -> str:
         """The prefix of one backup."""
         return f"{self.backups}{backup_id}/"

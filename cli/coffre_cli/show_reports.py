@@ -1,0 +1,71 @@
+"""Reports as people read them on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+
+from coffre.report.text import dollars
+from coffre_cli.output import count, duration, moment, size
+from coffre_cli.tables import facts, findings_below, table, word
+
+if TYPE_CHECKING:
+    from coffre.results import MonthlyReport, WrittenReport
+
+_STATUS = {
+    "written": "written into the vault now",
+    "exists": "in the vault",
+    "unfinished": "not written: the month isn't over",
+}
+
+
+def monthly(written: WrittenReport) -> Group:
+    """A month's report, in short."""
+    parts: list[RenderableType] = [
+        facts({"report": f"{written.database} {written.month}, {_STATUS[written.status]}"})
+    ]
+    if written.report is not None:
+        parts += _report(written.report)
+    return Group(*parts)
+
+
+def _report(report: MonthlyReport) -> list[RenderableType]:
+    met, cost = report.objectives, report.cost
+    score = (
+        ""
+        if report.lowest_score is None
+        else f"{report.lowest_score:.0f} at the lowest, {report.mean_score:.0f} on average"
+    )
+    summary = facts(
+        {
+            "objectives": word(report.verdict),
+            "backups": f"{count(report.taken)} completed, {count(report.failed)} failed, "
+            f"{count(report.rotated)} rotated away",
+            "verdicts": f"{count(report.proven)} proven, {count(report.refuted)} failed, "
+            f"{count(report.inconclusive)} inconclusive, {count(report.unverified)} not verified",
+            "newest proven": report.newest_proof or "none",
+            "size": f"{size(report.size_first)} to {size(report.size_last)}"
+            if report.size_last is not None
+            else "",
+            "stored anew": f"{size(report.new_bytes)} for {size(report.copied_bytes)} of rows",
+            "RPO": f"{_met(met.rpo_met)}, "
+            f"{duration(met.proven_exposure_seconds) or 'nothing proven'} at stake",
+            "RTO": f"{_met(met.rto_met)}, {duration(met.restore_seconds) or 'no restore was measured'}",
+            "health": score,
+            "vault": f"{size(report.vault.bytes)} in {count(report.vault.objects)} objects, about "
+            f"{dollars(cost.dollars_per_month)} a month by list prices of {cost.as_of}",
+        }
+    )
+    rows = (
+        (moment(one.time), one.kind, word(one.status), one.backup_id, duration(one.seconds))
+        for one in report.restores
+        if one.kind != "proof"
+    )
+    columns = ("ended", "what", "status", "backup", "time")
+    parts: list[RenderableType] = [summary, "", table(*columns, rows=rows, numbers=("time",))]
+    return [*parts, *findings_below([*report.damage, *report.exceptions])]
+
+
+def _met(met: bool | None) -> str:
+    return {True: "met", False: "missed", None: "unknown"}[met]

@@ -1,0 +1,35 @@
+"""Writing a text into the vault, once."""
+
+from __future__ import annotations
+
+import hashlib
+
+from coffre.errors import ObjectExistsError
+from coffre.vault.store import ObjectStore
+
+
+def write(store: ObjectStore, key: str, text: str, *, may_exist: bool = False) -> bool:
+    """Write an object.
+
+    Parameters
+    ----------
+    may_exist:
+        Leave one that is there as it is.
+
+    Returns
+    -------
+    bool
+        False if it was there.
+
+    Raises
+    ------
+    ObjectExistsError, StoreUnavailableError
+    """
+    body = text.encode()
+    try:
+        store.put_new(key, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    except ObjectExistsError:
+        if not may_exist:
+            raise
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""`coffre report` as its user sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre.results import MonthlyReport, ObjectivesReport, ReportedCost, ReportedDay, ReportedVault
+from tests.unit.cli.conftest import BACKUP, World
+
+
+def report(**more: Any) -> dict[str, Any]:
+    """What the function answers."""
+    met = ObjectivesReport(
+        database="shop",
+        days=30,
+        rpo_hours=26,
+        exposure_seconds=90_000,
+        proven_exposure_seconds=91_000,
+        rto_minutes=None,
+        restore_seconds=41.5,
+        restore_base_seconds=1,
+        restore_bytes_per_second=1e6,
+        restores_measured=3,
+    )
+    fields: dict[str, Any] = {
+        "stack": "coffre-test",
+        "database": "shop",
+        "month": "2026-11",
+        "begins": "2026-11-01T00:00:00.000000Z",
+        "ends": "2026-12-01T00:00:00.000000Z",
+        "written": "2026-12-02T08:00:00.000000Z",
+        "complete": True,
+        "taken": 30,
+        "failed": 2,
+        "by_type": {"daily": 30},
+        "proven": 28,
+        "refuted": 1,
+        "inconclusive": 1,
+        "unverified": 0,
+        "newest_backup": BACKUP,
+        "newest_proof": BACKUP,
+        "size_first": 1_000_000,
+        "size_last": 2_000_000,
+        "copied_bytes": 45_000_000,
+        "new_bytes": 3_000_000,
+        "rotated": 7,
+        "freed_bytes": 1000,
+        "restores": [],
+        "restores_left_out": 0,
+        "verdict": met.verdict,
+        "objectives": met,
+        "vault": ReportedVault(at="2026-12-02T08:00:00.000000Z", objects=123, bytes=9_000_000),
+        "vault_before": None,
+        "recheck_slices": None,
+        "recheck_started": None,
+        "damage": [],
+        "exceptions": [],
+        "lowest_score": None,
+        "mean_score": None,
+        "cost": ReportedCost(
+            dollars_per_month=0.2, dollars_per_gb_month=0.023, region="us-east-1", as_of="2026-11"
+        ),
+        "days": [ReportedDay(date=f"2026-11-{day:02}", taken=1) for day in range(1, 31)],
+    }
+    found = MonthlyReport.model_validate(fields).answer()
+    one = {"database": "shop", "month": "2026-11", "status": "written", "keys": [], "report": found, **more}
+    return {"reports": [one], "failed": {}}
+
+
+def test_a_report_is_asked_for_and_shown(world: World) -> None:
+    world.functions.answers["report"] = lambda _: report()
+    outcome = world.run("report", "shop", "--month", "2026-11")
+    assert outcome.code == 0
+    assert world.functions.calls == [("report", {"database": "shop", "month": "2026-11"}, True)]
+    for words in ("written into the vault now", "inconclusive", "30 completed, 2 failed, 7 rotated away"):
+        assert words in outcome.out
+    world.run("report", "shop")
+    assert world.functions.calls[-1][1] == {"database": "shop"}
+
+
+def test_programs_get_one_document(world: World) -> None:
+    world.functions.answers["report"] = lambda _: report()
+    document = world.run("report", "shop", "--json").document
+    assert (document["report"]["verdict"], document["report"]["vault"]["objects"]) == ("inconclusive", 123)
+
+
+def test_the_page_can_be_kept(world: World, tmp_path: Path) -> None:
+    world.functions.answers["report"] = lambda _: report(status="unfinished")
+    outcome = world.run("report", "shop", "--html", str(tmp_path / "page.html"))
+    assert "the month isn't over" in outcome.out
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize("month", ["2026-13", "2026-1", "november", "2026-11\n"])
+def test_what_is_no_month_is_refused_before_anything_is_asked(world: World, month: str) -> None:
+    assert world.run("report", "shop", "--month", month).code == 2
+    assert world.functions.calls == []

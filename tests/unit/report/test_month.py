@@ -1,0 +1,202 @@
+"""What a month's report says, and when it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from coffre.databases.registration import Registration
+from coffre.errors import MetricsUnavailableError, UnknownDatabaseError
+from coffre.report.month import Month
+from coffre.report.scores import DayScore
+from coffre.results import Finding, MonthlyReport
+from tests.unit.report.conftest import DECEMBER, NAME, NOVEMBER, World
+
+JSON, PAGE = f"{NAME}/reports/2026-11.json", f"{NAME}/reports/2026-11.html"
+
+
+def on(day: int, hour: int = 3) -> datetime:
+    """A moment of November."""
+    return NOVEMBER + timedelta(days=day - 1, hours=hour)
+
+
+def finding(code: str, name: str, level: str = "refuse") -> Finding:
+    """Something that a proof found."""
+    return Finding.model_validate(
+        {"level": level, "code": code, "object": name, "message": f"{name} is wrong"}
+    )
+
+
+def report(world: World, now: datetime = DECEMBER) -> MonthlyReport:
+    """November, told on this day."""
+    found = world.report(now=now).report
+    assert found is not None
+    return found
+
+
+def test_months_begin_and_end_in_utc_and_the_last_one_is_over() -> None:
+    assert str(Month.before(datetime(2027, 1, 1, tzinfo=UTC))) == "2026-12"
+    assert str(Month.before(datetime(2026, 12, 31, 23, 59, tzinfo=UTC))) == "2026-11"
+    december = Month.parse("2026-12")
+    assert (december.ends, len(december.days)) == (datetime(2027, 1, 1, tzinfo=UTC), 31)
+    assert str(Month.parse("2027-01").previous) == "2026-12"
+
+
+def test_it_counts_what_was_taken_failed_proven_and_refuted(world: World) -> None:
+    world.backup(on(1) - timedelta(days=1))
+    for day in range(1, 31):
+        world.backup(on(day), {10: "failed", 11: "inconclusive", 12: None}.get(day, "proven"))  # type: ignore[arg-type]
+    world.catalogue.begin(NAME, "20261115T040000Z-manual-000000", "manual", on(15, 4))
+    world.catalogue.fail(NAME, "20261115T040000Z-manual-000000", "connection-lost", "gone")
+    last = world.backup(on(30) + timedelta(days=1))
+    found = report(world)
+    assert (found.taken, found.failed) == (30, 1)
+    assert (found.proven, found.refuted, found.inconclusive, found.unverified) == (27, 1, 1, 1)
+    assert found.by_type == {"daily": 30}
+    assert last not in (found.newest_backup, found.newest_proof), "what came later isn't in it"
+    assert (found.days[9].refuted, found.days[14].failed, found.days[11].proven) == (1, 1, 0)
+    assert sum(day.taken for day in found.days) == 30
+    assert found.new_bytes == sum(day.new_bytes for day in found.days) > 0
+
+
+def test_objectives_are_judged_by_the_worst_moment_and_by_measured_restores(world: World) -> None:
+    for day in range(1, 31):
+        world.backup(on(day))
+    assert report(world, on(30, 12)).verdict == "inconclusive", "no restore was measured"
+    world.restored(on(20), 60)
+    assert report(world, on(30, 12)).verdict == "met"
+    world.restored(on(21), 3600)
+    assert report(world, on(30, 12)).verdict == "missed", "a restore took longer than ten minutes"
+    world.registry.known[NAME] = Registration(secret="s", rpo_hours=26)
+    assert report(world, on(30, 12)).verdict == "inconclusive", "nobody says how long a restore may take"
+    world.registry.known[NAME] = Registration(secret="s", rpo_hours=1)
+    assert report(world, on(30, 12)).verdict == "missed"
+
+
+def test_a_month_without_anything_is_not_flattered(world: World) -> None:
+    found = report(world)
+    assert (found.verdict, found.taken, found.newest_backup, found.lowest_score) == ("missed", 0, None, None)
+    page = world.store.read(PAGE, limit=1 << 20).decode()
+    for words in ("RPO missed", "no score was recorded", "no backup, so no size is known", "No drill and no"):
+        assert words in page
+
+
+def test_restores_and_drills_of_the_month_are_listed_with_what_they_left_out(world: World) -> None:
+    world.restored(on(1) - timedelta(days=1), 9)
+    world.restored(on(5), 10, exceptions=2)
+    world.restored(on(6), 0, status="failed", error_code="object-missing")
+    world.restored(on(7), 3, "proof")
+    found = report(world).restores
+    assert [(one.kind, one.status, one.exceptions, one.error_code) for one in found] == [
+        ("proof", "completed", 0, None),
+        ("drill", "failed", 0, "object-missing"),
+        ("drill", "completed", 2, None),
+    ]
+    assert found[2].seconds == 10
+
+
+def test_exceptions_are_named_once_with_the_number_of_backups(world: World) -> None:
+    broken = finding("exception-constraint", "public.orders positive")
+    told = (finding("restores-with-exceptions", "b"), broken)
+    world.backup(on(3), "failed", told)
+    world.backup(on(4), "failed", (*told, finding("exception-index", "public.orders_total")))
+    named = {one.object: (one.code, one.count) for one in report(world).exceptions}
+    assert named == {
+        "public.orders positive": ("exception-constraint", 2),
+        "public.orders_total": ("exception-index", 1),
+    }
+
+
+def test_damage_is_told_in_the_month_in_which_it_was_found(world: World) -> None:
+    hurt = world.backup(on(3), "failed", (finding("chunk-damaged", "c1"), finding("chunk-damaged", "c2")))
+    (damage,) = report(world).damage
+    assert (damage.object, damage.code, damage.count) == (hurt, "chunk-damaged", 2)
+    assert world.report("2026-10").report.damage == []  # type: ignore[union-attr]
+
+
+def test_rotations_and_what_they_free_are_counted(world: World) -> None:
+    for day, size in ((4, 100), (5, 23)):
+        world.store.now = on(day)
+        world.catalogue.audit(NAME, "delete", f"b{day}", {"reasons": "old", "frees_bytes": str(size)})
+    world.catalogue.audit(NAME, "restore", "b9", {})
+    found = report(world)
+    assert (found.rotated, found.freed_bytes) == (2, 123)
+
+
+def test_the_vault_grows_against_the_month_before(world: World) -> None:
+    world.backup(on(1))
+    first = world.report(now=DECEMBER).report
+    assert first is not None
+    held = sum(item.size for item in world.store.objects(f"{NAME}/") if "/reports/" not in item.key)
+    assert (first.vault.bytes, first.vault_before) == (held, None)
+    world.backup(DECEMBER, text="x" * 1000)
+    second = world.report("2026-12", DECEMBER + timedelta(days=31)).report
+    assert second is not None
+    assert second.vault_before == first.vault
+    assert second.vault.bytes > first.vault.bytes
+
+
+def test_scores_are_those_of_the_month(world: World) -> None:
+    world.scores.days = {date(2026, 11, 2): DayScore(70, 90), date(2026, 12, 1): DayScore(0, 0)}
+    found = report(world)
+    assert (found.lowest_score, found.mean_score, found.days[1].lowest_score) == (70, 90, 70)
+
+
+def test_a_month_that_is_over_is_written_once_as_json_and_as_a_page(world: World) -> None:
+    world.backup(on(1))
+    first = world.report()
+    assert (first.status, first.keys) == ("written", [JSON, PAGE])
+    world.backup(on(2))
+    again = world.report()
+    assert (again.status, again.report) == ("exists", first.report)
+    assert [name for name, _ in world.heard.events] == ["Report Written"]
+    told = world.heard.events[0][1]
+    assert (told["database"], told["month"], told["taken"], told["keys"]) == (
+        NAME,
+        "2026-11",
+        1,
+        [JSON, PAGE],
+    )
+    kept = json.loads(world.store.read(JSON, limit=1 << 20))
+    assert MonthlyReport.model_validate(kept) == first.report
+
+
+def test_a_month_that_goes_on_is_reported_and_not_written(world: World) -> None:
+    world.backup(on(1))
+    found = world.report(now=on(2))
+    assert (found.status, found.keys) == ("unfinished", [])
+    assert list(world.store.objects(f"{NAME}/reports/")) == []
+    assert world.heard.events == []
+
+
+def test_a_run_that_broke_off_before_the_page_is_finished_by_the_next(world: World) -> None:
+    first = world.report()
+    body = world.store.read(JSON, limit=1 << 20)
+    world.store = replace_store = type(world.store)(now=DECEMBER)
+    world.services = replace(world.services, store=replace_store)  # type: ignore[arg-type]
+    replace_store.put_new(JSON, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    world.backup(on(9))
+    again = world.report()
+    assert (again.status, again.report) == ("written", first.report)
+    assert first.report is not None
+    assert world.store.read(PAGE, limit=1 << 20)
+
+
+def test_one_database_that_fails_does_not_keep_the_others_from_theirs(world: World) -> None:
+    world.registry.known["other"] = Registration(secret="s")
+    world.scores.error = MetricsUnavailableError("CloudWatch answered Throttling")
+    result = world.run()
+    assert sorted(result.failed) == ["other", NAME]
+    assert "Throttling" in result.failed[NAME]
+    world.scores.error = None
+    result = world.run()
+    assert [(one.database, one.month, one.report) for one in result.reports] == [
+        (NAME, "2026-11", None),
+        ("other", "2026-11", None),
+    ]
+    with pytest.raises(UnknownDatabaseError):
+        world.run(database="nobody")
