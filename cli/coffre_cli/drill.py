@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,14 @@ def drill(
             help="Go on without what can't be restored, and name it; default: as the registration says.",
         ),
     ] = False,
+    protocol: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the filled-in protocol of an exercise: a page if it ends in .html, else Markdown.",
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who carries it out; stands in the protocol.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the restored database on the server.")] = False,
     stack: StackName = None,
     region: Region = None,
@@ -45,27 +54,43 @@ def drill(
     exit code is 1 if the restore failed or an objective isn't met, 3 if a proof is inconclusive.
     """
     from coffre.catalogue.objectives import report
+    from coffre.errors import CoffreError, describe
     from coffre.ids import utc_now
     from coffre_cli import show_databases
     from coffre_cli.errors import UsageError
+    from coffre_cli.protocol import write_protocol
 
+    if by and protocol is None:
+        raise UsageError("--by is for the protocol", "Give --protocol FILE, too.")
     found = find_stack(stack, region)
     registration = found.registry().get(name)
     if to is None and registration.scratch is None:
         if keep or with_exceptions or ca is not None:
             raise UsageError("--keep, --with-exceptions and --ca need a scratch server", "Name one by --to.")
-        answer, code = _embedded(found, name, reference)
+        drilled = partial(_embedded, found, name, reference)
     else:
         event: dict[str, Any] = {"database": name, "backup": reference, "keep": keep}
         event |= {"exceptions": "accept"} if with_exceptions else {}
-        answer, code = _scratch(found, event, to, ca), 0
+        drilled = partial(_scratch, found, event, to, ca)
+    started = utc_now()
+    try:
+        answer, code = drilled()
+    except CoffreError as error:
+        if protocol is not None:
+            failure = {**describe(error), "backup_id": reference, "status": "failed"}
+            write_protocol(protocol, found, registration, name, failure, started=started, by=by)
+        raise
+    if protocol is not None:
+        write_protocol(protocol, found, registration, name, answer, started=started, by=by)
     met = report(name, registration, found.catalogue(), days=30, now=utc_now())
     emit({**answer, "objectives": met.answer()}, as_json, show_databases.objectives(met))
     missed = not met.rpo_met or met.rto_met is False
     raise typer.Exit(code or int(missed))
 
 
-def _scratch(stack: Stack, event: dict[str, Any], to: str | None, ca: Path | None) -> dict[str, Any]:
+def _scratch(
+    stack: Stack, event: dict[str, Any], to: str | None, ca: Path | None
+) -> tuple[dict[str, Any], int]:
     from coffre.results import DrillResult
     from coffre_cli import invoke, show_restores
     from coffre_cli import secret as secrets
@@ -87,7 +112,7 @@ def _scratch(stack: Stack, event: dict[str, Any], to: str | None, ca: Path | Non
         if secret is not None:
             secrets.delete_secret(stack, secret)
     note(show_restores.drilled(DrillResult.model_validate(answer)))
-    return answer
+    return answer, 0
 
 
 def _embedded(stack: Stack, name: str, reference: str) -> tuple[dict[str, Any], int]:

@@ -1,4 +1,4 @@
-"""Write the reports of a month."""
+"""Write the reports of a month, or the protocol of an exercise."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 from coffre import wiring
 from coffre.errors import ReportsIncompleteError
-from coffre.events import ReportRequest, parse
-from coffre.report import run
+from coffre.events import ExerciseEvent, ReportRequest, parse
+from coffre.report import exercise, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:  # noqa: ARG001
-    """Lambda's entry point; see `coffre.events.ReportRequest` for the event."""
-    result = run.run(parse(ReportRequest, event), wiring.report_services())
+    """Lambda's entry point: `coffre.events.ReportRequest`, or a drill's own event through EventBridge."""
+    services = wiring.report_services()
+    if isinstance(event, dict) and event.get("source") == "coffre":
+        return exercise.run(ExerciseEvent.from_event(event), services).answer()
+    result = run.run(parse(ReportRequest, event), services)
     if result.failed:
         raise ReportsIncompleteError("; ".join(f"{name}: {error}" for name, error in result.failed.items()))
     return result.answer()

@@ -18,6 +18,7 @@ from coffre.events import (
     CopyRequest,
     DrillRequest,
     Event,
+    ExerciseEvent,
     HealthRequest,
     HolderRequest,
     HoldRequest,
@@ -56,7 +57,9 @@ PARSERS: dict[str, Callable[[Any], Event]] = {
     "prove": lambda event: parse(ProveRequest, event),
     "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),
     "rotate": lambda event: parse(HoldRequest if "action" in event else RotateRequest, event),
-    "report": lambda event: parse(ReportRequest, event),
+    "report": lambda event: (
+        ExerciseEvent.from_event(event) if "detail" in event else parse(ReportRequest, event)
+    ),
     "health": lambda event: parse(HealthRequest, event),
 }
 PAYLOADS = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))

@@ -168,7 +168,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 12
+    assert len(deliveries(resources)) == 14
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0

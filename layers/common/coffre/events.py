@@ -400,6 +400,43 @@ class ReportRequest(Event):
     scheduled_time: UtcTime | None = None
 
 
+class ExerciseEvent(Event):
+    """The quarter's drill ended, well or not: `coffre.restore.drill` published it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    database: DatabaseName
+    stack: str
+    backup_id: str
+    exercise: Literal[True]
+    started: UtcTime
+    completed: UtcTime
+    server: str = ""
+    status: Literal["completed", "failed", "inconclusive"] = "failed"
+    root_hash: str = ""
+    tables: int = 0
+    rows: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    phases: dict[str, float] = {}
+    digests_equal: bool = False
+    findings: list[dict[str, Any]] = []
+    exceptions: list[dict[str, Any]] = []
+    code: str = ""
+    message: str = ""
+    advice: str = ""
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> ExerciseEvent:
+        """Read the event as EventBridge delivers it.
+
+        Raises
+        ------
+        InvalidEventError
+        """
+        return parse(cls, event.get("detail"))
+
+
 class HealthRequest(Event):
     """Report on one database or on all."""
 

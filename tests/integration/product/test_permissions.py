@@ -242,6 +242,7 @@ def live(desk: Desk) -> None:
     desk.fire("report-monthly")
     assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
     assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
+    desk.fire("drill-quarterly")
     desk.fire("recheck-daily")
     desk.call("verify", action="recheck", days=1, database="one")
     desk.call("health")

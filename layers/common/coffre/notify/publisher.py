@@ -30,6 +30,7 @@ DetailType = Literal[
     "Rotation Completed",
     "Health Reported",
     "Report Written",
+    "Protocol Written",
 ]
 
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/?#@\s:\"\\]*):[^@\s\"]+@")

@@ -11,9 +11,10 @@ from coffre.results.backup import (
     StepResult,
 )
 from coffre.results.finding import LISTED, SHOWN, Finding, Result, listed
-from coffre.results.health import EndpointAnswer, HealthReport, HealthResult, ObjectivesReport
+from coffre.results.health import EndpointAnswer, HealthReport, HealthResult, Met, ObjectivesReport
 from coffre.results.report import (
     MonthlyReport,
+    ProtocolResult,
     ReportedCost,
     ReportedDay,
     ReportedRestore,
@@ -55,10 +56,12 @@ __all__ = [
     "HealthResult",
     "HoldResult",
     "HolderResult",
+    "Met",
     "MonthlyReport",
     "ObjectivesReport",
     "PlannedBatch",
     "ProofReport",
+    "ProtocolResult",
     "RecheckReport",
     "RecheckResult",
     "ReportResult",

@@ -160,3 +160,11 @@ class ReportResult(Result):
 
     reports: list[WrittenReport]
     failed: dict[str, str] = {}
+
+
+class ProtocolResult(Result):
+    """The protocol of an exercise, written into the vault."""
+
+    database: str
+    status: Literal["written", "exists"]
+    keys: list[str]

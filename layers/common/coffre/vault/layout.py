@@ -43,6 +43,10 @@ class Layout:
         """The key of a month's report, as ``json`` or ``html``."""
         return f"{self.database}/reports/{month}.{kind}"
 
+    def protocol(self, started: str, kind: str) -> str:
+        """The key of the protocol of an exercise that started then, as ``md`` or ``html``."""
+        return f"{self.database}/reports/exercises/{started}.{kind}"
+
     def backup(self, backup_id: str) -> str:
         """The prefix of one backup."""
         return f"{self.backups}{backup_id}/"
