@@ -11,7 +11,7 @@ export SAM_CLI_TELEMETRY := 0
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-install: $(VENV)/.installed  ## Make a virtual environment with everything in it (the other targets do it, too)
+install: $(VENV)/.installed $(VENV)/.native  ## Make a virtual environment with everything in it (the other targets do it, too)
 
 $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Coffre needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -22,6 +22,14 @@ $(VENV)/.installed: requirements-dev.txt pyproject.toml
 	# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
 	-for major in 14 15 16 17 18; do $(BIN)/python layers/proof/assemble.py .coffre/opt $$major || exit 1; done
 	touch $@
+
+# Without a compiler (100 MB from PyPI, once) everything works, more slowly.
+NATIVE := layers/common/native
+$(VENV)/.native: $(VENV)/.installed $(wildcard $(NATIVE)/*.* $(NATIVE)/coffre_native/*.py)
+	@rm -rf .coffre/native/wheel
+	@if $(BIN)/python $(NATIVE)/build.py --wheel .coffre/native/wheel && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall .coffre/native/wheel/*.whl; \
+	then touch $@; else echo "coffre_native isn't installed: its slower twin in Python does its work"; fi
 
 demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 	$(BIN)/python -m demo

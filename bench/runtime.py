@@ -13,7 +13,8 @@ import sys
 import venv
 from pathlib import Path
 
-LAYER = Path(__file__).parents[1] / "layers" / "common"
+ROOT = Path(__file__).parents[1]
+LAYER = ROOT / "layers" / "common"
 REQUIREMENTS = LAYER / "requirements.txt"
 
 
@@ -26,7 +27,16 @@ def prepare(folder: Path) -> Path:
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
         subprocess.run([str(interpreter), *install, "--requirement", str(REQUIREMENTS)], check=True)
         stamp.write_text(wanted)
+    build = [sys.executable, str(LAYER / "native" / "build.py"), "--into", str(_packages(interpreter))]
+    subprocess.run(build, check=True)
     return interpreter
+
+
+def _packages(interpreter: Path) -> Path:
+    """Where packages are installed for an interpreter."""
+    ask = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    done = subprocess.run([str(interpreter), "-c", ask], check=True, capture_output=True, text=True)
+    return Path(done.stdout.strip())
 
 
 def environment() -> dict[str, str]:

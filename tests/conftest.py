@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from coffre.compiled import compiled
+from coffre.databases.postgresql import frames
+from coffre.vault import scan
+
 if TYPE_CHECKING:
     from tests.support.stack import Stack
 
@@ -35,6 +39,18 @@ def postgres_root() -> Path:
         program = ROOT / "layers" / layer / "assemble.py"
         subprocess.run([sys.executable, str(program), str(destination), *variant], check=True)
     return destination / "postgres"
+
+
+@pytest.fixture(scope="module", params=["python", "compiled"])
+def twin(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test run with either twin of the inner loops."""
+    library = compiled()
+    if request.param == "compiled" and library is None:
+        pytest.skip("coffre_native isn't installed: `make install` says why")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (frames, scan):
+            patch.setattr(module, "compiled", lambda: library if request.param == "compiled" else None)
+        yield
 
 
 @pytest.fixture(scope="session")

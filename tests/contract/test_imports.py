@@ -12,7 +12,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "layers" / "common" / "coffre"
 
-BASE = {"errors", "settings", "events", "results", "ids", "observability", "prices", "timing", "workers"}
+BASE = {
+    "errors",
+    "settings",
+    "events",
+    "results",
+    "ids",
+    "observability",
+    "prices",
+    "timing",
+    "workers",
+    "buffers",
+    "compiled",
+}
 SHARED = {"databases", "vault", "catalogue", "notify"}
 VERBS = {"backup", "verify", "prove", "rotate", "restore", "health", "report"}
 # Functions that do a part of a verb.

@@ -50,14 +50,20 @@ class Content:
     size: int = 0
     digest: int = 0
 
-    def rows(self, rows: list[bytes], text: bytes) -> None:
-        self.count += len(rows)
-        self.size += len(text)
-        self.digest += sum(map(xxh3_128_intdigest, rows))
+    def room(self, size: int) -> memoryview:
+        self._text = bytearray(size)
+        return memoryview(self._text)
+
+    def take(self, size: int) -> None:
+        self._add(bytes(self._text[: size - 1]).split(b"\n"))
 
     def large_row(self, pieces: Iterator[bytes]) -> None:
-        row = b"".join(pieces)
-        self.rows([row], row + b"\n")
+        self._add([b"".join(pieces)])
+
+    def _add(self, rows: list[bytes]) -> None:
+        self.count += len(rows)
+        self.size += sum(map(len, rows)) + len(rows)
+        self.digest += sum(map(xxh3_128_intdigest, rows))
 
 
 @dataclass(frozen=True)

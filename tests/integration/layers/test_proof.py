@@ -27,6 +27,9 @@ LIMIT_BYTES = 250 << 20
 """Lambda's limit for a function with its layers, unpacked.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+EM_X86_64 = 62
+"""Source: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html"""
+
 
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -185,3 +188,12 @@ def test_a_proof_function_fits_lambdas_limit(built: Path, postgres_root: Path) -
     assert files(made / "18") == files(used / "18")
     largest = max(size(used / str(major)) for major in MAJORS)
     assert 100 << 20 < shared + largest < LIMIT_BYTES
+
+
+def test_the_common_layer_holds_the_compiled_piece_for_lambdas_machine(built: Path) -> None:
+    package = built / "CommonLayer/CommonLayer/python/coffre_native"
+    assert (package / "__init__.py").exists()
+    content = (package / "libcoffre_native.so").read_bytes()
+    assert content[:5] == b"\x7fELF\x02"
+    assert int.from_bytes(content[18:20], "little") == EM_X86_64
+    assert b"GLIBC" not in content  # any libc will do

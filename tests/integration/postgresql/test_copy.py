@@ -13,6 +13,8 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, ConnectionLostError, QueryFailedError
 from tests.support.postgres import create, customer_server
 
+pytestmark = pytest.mark.usefixtures("twin")
+
 ROWS = [b"", b"\\N", b"\\\\.", b"\\t\\n", "é🐘".encode(), b"d\x7f", b"x" * 5_000, b"COPY 3"]
 
 
@@ -22,8 +24,12 @@ class Received:
     def __init__(self) -> None:
         self.all: list[bytes] = []
 
-    def rows(self, rows: list[bytes], _: bytes) -> None:
-        self.all += rows
+    def room(self, size: int) -> memoryview:
+        self._room = bytearray(size)
+        return memoryview(self._room)
+
+    def take(self, size: int) -> None:
+        self.all += bytes(self._room[: size - 1]).split(b"\n")
 
     def large_row(self, pieces: Iterator[bytes]) -> None:
         self.all.append(b"".join(pieces))

@@ -24,6 +24,8 @@ from coffre.errors import (
 
 STATEMENT = "COPY t TO STDOUT"
 
+pytestmark = pytest.mark.usefixtures("twin")
+
 
 def message(kind: bytes, payload: bytes = b"") -> bytes:
     return kind + (len(payload) + 4).to_bytes(4, "big") + payload
@@ -99,11 +101,17 @@ class Received:
     def __init__(self) -> None:
         self.all: list[bytes] = []
         self.large = 0
+        self._room = bytearray()
 
-    def rows(self, rows: list[bytes], text: bytes) -> None:
-        assert rows
-        assert text == b"".join(row + b"\n" for row in rows)
-        self.all += rows
+    def room(self, size: int) -> memoryview:
+        self._room = bytearray(size)
+        return memoryview(self._room)
+
+    def take(self, size: int) -> None:
+        text = bytes(self._room[:size])
+        assert text.endswith(b"\n")
+        assert b"\0" not in text
+        self.all += text[:-1].split(b"\n")
 
     def large_row(self, pieces: Iterator[bytes]) -> None:
         self.large += 1
@@ -280,6 +288,10 @@ def test_another_count_than_the_servers_is_an_error(announced: int) -> None:
         message(b"d", b""),
         message(b"d", b"nul\0nul\n"),
         message(b"d", b"two\nrows\0\n"),
+        message(b"d", b"two\nrows\n"),
+        b"d\0\0\0\x09long\nd\0\0\0\x05",
+        b"d\0\0\0\x03",
+        b"N\0\0\0\0",
     ],
 )
 def test_anything_but_rows_of_text_is_a_violation(foreign: bytes) -> None:

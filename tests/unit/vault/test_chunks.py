@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.errors import ObjectCorruptError
-from coffre.vault.chunks import MIB, SPOOL_BYTES, ChunkCutter, ChunkSizes, PlainChunk, open_chunk
+from coffre.vault.chunks import SPOOL_BYTES, ChunkCutter, PlainChunk, open_chunk
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk
+from coffre.vault.scan import MIB, ChunkSizes
+
+pytestmark = pytest.mark.usefixtures("twin")
 
 SIZES = ChunkSizes(minimum=256, target=1024, maximum=4096)
 SCRATCH = Path("/nonexistent")  # nothing in these tests is large, where not said otherwise
@@ -35,18 +38,32 @@ def random_rows(count: int, seed: int = 1) -> list[bytes]:
     return [b"%d\t%s" % (number, h.hex().encode()[: 2 * (h[0] % 60)]) for number, h in enumerate(hashes)]
 
 
+def give(cutter: ChunkCutter, rows: list[bytes]) -> None:
+    text = text_of(rows)
+    cutter.room(len(text))[: len(text)] = text
+    cutter.take(len(text))
+
+
+class Kept(list[PlainChunk]):
+    """Chunks as a cutter hands them on, kept."""
+
+    def take(self, chunk: PlainChunk) -> None:
+        chunk.keep()
+        self.append(chunk)
+
+
 class Cut:
     """What a cutter made of rows that came in blocks of the given lengths."""
 
     def __init__(self, rows: list[bytes], blocks: Sequence[int] = (), sizes: ChunkSizes = SIZES) -> None:
-        self.chunks: list[PlainChunk] = []
-        cutter = ChunkCutter(sizes, self.chunks.append, SCRATCH)
+        self.chunks = Kept()
+        cutter = ChunkCutter(sizes, self.chunks.take, SCRATCH)
         rest, lengths = rows, iter(blocks)
         while rest:
             number = next(lengths, len(rest))
             some, rest = rest[:number], rest[number:]
             if some:
-                cutter.rows(some, text_of(some))
+                give(cutter, some)
         cutter.finish()
         self.digest, self.bytes = cutter.digest, cutter.bytes
 
@@ -126,15 +143,15 @@ def test_appended_rows_change_the_last_chunk_only() -> None:
 def test_a_row_in_pieces_counts_like_any_other_and_ends_its_chunk(
     rows: list[bytes], large: bytes, place: int, pieces: int
 ) -> None:
-    chunks: list[PlainChunk] = []
-    cutter = ChunkCutter(SIZES, chunks.append, SCRATCH)
+    chunks = Kept()
+    cutter = ChunkCutter(SIZES, chunks.take, SCRATCH)
     before, after = rows[:place], rows[place:]
     if before:
-        cutter.rows(before, text_of(before))
+        give(cutter, before)
     cutter.large_row(iter([large[at : at + pieces] for at in range(0, len(large), pieces)]))
     chunks_so_far = len(chunks)
     if after:
-        cutter.rows(after, text_of(after))
+        give(cutter, after)
     cutter.finish()
     texts = [b"".join(chunk.blocks()) for chunk in chunks]
     whole = [*before, large, *after]
@@ -155,6 +172,10 @@ def test_sizes_grow_with_the_relation() -> None:
     assert targets == [MIB, MIB, 4 * MIB, 4 * MIB, 16 * MIB]
 
 
+def plain_chunk(text: bytes) -> PlainChunk:
+    return PlainChunk(memoryview(text), len(text), text.count(b"\n"), SCRATCH)
+
+
 def stored(plain: PlainChunk) -> tuple[Chunk, bytes]:
     body, size, sha256 = plain.compressed()
     with body:
@@ -164,24 +185,28 @@ def stored(plain: PlainChunk) -> tuple[Chunk, bytes]:
 
 
 def test_a_chunk_comes_back_as_it_was() -> None:
-    plain = PlainChunk(SCRATCH)
-    plain.append(b"one\ntw", 1)
-    plain.append(b"o\n", 1)
+    plain = plain_chunk(b"one\ntwo\n")
     chunk, content = stored(plain)
     assert b"".join(open_chunk(chunk, io.BytesIO(content))) == b"one\ntwo\n"
     assert (chunk.rows, chunk.bytes) == (2, 8)
 
 
-def test_a_chunk_that_is_large_is_spooled_and_comes_back_as_it_was(tmp_path: Path) -> None:
-    plain = PlainChunk(tmp_path)
-    block = hashlib.shake_256().digest(1 << 16) * 16
-    digest = hashlib.sha256()
-    for _ in range(SPOOL_BYTES // len(block) + 3):
-        plain.append(block, 0)
-        digest.update(block)
-    plain.append(b"\n", 1)
-    digest.update(b"\n")
-    assert plain.id == digest.hexdigest()
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_a_chunk_that_is_large_is_spooled_and_comes_back_as_it_was(tmp_path: Path, in_pieces: bool) -> None:
+    block = hashlib.shake_256().digest(1 << 16).replace(b"\n", b"n") * 16
+    text = block * (SPOOL_BYTES // len(block) + 3) + b"\n"
+    if in_pieces:
+        text = b"small\n" + text
+    chunks = Kept()
+    cutter = ChunkCutter(ChunkSizes(1 << 30, 1 << 31, 1 << 32), chunks.take, tmp_path)
+    if in_pieces:
+        give(cutter, [b"small"])
+        cutter.large_row(iter([text[6:-1][at : at + MIB] for at in range(0, len(text) - 7, MIB)]))
+    else:
+        give(cutter, [text[:-1]])
+        cutter.finish()
+    (plain,) = chunks
+    assert (plain.id, plain.size) == (hashlib.sha256(text).hexdigest(), len(text))
     chunk, content = stored(plain)
     unpacked = hashlib.sha256()
     for piece in open_chunk(chunk, io.BytesIO(content)):
@@ -191,9 +216,17 @@ def test_a_chunk_that_is_large_is_spooled_and_comes_back_as_it_was(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []  # it has no name that could be left behind
 
 
+def test_a_chunk_that_was_not_kept_refuses_memory_that_holds_other_rows_by_now() -> None:
+    chunks: list[PlainChunk] = []
+    cutter = ChunkCutter(SIZES, chunks.append, SCRATCH)
+    give(cutter, random_rows(200))
+    assert chunks
+    with pytest.raises(ValueError, match="released"):
+        chunks[0].compressed()
+
+
 def test_anything_but_the_recorded_text_is_corrupt() -> None:
-    plain = PlainChunk(SCRATCH)
-    plain.append(text_of(random_rows(500)), 500)
+    plain = plain_chunk(text_of(random_rows(500)))
     chunk, content = stored(plain)
     other = zstandard.ZstdCompressor().compress(text_of(random_rows(500, seed=9))[: chunk.bytes])
     bomb = zstandard.ZstdCompressor().compress(b"\n" * (64 * MIB))

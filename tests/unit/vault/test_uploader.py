@@ -34,9 +34,7 @@ def uploader(store: FailingStore) -> Iterator[ChunkUploader]:
 
 
 def plain(text: bytes = TEXT) -> PlainChunk:
-    chunk = PlainChunk(Path("/nonexistent"))
-    chunk.append(text, text.count(b"\n"))
-    return chunk
+    return PlainChunk(memoryview(text), len(text), text.count(b"\n"), Path("/nonexistent"))
 
 
 def knowing(store: FailingStore, folder: Path, *chunks: Chunk) -> ChunkUploader:

@@ -17,12 +17,13 @@ from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.statements import Pages, copy_to, generated_to
 from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError, ProtocolViolationError
 from coffre.ids import utc_now
-from coffre.vault.chunks import ChunkCutter, ChunkSizes, PlainChunk
+from coffre.vault.chunks import ChunkCutter, PlainChunk
 from coffre.vault.files import put_file
 from coffre.vault.layout import Layout
 from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note
 from coffre.vault.parts import End, PartWriter, Record, Relation
 from coffre.vault.rows import DigestSink
+from coffre.vault.scan import ChunkSizes
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader, Stored
 from coffre.workers import Message

@@ -15,7 +15,7 @@ from coffre.backup.plan import Batch
 from coffre.catalogue.entries import Rate
 from coffre.databases.registration import Runs
 from coffre.prices import Prices
-from coffre.vault.chunks import ChunkSizes
+from coffre.vault.scan import ChunkSizes
 
 UNMEASURED = Rate("", bytes_per_second=20_000_000, stored_permille=400)
 """Where nothing was measured yet: slower than any server that was tried, so that nothing is promised."""

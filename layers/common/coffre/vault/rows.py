@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import xxhash
 
+from coffre.buffers import TextBuffer
 from coffre.errors import ObjectCorruptError
 from coffre.vault.digest import Digest
+from coffre.vault.scan import scanner
 
 
-def digest_text(blocks: Iterable[bytes], digest: Digest) -> int:
+def digest_text(blocks: Iterable[bytes | bytearray], digest: Digest) -> int:
     """Add the rows of a text to ``digest``; the text may break anywhere and holds whole rows at its end.
 
     A row that spans blocks is hashed piece by piece, so that none is ever held whole.
@@ -26,18 +28,18 @@ def digest_text(blocks: Iterable[bytes], digest: Digest) -> int:
         If the text doesn't end with a row's newline.
     """
     length, is_open = 0, False
-    row = xxhash.xxh3_128()
+    row, scan = xxhash.xxh3_128(), scanner(digest)
     for block in blocks:
         length += len(block)
-        rows = block.split(b"\n")
-        last = rows.pop()
-        if rows and is_open:
-            row.update(rows.pop(0))
+        start = 0
+        if is_open and (start := block.find(b"\n") + 1):
+            row.update(block[: start - 1])
             digest.add(1, row.intdigest())
             row, is_open = xxhash.xxh3_128(), False
-        digest.add_rows(rows)
-        if last:
-            row.update(last)
+        if not is_open:
+            start += scan(memoryview(block)[start:], 0)[0]
+        if start < len(block):
+            row.update(block[start:])
             is_open = True
     if is_open:
         raise ObjectCorruptError("a chunk's text ends in the middle of a row")
@@ -50,11 +52,17 @@ class DigestSink:
     def __init__(self) -> None:
         self.digest = Digest()
         self.bytes = 0
+        self._text = TextBuffer()
+        self._scan = scanner(self.digest)
 
-    def rows(self, rows: list[bytes], text: bytes) -> None:
+    def room(self, size: int) -> memoryview:
+        """Where the text is to be written; see `RowSink`."""
+        return self._text.room(size)
+
+    def take(self, size: int) -> None:
         """Take whole rows; see `RowSink`."""
-        self.digest.add_rows(rows)
-        self.bytes += len(text)
+        self._scan(self._text.room(size)[:size], 0)
+        self.bytes += size
 
     def large_row(self, pieces: Iterator[bytes]) -> None:
         """Take one row in pieces; see `RowSink`."""

@@ -54,6 +54,7 @@ class ChunkUploader:
         """Start to store a chunk; the future holds its record, or what went wrong."""
         recorded = self._known.find(plain.id)
         if recorded is not None:
+            plain.keep()
             return self._threads.submit(self._reuse, plain, *recorded)
         return self._threads.submit(self._put, plain, *plain.compressed())
 

@@ -1,11 +1,9 @@
-r"""The COPY pump: rows out of and into a server at the speed of its socket.
+"""The COPY pump: rows out of and into a server at the speed of its socket.
 
-Out: in COPY's text format a server sends one CopyData message a row, and the row's text ends in its only
-newline and holds no NUL byte.  So ``\nd\0`` can only be the end of a row and the header of the next, and one
-call of `re.split` takes a whole block apart.  What doesn't fit that picture (a notice in
-mid-stream, an error, a message of another kind) leaves a NUL byte in what should be text, and the block is
-parsed again message by message.  Rows above `LARGE_ROW` are handed on in pieces, never held.  At the end the
-server's own count of rows decides.
+Out: plain rows go from the socket's bytes to the sink's memory by `coffre.databases.postgresql.frames`.
+What stands between them (a notice in mid-stream, an error, a message of another kind) is parsed here, message
+by message.  Rows above `LARGE_ROW` are handed on in pieces, never held.  At the end the server's own count of
+rows decides.
 
 In: a CopyData message may hold any number of bytes, so blocks are sent as they are.
 
@@ -14,13 +12,13 @@ Source: https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
+from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.faults import server_error
+from coffre.databases.postgresql.frames import HEADER, RowSink, stripper
 from coffre.errors import (
     ConnectionLostError,
     ProtocolViolationError,
@@ -35,20 +33,8 @@ hashes stay in the processor's cache."""
 LARGE_ROW = 1 << 20
 """Rows with more bytes than this are streamed in pieces."""
 
-_SPLIT = re.compile(rb"\nd\x00...", re.DOTALL).split
-_END = re.compile(rb"c\x00\x00\x00\x04C\x00\x00\x00[\s\S]COPY (\d+)\x00Z\x00\x00\x00\x05[TIE]\Z")
 _READY = b"Z\x00\x00\x00\x05"
 _HEADER = struct.Struct(">cI")
-
-
-class RowSink(Protocol):
-    """What takes the rows of a COPY."""
-
-    def rows(self, rows: list[bytes], text: bytes) -> None:
-        """Take whole rows: without their newlines in ``rows``, and as COPY text in ``text``."""
-
-    def large_row(self, pieces: Iterator[bytes]) -> None:
-        """Take one row in pieces, without its newline.  All pieces must be consumed."""
 
 
 def copy_out(session: Session, statement: str, sink: RowSink) -> int:
@@ -68,20 +54,15 @@ def copy_out(session: Session, statement: str, sink: RowSink) -> int:
 
 
 class _CopyOut:
-    """One COPY TO STDOUT.
-
-    ``_data`` always starts with the newline that ended the row before (or a newline that stands for it) and
-    then, exactly, a message's header.
-    """
+    """One COPY TO STDOUT.  ``_data`` always starts, exactly, with a message's header."""
 
     def __init__(self, session: Session, sink: RowSink) -> None:
         self._session = session
         self._socket = session.socket
         self._sink = sink
         self._where = session.target.label
-        self._buffer = bytearray(BLOCK)
-        self._view = memoryview(self._buffer)
-        self._data = b"\n"
+        self._data = TextBuffer()
+        self._strip = stripper()
         self._counted = 0
         self._announced: int | None = None
         self._fault: Exception | None = None
@@ -112,7 +93,7 @@ class _CopyOut:
             rest = 0
             for kind, payload, rest in _messages(data):
                 if kind == b"H":
-                    self._data = b"\n" + data[rest:]
+                    self._data.append(data[rest:])
                     return
                 if self._control(kind, payload):
                     raise self._fault or ProtocolViolationError(f"{self._where} answered a COPY without rows")
@@ -121,113 +102,90 @@ class _CopyOut:
     def _receive(self) -> None:
         """Gather a block, or less at the end of the stream, which a ReadyForQuery marks.
 
-        The mark may have begun in what was received before.  A server that closes the session may have said
-        why: that is taken in first.
+        A server that closes the session may have said why: that is taken in first.
         """
-        before = self._data[-5:]
-        filled = 0
+        room, filled = self._data.room(BLOCK), 0
         while filled < BLOCK:
-            got = self._socket.recv_into(self._view[filled:])
+            got = self._socket.recv_into(room[filled:])
             if got == 0 and filled == 0:
                 raise self._fault or ConnectionLostError(
                     f"{self._where} closed the session in the middle of a COPY"
                 )
             filled += got
-            if got == 0 or (before + self._buffer[max(0, filled - 6) : filled])[-6:-1] == _READY:
-                break
-        self._data += self._view[:filled]
+            self._data.add(got)
+            if got == 0 or self._data.view(max(0, self._data.size - 6))[:5] == _READY:
+                return
 
     def _block(self) -> bool:
-        """Hand on all whole rows in ``_data``; True when the stream has ended."""
-        data = self._data
-        if data[-6:-1] == _READY:
-            end = _END.search(data, max(0, len(data) - 64))
-            if end is None:
-                return self._exact()
-            self._announced = int(end[1])
-            self._data = b"\n"
-            return self._split(data, end.start() - 1) or self._exact(data)
-        cut = data.rfind(b"\nd\x00")
-        if cut > 0 and self._split(data, cut):
-            self._data = data[cut:]
-            return self._large_row()
-        return self._large_row() if cut == 0 else self._exact()
+        """Hand on all that is whole in ``_data``; True when the stream has ended."""
+        while True:
+            taken, rows = self._strip(self._data.view(), LARGE_ROW, self._sink)
+            self._data.drop(taken)
+            self._counted += rows
+            if self._others():
+                return True
+            length = self._large_row()
+            if length is None:
+                return False
+            self._stream(length)
 
-    def _split(self, data: bytes, cut: int) -> bool:
-        """The fast path for ``data[:cut]``; False if it holds anything but rows: nothing was handed on."""
-        if cut == 0:
-            return True
-        rows = _SPLIT(data[:cut])
-        if rows[0]:
-            return False
-        del rows[0]
-        rows.append(b"")
-        text = b"\n".join(rows)
-        del rows[-1]
-        # The last row holds a newline if ``cut`` lies in the header of a row of 16 MiB or more.
-        if b"\x00" in text or b"\n" in rows[-1]:
-            return False
-        self._counted += len(rows)
-        self._sink.rows(rows, text)
-        return True
+    def _others(self) -> bool:
+        """Take the whole messages at the front, one by one, up to a large row; True at the stream's end."""
+        ended, start = False, 0
+        data = self._data.view()
+        while not ended and len(data) - start >= HEADER:
+            kind, length = _HEADER.unpack_from(data, start)
+            if length < HEADER - 1:
+                raise ProtocolViolationError(f"{self._where} sent a message shorter than its header")
+            end = start + 1 + length
+            if end > len(data) or (kind == b"d" and length - 4 > LARGE_ROW):
+                break
+            payload = bytes(data[start + HEADER : end])
+            start = end
+            if kind == b"d":
+                self._row(payload)
+            else:
+                ended = self._control(kind, payload)
+        self._data.drop(start)
+        return ended
 
-    def _large_row(self) -> bool:
-        """Stream the row that stands first in ``_data`` if it is a large one.
+    def _large_row(self) -> int | None:
+        """The bytes of the large row, with its newline, that stands first; None if there is none."""
+        if self._data.size < HEADER:
+            return None
+        kind, length = _HEADER.unpack_from(self._data.view())
+        return length - 4 if kind == b"d" and length - 4 > LARGE_ROW else None
 
-        A small one that is whole stands before a header that the fast path can't see (of a row of 16 MiB or
-        more, or of another kind of message): it goes the exact way.  True when that was the stream's end.
-        """
-        if len(self._data) < 6 or self._data[1:2] != b"d":
-            return False
-        length = int.from_bytes(self._data[2:6], "big") - 4
-        if length > LARGE_ROW:
-            self._counted += 1
-            self._sink.large_row(self._pieces(length - 1))
-            self._end_large_row()
-            # The stream's end may have come with the row's; nothing more would be received then.
-            return self._data[-6:-1] == _READY and self._block()
-        if len(self._data) >= length + 6 + len(b"\n"):
-            return self._exact()
-        return False
+    def _stream(self, length: int) -> None:
+        self._data.drop(HEADER)
+        self._counted += 1
+        self._sink.large_row(self._pieces(length - 1))
+        while not self._data.size:
+            self._receive()
+        if self._data.view()[0] != ord("\n"):
+            raise ProtocolViolationError(f"{self._where} sent a row that doesn't end in a newline")
+        self._data.drop(1)
 
     def _pieces(self, length: int) -> Iterator[bytes]:
-        first = self._data[6 : 6 + length]
-        self._data = self._data[6 + length :]
+        first = bytes(self._data.view(0, min(length, self._data.size)))
+        self._data.drop(len(first))
         length -= len(first)
         yield first
         while length:
-            got = self._socket.recv_into(self._view[: min(BLOCK, length)])
+            room = self._data.room(min(BLOCK, length))
+            got = self._socket.recv_into(room)
             if got == 0:
                 raise ConnectionLostError(f"{self._where} closed the session in the middle of a row")
             length -= got
-            yield bytes(self._view[:got])
+            yield bytes(room[:got])
 
-    def _end_large_row(self) -> None:
-        while not self._data:
-            self._receive()
-        if self._data[:1] != b"\n":
-            raise ProtocolViolationError(f"{self._where} sent a row that doesn't end in a newline")
-
-    def _exact(self, data: bytes | None = None) -> bool:
-        """The slow path: message by message; True when the stream has ended."""
-        data = (self._data if data is None else data)[1:]
-        rows: list[bytes] = []
-        ended, rest = False, 0
-        for kind, payload, rest in _messages(data):  # noqa: B007 - where the last one ended
-            if kind == b"d":
-                rows.append(self._row(payload))
-            else:
-                ended = self._control(kind, payload) or ended
-        if rows:
-            self._counted += len(rows)
-            self._sink.rows(rows, b"\n".join(rows) + b"\n")
-        self._data = b"\n" + data[rest:]
-        return ended or self._large_row()
-
-    def _row(self, payload: bytes) -> bytes:
-        if payload[-1:] != b"\n" or payload.find(b"\n") != len(payload) - 1 or b"\x00" in payload:
+    def _row(self, text: bytes) -> None:
+        """Take the payload of a CopyData message."""
+        if text[-1:] != b"\n" or text.find(b"\n") != len(text) - 1 or b"\x00" in text:
             raise ProtocolViolationError(f"{self._where} sent a CopyData message that is not one row of text")
-        return payload[:-1]
+        self._counted += 1
+        self._sink.room(len(text))[: len(text)] = text
+        self._sink.take(len(text))
 
     def _control(self, kind: bytes, payload: bytes) -> bool:
         """Take a message that isn't a row; True for ReadyForQuery."""
@@ -240,7 +198,7 @@ class _CopyOut:
         return kind == b"Z"
 
 
-def copy_in(session: Session, statement: str, blocks: Iterable[bytes]) -> int:
+def copy_in(session: Session, statement: str, blocks: Iterable[bytes | bytearray]) -> int:
     """Run a ``COPY ... FROM STDIN`` in text format with the rows in ``blocks``.
 
     Parameters
@@ -319,7 +277,7 @@ def _send_query(session: Session, statement: str) -> None:
     _send(session, b"Q", statement.encode(session.python_encoding) + b"\x00")
 
 
-def _send(session: Session, kind: bytes, payload: bytes) -> None:
+def _send(session: Session, kind: bytes, payload: bytes | bytearray) -> None:
     try:
         session.socket.sendall(_HEADER.pack(kind, len(payload) + 4))
         session.socket.sendall(payload)

@@ -101,7 +101,7 @@ class LoadTask:
             self._sessions[user] = session
         return self._sessions[user]
 
-    def _blocks(self, chunks: Sequence[Chunk]) -> Iterator[bytes]:
+    def _blocks(self, chunks: Sequence[Chunk]) -> Iterator[bytearray]:
         for chunk, body in self._bodies(chunks):
             with closing(body):
                 yield from open_chunk(chunk, body)
