@@ -75,8 +75,19 @@ def test_a_month_is_reported_on_with_its_drills_and_written_once_it_is_over(
     for status in ("written", "exists"):
         (over,) = stack.call("report", database=drilled, month="2026-01")["reports"]
         assert (over["status"], over["report"]["verdict"], over["keys"]) == (status, "missed", keys)
-    assert stack.keys(f"{drilled}/reports/") == sorted(keys)
+    assert [key for key in stack.keys(f"{drilled}/reports/") if "exercises" not in key] == sorted(keys)
     assert [event.type for event in stack.events(drilled)].count("Report Written") == 1
+
+
+def test_the_quarterly_schedule_leaves_a_protocol_beside_the_reports(stack: Stack, drilled: str) -> None:
+    stack.fire("drill-quarterly", "2026-10-15T11:30:00Z")
+    stack.drain()
+    kinds = [key.rpartition(".")[2] for key in stack.keys(f"{drilled}/reports/exercises/")]
+    assert kinds == ["html", "md"]
+    (markdown,) = [key for key in stack.keys(f"{drilled}/reports/exercises/") if key.endswith(".md")]
+    text = stack.store.read(markdown, limit=1 << 20).decode()
+    assert "Result: **restored and equal, objectives met**" in text
+    assert "Protocol Written" in [event.type for event in stack.events(drilled)]
 
 
 def test_without_a_scratch_server_a_drill_says_what_is_missing(
