@@ -292,7 +292,7 @@ def legal_hold(account: Account) -> None:
 def policy(account: Account) -> None:
     """the template's policy refuses a PUT without If-None-Match, and no other"""
     statements = yaml_parse(TEMPLATE.read_text())["Resources"]["VaultPolicy"]["Properties"]["PolicyDocument"]
-    (statement,) = [one for one in statements["Statement"] if one["Sid"] == "OnlyNewObjects"]
+    (statement,) = [one for one in statements["Statement"] if one.get("Sid") == "OnlyNewObjects"]
     partition = "aws-cn" if account.region.startswith("cn-") else "aws"
     statement["Resource"] = f"arn:{partition}:s3:::{account.name}/*"
     document = {"Version": "2012-10-17", "Statement": [statement]}
