@@ -12,7 +12,7 @@ from coffre.results import CopyCompared, CopyVerdict, Finding
 
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
-RestoreKind = Literal["new", "swap", "tables", "undo", "proof", "drill", "loadtest"]
+RestoreKind = Literal["new", "swap", "tables", "undo", "proof", "drill"]
 
 
 @dataclass(frozen=True)

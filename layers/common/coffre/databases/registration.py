@@ -147,7 +147,7 @@ class Registration(_Model):
     drill_exceptions:
         Whether a drill goes on without what can't be restored, and names it.
     endpoints:
-        The application's, asked by `health`, after a swap, and during a load test.
+        The application's, asked by `health` and after a swap.
     runs:
         Whether a backup runs in one function, on the state machine, or (``auto``) where it fits.
     concurrency:
