@@ -13,7 +13,7 @@ from moto import mock_aws
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.ledger import BatchRecord, Ledger
 from coffre.ids import utc_now
-from tests.fakes.tables import TABLE, create_table
+from tests.fakes.tables import TABLE, create_table, send_updates_twice
 
 RECORD = BatchRecord("000001", "{}", 1, 10, 100, "ff", 1, 50, size=1000, milliseconds=20)
 
@@ -41,6 +41,27 @@ def test_of_two_holders_with_one_number_only_one_publishes(ledger: Ledger) -> No
     state = ledger.read()
     assert state is not None
     assert (state.holder, state.snapshot) == (2, "third")
+
+
+def test_a_holder_whose_answer_was_lost_has_published(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_updates_twice(ledger._table._client, monkeypatch, lambda: None)
+    assert ledger.publish(1, "first")
+    assert not ledger.publish(1, "second")
+    assert ledger.publish(2, "third")
+    assert ledger.fail()
+    assert not ledger.fail()
+
+
+def test_what_is_sent_again_too_late_overwrites_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_updates_twice(ledger._table._client, monkeypatch, lambda: ledger.publish(2, "later"))
+    assert not ledger.publish(1, "first")
+    state = ledger.read()
+    assert state is not None
+    assert (state.holder, state.snapshot) == (2, "later")
 
 
 def test_a_batch_that_is_captured_twice_counts_once(ledger: Ledger) -> None:

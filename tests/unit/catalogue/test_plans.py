@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from moto import mock_aws
@@ -13,7 +12,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import PLAN_KEPT, Catalogue
 from coffre.errors import CoffreError, PlanChangedError, PlanExpiredError, PlanUnknownError, PlanUsedError
 from tests.fakes.store import START
-from tests.fakes.tables import create_table, dynamodb
+from tests.fakes.tables import create_table, dynamodb, send_updates_twice
 
 TOKEN = "a token"
 
@@ -59,14 +58,7 @@ def test_a_plan_is_confirmed_once(catalogue: Catalogue) -> None:
 def test_an_update_that_is_sent_again_because_its_answer_was_lost_confirms_the_plan(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = catalogue._table._client
-    update = client.update_item
-
-    def sent_twice(**request: Any) -> Any:
-        update(**request)
-        return update(**request)
-
-    monkeypatch.setattr(client, "update_item", sent_twice)
+    send_updates_twice(catalogue._table._client, monkeypatch, lambda: None)
     catalogue.confirm_plan("shop", TOKEN, "digest")
     assert refused(catalogue) is PlanUsedError
 

@@ -374,15 +374,9 @@ class Catalogue:
         PlanUnknownError, PlanUsedError, PlanExpiredError, PlanChangedError
         """
         sort, now = f"PLAN#{token}", stamp(self._now())
-        # The client sends an update again whose answer was lost: the second must know the first as its own.
-        call = secrets.token_hex(8)
-        condition = (
-            "(attribute_not_exists(#used) OR #used_by = :call) AND #digest = :digest AND #expires > :now"
-        )
-        given = {"digest": digest, "now": now, "call": call}
-        if self._table.update(
-            database, sort, {"used": now, "used_by": call}, condition=condition, given=given
-        ):
+        condition = "attribute_not_exists(#used) AND #digest = :digest AND #expires > :now"
+        given = {"digest": digest, "now": now}
+        if self._table.update(database, sort, {"used": now}, condition=condition, given=given):
             return
         item = self._table.get(database, sort)
         if item is None:

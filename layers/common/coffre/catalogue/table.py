@@ -6,6 +6,7 @@ the functions' roles don't allow it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -70,6 +71,9 @@ class Table:
     ) -> bool:
         """Set attributes of an item, which is made if it doesn't exist.
 
+        The client sends a request again whose answer was lost.  So that the second knows the first as its
+        own, a conditional update leaves the mark of its call, and holds where it finds that.
+
         Parameters
         ----------
         values:
@@ -86,6 +90,9 @@ class Table:
         bool
             False if the condition didn't hold: nothing was changed.
         """
+        if condition:
+            values = {**values, "call": secrets.token_hex(8)}
+            condition = f"({condition}) OR #call = :set_call"
         present = {name: value for name, value in values.items() if value is not None}
         absent = [name for name in values if name not in present]
         expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in present)
