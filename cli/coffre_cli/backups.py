@@ -53,15 +53,10 @@ def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_js
     from coffre.results import BackupResult
     from coffre_cli import invoke, show_backups
     from coffre_cli.following import follow
-    from coffre_cli.progress import Reading, bar
+    from coffre_cli.progress import backup_reader, bar
 
     name, catalogue = event["database"], stack.catalogue()
-
-    def read() -> Reading | None:
-        entry = catalogue.backup(name, identifier)
-        return Reading(entry.done, entry.total, entry.rows) if entry else None
-
-    with bar(f"backup of {name}", read) as tick:
+    with bar(f"backup of {name}", backup_reader(catalogue, name, identifier)) as tick:
         answer = invoke.call(stack, "backup", event, tick)
         if answer["status"] == "started":
             answer = {**answer, **follow(catalogue, name, identifier, tick)}

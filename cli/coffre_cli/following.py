@@ -10,13 +10,12 @@ import typer
 
 from coffre_cli.options import Database, Json, Region, StackName
 from coffre_cli.output import count, duration, emit, moment, size
-from coffre_cli.stack import Stack, find_stack
+from coffre_cli.stack import find_stack
 
 if TYPE_CHECKING:
     from coffre.catalogue.entries import BackupEntry
     from coffre.catalogue.index import Catalogue
     from coffre.catalogue.ledger import Progress
-    from coffre_cli.progress import Reading
 
 POLL_SECONDS = 1.0
 BEGIN_SECONDS = 300.0
@@ -35,7 +34,7 @@ def status(
     Shows batches, rows, bytes, rate and the time left until it ends; with --once or --json as it is now.
     The exit code is 1 if the backup failed.
     """
-    from coffre_cli.progress import bar
+    from coffre_cli.progress import backup_reader, bar
     from coffre_cli.tables import facts
 
     found = find_stack(stack, region)
@@ -46,7 +45,7 @@ def status(
         emit({"database": name, "backup_id": None, "status": None}, as_json, f"{name} has no backup yet")
         return
     if entry.status == "in_progress" and not once and not as_json:
-        with bar(f"backup of {name}", _reader(found, name, entry.backup_id)) as tick:
+        with bar(f"backup of {name}", backup_reader(catalogue, name, entry.backup_id)) as tick:
             _wait(catalogue, name, entry.backup_id, tick)
         entry = catalogue.backup(name, entry.backup_id) or entry
     document = _document(catalogue, entry)
@@ -94,18 +93,6 @@ def _class_of(code: str) -> str:
     from coffre.errors import error_classes
 
     return next((name for name, cls in error_classes().items() if cls.code == code), "CoffreError")
-
-
-def _reader(stack: Stack, name: str, backup_id: str) -> Callable[[], Reading | None]:
-    from coffre_cli.progress import Reading
-
-    catalogue = stack.catalogue()
-
-    def read() -> Reading | None:
-        entry = catalogue.backup(name, backup_id)
-        return Reading(entry.done, entry.total, entry.rows) if entry else None
-
-    return read
 
 
 def _document(catalogue: Catalogue, entry: BackupEntry) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from coffre.errors import CatalogueUnavailableError
 from coffre_cli.output import console, count
 
 if TYPE_CHECKING:
+    from coffre.catalogue.index import Catalogue
     from coffre_cli.stack import Stack
 
 
@@ -68,6 +69,16 @@ def bar(label: str, read: Callable[[], Reading | None]) -> Iterator[Callable[[],
                 progress.update(task, completed=reading.done, total=total, rows=count(reading.rows))
 
         yield tick
+
+
+def backup_reader(catalogue: Catalogue, database: str, backup_id: str) -> Callable[[], Reading | None]:
+    """Looks how far a backup is, by its entry in the catalogue."""
+
+    def read() -> Reading | None:
+        entry = catalogue.backup(database, backup_id)
+        return Reading(entry.done, entry.total, entry.rows) if entry else None
+
+    return read
 
 
 def run_reader(stack: Stack, database: str, kind: str, backup_id: str) -> Callable[[], Reading | None]:
