@@ -190,12 +190,17 @@ T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, Rate, AuditEntry, Resto
 
 
 def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:
-    """An item as a typed record; attributes that the record doesn't have are left out."""
+    """An item as a typed record with its database's name; see `known_values`."""
+    return cls(**{**known_values(cls, item), "database": database})
+
+
+def known_values(cls: type, item: dict[str, Any]) -> dict[str, Any]:
+    """An item's attributes as values of a typed record; those that the record doesn't have are left out."""
     known = {entry.name for entry in fields(cls)}
     values = {name: _plain(value) for name, value in item.items() if name in known}
     if "reasons" in values:
         values["reasons"] = tuple(Finding.model_validate(reason) for reason in values["reasons"])
-    return cls(**{**values, "database": database})
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -8,11 +8,11 @@ the ledger is how functions that run at the same time find each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any, Literal
 
+from coffre.catalogue.entries import known_values
 from coffre.catalogue.table import Table
 from coffre.ids import stamp
 
@@ -121,10 +121,7 @@ class Ledger:
     def read(self) -> Progress | None:
         """How far it is; None if it wasn't begun."""
         item = self._table.get(self._database, self._sort)
-        if item is None:
-            return None
-        known = {one.name for one in fields(Progress)}
-        return Progress(**{name: _plain(value) for name, value in item.items() if name in known})
+        return None if item is None else Progress(**known_values(Progress, item))
 
     def publish(self, holder: int, snapshot: str) -> bool:
         """Say who holds the snapshot now.  False if another one does, or nobody needs it any more."""
@@ -211,9 +208,4 @@ class Ledger:
 
 
 def _record(item: dict[str, Any]) -> BatchRecord:
-    known = {one.name for one in fields(BatchRecord)}
-    return BatchRecord(**{name: _plain(value) for name, value in item.items() if name in known})
-
-
-def _plain(value: Any) -> Any:
-    return int(value) if isinstance(value, Decimal) else value
+    return BatchRecord(**known_values(BatchRecord, item))
