@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from dataclasses import replace
 from functools import reduce
 
-from coffre.backup.feed import object_lock, worker_setup
+from coffre.backup.feed import locking, worker_setup
 from coffre.backup.job import Job, Services
 from coffre.backup.paperwork import fetch_known_file, read_batch, rest_name, write_batch
 from coffre.backup.politeness import too_busy, wait_seconds
@@ -74,7 +73,7 @@ def _capture(
     job: Job, services: Services, ledger: Ledger, name: str, clock: Clock, state: Progress
 ) -> tuple[Outcome, Message]:
     by_pages = ledger.count(name, "attempts") > 0
-    locked = replace(services, store=services.store.with_lock(object_lock(job, services.store)))
+    locked = locking(job, services)
     items = read_batch(job, services.store, name)
     while True:
         with scratch_folder(services.scratch, "capture") as folder:

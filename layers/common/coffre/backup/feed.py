@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,7 +27,12 @@ from coffre.vault.store import ObjectStore
 from coffre.workers import Message
 
 
-def object_lock(job: Job, store: ObjectStore) -> Lock | None:
+def locking(job: Job, services: Services) -> Services:
+    """The same, whose store keeps what it writes as long as the backup's tier does, if it has Object Lock."""
+    return replace(services, store=services.store.with_lock(_object_lock(job, services.store)))
+
+
+def _object_lock(job: Job, store: ObjectStore) -> Lock | None:
     """What Object Lock is to keep this backup by: as long as the tier does that it is taken for."""
     rule = store.lock_rule()
     if rule is None:

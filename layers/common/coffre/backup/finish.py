@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coffre.backup.commit import commit
+from coffre.backup.estimate import measure
 from coffre.backup.job import Job, Services
 from coffre.backup.likeness import unlike_last
 from coffre.errors import DeadlineExceededError, ObjectExistsError
@@ -47,6 +48,27 @@ def finish(job: Job, services: Services, manifest: Manifest, findings: list[Find
     services.catalogue.complete(manifest, digest, unlike="; ".join(found.message for found in unlike))
     services.publisher.publish("Backup Completed", {**result.answer(), "snapshot": manifest.snapshot.taken})
     return result
+
+
+def remember_rate(services: Services, manifest: Manifest, *, size: int, worker_seconds: float) -> None:
+    """Record what the next estimate is made from, if it took long enough to tell.
+
+    Parameters
+    ----------
+    size:
+        Bytes on the source's disk that were read.
+    worker_seconds:
+        How long its workers read, all together.
+    """
+    rate = measure(
+        manifest.database,
+        size=size,
+        stored=manifest.totals.stored_bytes,
+        worker_seconds=worker_seconds,
+        measured=manifest.completed,
+    )
+    if rate is not None:
+        services.catalogue.record_rate(rate)
 
 
 def let_go(services: Services, database: str, attempt: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,10 @@ from coffre.backup.commit import (
     draft_manifest,
     tally_parts,
 )
-from coffre.backup.estimate import FUNCTION_WORKERS, measure
+from coffre.backup.estimate import FUNCTION_WORKERS
 from coffre.backup.examine import PREFLIGHT_SECONDS, inspect
-from coffre.backup.feed import item_message, object_lock, worker_setup, write_known_chunks
-from coffre.backup.finish import finish, let_go
+from coffre.backup.feed import item_message, locking, worker_setup, write_known_chunks
+from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
 from coffre.backup.machine import start, where_to_run
 from coffre.backup.plan import WorkItem, plan
@@ -41,7 +41,7 @@ from coffre.events import BackupRequest
 from coffre.ids import backup_id, new_attempt, utc_now
 from coffre.results import BackupResult, Finding
 from coffre.vault.contents import scratch_folder
-from coffre.vault.manifest import ArchiveFile, Manifest, PartFile
+from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import End
 from coffre.vault.safeguards import lock_finding
 
@@ -102,8 +102,7 @@ def run(
         start(job, services)
         return BackupResult(database=database, backup_id=job.id, status="started", where=choice.reason)
     with _recorded(job, services):
-        locked = services.store.with_lock(object_lock(job, services.store))
-        result = _take(job, replace(services, store=locked))
+        result = _take(job, locking(job, services))
     return result.model_copy(update={"where": choice.reason})
 
 
@@ -144,21 +143,9 @@ def _take(job: Job, services: Services) -> BackupResult:
         manifest = complete_manifest(draft, job, services.store, tally, captured.parts, new=new)
     result = finish(job, services, manifest, findings)
     if result.status == "completed":
-        _remember_rate(job, services, captured, manifest)
+        size = sum(item.size for item in captured.items)
+        remember_rate(services, manifest, size=size, worker_seconds=captured.seconds * WORKERS)
     return result
-
-
-def _remember_rate(job: Job, services: Services, captured: Captured, manifest: Manifest) -> None:
-    """What the next estimate is made from."""
-    rate = measure(
-        job.database,
-        size=sum(item.size for item in captured.items),
-        stored=manifest.totals.stored_bytes,
-        worker_seconds=captured.seconds * WORKERS,
-        measured=manifest.completed,
-    )
-    if rate is not None:
-        services.catalogue.record_rate(rate)
 
 
 def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:

@@ -10,16 +10,14 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 from coffre.backup.artefacts import write_catalog_part, write_files
 from coffre.backup.commit import New, complete_manifest, draft_manifest, tally_parts
 from coffre.backup.complete import Captured, check_batches
-from coffre.backup.estimate import measure
 from coffre.backup.examine import inspect
-from coffre.backup.feed import object_lock, write_known_chunks
-from coffre.backup.finish import finish, let_go
+from coffre.backup.feed import locking, write_known_chunks
+from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
 from coffre.backup.paperwork import read_draft, write_batches, write_draft, write_known_file
 from coffre.backup.plan import plan_batches
@@ -81,7 +79,7 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
 def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
     """Wait for the snapshot; write under it everything but the rows, and what the workers are to read."""
     ledger = services.catalogue.ledger(job.database, job.attempt)
-    locked = _locked(job, services)
+    locked = locking(job, services)
     with scratch_folder(services.scratch, "plan") as folder, _under_snapshot(job, ledger) as session:
         source = describe_source(session)
         files = write_files(job, locked, source, _current(ledger, job).snapshot, folder)
@@ -120,7 +118,7 @@ def release(job: Job, services: Services, run: MachineRun) -> StepResult:
 
 def commit(job: Job, services: Services) -> BackupResult:
     """Count what the parts hold, write the manifest, tell of it, and let the lease go."""
-    locked = _locked(job, services)
+    locked = locking(job, services)
     ledger = services.catalogue.ledger(job.database, job.attempt)
     state = ledger.read()
     if state is None or state.state != "released":
@@ -138,15 +136,7 @@ def commit(job: Job, services: Services) -> BackupResult:
     result = finish(job, locked, manifest, [])
     ledger.end("released", "committed")
     let_go(services, job.database, job.attempt)
-    rate = measure(
-        job.database,
-        size=captured.size,
-        stored=manifest.totals.stored_bytes,
-        worker_seconds=captured.worker_seconds,
-        measured=manifest.completed,
-    )
-    if rate is not None:
-        services.catalogue.record_rate(rate)
+    remember_rate(services, manifest, size=captured.size, worker_seconds=captured.worker_seconds)
     return result
 
 
@@ -156,11 +146,6 @@ def stored_before(catalogue: Catalogue, run: MachineRun) -> Iterator[PartFile]:
         before = run.model_copy(update={"tries": tries})
         for record in catalogue.ledger(run.database, before.attempt).batches():
             yield PartFile.model_validate(json.loads(record.part))
-
-
-def _locked(job: Job, services: Services) -> Services:
-    """Whose store keeps what it writes as long as the backup's tier."""
-    return replace(services, store=services.store.with_lock(object_lock(job, services.store)))
 
 
 def _over(job: Job) -> BackupOverError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from coffre.databases.postgresql.connection import Session, literal, open_session, qualified
 from coffre.databases.postgresql.target import Target
@@ -108,22 +108,22 @@ class HeldSnapshot:
         session wait behind him: so NOWAIT.
         """
         import_snapshot(self.session, predecessor)
-        self._refuse_changed()
-        _lock(self.session, self.session.run(_LOCKABLE), "NOWAIT")
-        self._refuse_changed()
+        _lock(self.session, self._unchanged(), "NOWAIT")
+        self._unchanged()
         self.id = str(self.session.value("SELECT pg_export_snapshot()"))
 
-    def _refuse_changed(self) -> None:
-        """The snapshot's tables must still be stored where it says: otherwise they look empty, without error.
+    def _unchanged(self) -> list[list[Any]]:
+        """The snapshot's tables, still stored where it says: otherwise they look empty, without error.
 
         Raises
         ------
         TableChangedError
             Naming them.
         """
-        moved = _moved(self.session.run(_LOCKABLE))
-        if moved:
+        tables = self.session.run(_LOCKABLE)
+        if moved := _moved(tables):
             raise TableChangedError(f"rewritten, emptied or dropped since the snapshot: {', '.join(moved)}")
+        return tables
 
     def _hold(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -173,7 +173,7 @@ class HeldSnapshot:
         """
         self._stop_watching()
         self.check()
-        self._refuse_changed()
+        self._unchanged()
 
     def close(self) -> None:
         """Let go of snapshot and locks."""
