@@ -5,7 +5,6 @@ Readers of a backup never look there; it goes when the backup goes.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import shutil
@@ -20,6 +19,7 @@ import zstandard
 from coffre.backup.job import Job
 from coffre.backup.plan import Batch, WorkItem
 from coffre.errors import ObjectExistsError, ObjectMissingError, ProtocolViolationError
+from coffre.vault.files import put_bytes
 from coffre.vault.manifest import Manifest, PartFile
 from coffre.vault.parts import Relation, decode_record, encode_record
 from coffre.vault.store import ObjectStore
@@ -114,7 +114,7 @@ def _key(job: Job, name: str) -> str:
 def _put(job: Job, store: ObjectStore, name: str, body: bytes) -> str:
     """Write a paper.  One that is there already was written by the same step, which is being repeated."""
     with suppress(ObjectExistsError):
-        store.put_new(_key(job, name), body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        put_bytes(store, _key(job, name), body)
     return _key(job, name)
 
 

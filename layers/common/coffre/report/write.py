@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from coffre.errors import ObjectExistsError
+from coffre.vault.files import put_bytes
 from coffre.vault.store import ObjectStore
 
 
@@ -25,9 +24,8 @@ def write(store: ObjectStore, key: str, text: str, *, may_exist: bool = False) -
     ------
     ObjectExistsError, StoreUnavailableError
     """
-    body = text.encode()
     try:
-        store.put_new(key, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        put_bytes(store, key, text.encode())
     except ObjectExistsError:
         if not may_exist:
             raise

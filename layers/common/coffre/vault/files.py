@@ -32,6 +32,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def put_bytes(store: ObjectStore, key: str, body: bytes) -> None:
+    """Store what is in memory.
+
+    Raises
+    ------
+    ObjectExistsError, StoreUnavailableError
+    """
+    store.put_new(key, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+
 def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
     """Store a file.  One that is there already was stored by the same step, which is being repeated.
 

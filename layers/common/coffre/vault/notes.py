@@ -6,7 +6,6 @@ release is a note of its own, which ends the holds before it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from coffre.errors import ObjectCorruptError, ObjectMissingError
 from coffre.events import UtcTime
 from coffre.ids import BACKUP_ID, stamp
+from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.store import ObjectStore
 
@@ -101,7 +101,7 @@ def write_note(
     """
     key = f"{layout.notes(backup_id)}{stamp(time)}-{what}.json"
     content = body.model_dump_json(exclude_defaults=True).encode()
-    store.put_new(key, content, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    put_bytes(store, key, content)
     return Note(backup_id, stamp(time), what, key)
 
 

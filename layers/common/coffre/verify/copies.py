@@ -30,6 +30,7 @@ from coffre.events import CopyRequest
 from coffre.ids import stamp, utc_now
 from coffre.results import CopiesResult, CopyCompared, CopyResult, CopyVerdict, Finding
 from coffre.vault.contents import read_contents, scratch_folder
+from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import MAX_BYTES, Manifest
 from coffre.vault.presence import MAX_GAPS, Gap, Look
@@ -241,7 +242,6 @@ def _record(services: Services, found: CopyResult, started: datetime, *, keep: b
     key = f"{Layout(found.database).copies(found.backup_id)}{stamp(now)}.json" if keep else ""
     result = found.model_copy(update={"checked": stamp(now), "evidence": key, "seconds": seconds})
     if keep:
-        body = result.model_dump_json(indent=1).encode()
-        services.store.put_new(key, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+        put_bytes(services.store, key, result.model_dump_json(indent=1).encode())
     services.catalogue.copied(result)
     return result.model_copy(update={"reasons": result.reasons[:NAMED]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from datetime import timedelta
 from functools import partial
@@ -18,6 +17,7 @@ from coffre.notify.publisher import DetailType
 from coffre.results import Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
 from coffre.vault.contents import scratch_folder
 from coffre.vault.evidence import evidence_time
+from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
@@ -150,8 +150,7 @@ def _record(
         upgrade=upgrade,
     )
     result = bounded(result, MAX_REASONS)
-    body = result.model_dump_json(indent=1).encode()
-    services.store.put_new(evidence, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+    put_bytes(services.store, evidence, result.model_dump_json(indent=1).encode())
     shown = bounded(result, SHOWN_REASONS)
     services.catalogue.verdict(shown)
     if result.verdict == "proven":
