@@ -115,14 +115,12 @@ def health(days: Sequence[ReportedDay]) -> Markup:
         return _nothing("no score was recorded")
     axes = _Axes(len(days) + 0.5, 100)
     shapes = [
-        element(
-            "line",
+        _line(
+            axes,
+            (n, day.lowest_score or 0),
+            (n, day.mean_score or 0),
+            "range",
             element("title", f"{day.date}: {day.lowest_score:.0f} to {day.mean_score or 0:.0f} on average"),
-            x1=f"{axes.x(n):.1f}",
-            x2=f"{axes.x(n):.1f}",
-            y1=f"{axes.y(day.lowest_score or 0):.1f}",
-            y2=f"{axes.y(day.mean_score or 0):.1f}",
-            class_="range",
         )
         for n, day in known
     ]
@@ -187,9 +185,7 @@ def restores(picture: RestorePicture) -> Markup:
     if picture.size is not None and picture.expected is not None:
         x, y = axes.x(picture.size), axes.y(picture.expected)
         words = f"the newest backup: {size(picture.size)}, expected {duration(picture.expected)}"
-        shapes.append(
-            element("circle", element("title", words), cx=f"{x:.1f}", cy=f"{y:.1f}", r=8, class_="expected")
-        )
+        shapes.append(_dot(x, y, words, "expected", radius=8))
     ticks = [(axes.x(value), size(value)) for value in _ticks(axes.highest_x)[:-1]]
     return _plot("Restore times by size", axes, ticks, duration, shapes)
 
@@ -217,10 +213,13 @@ def _svg(title: str, width: float, height: float, parts: Sequence[Markup]) -> Ma
     )
 
 
-def _line(axes: _Axes, begin: tuple[float, float], end: tuple[float, float], kind: str) -> Markup:
+def _line(
+    axes: _Axes, begin: tuple[float, float], end: tuple[float, float], kind: str, *content: Markup
+) -> Markup:
     (x1, y1), (x2, y2) = begin, end
     return element(
         "line",
+        *content,
         x1=f"{axes.x(x1):.1f}",
         y1=f"{axes.y(y1):.1f}",
         x2=f"{axes.x(x2):.1f}",
@@ -229,8 +228,8 @@ def _line(axes: _Axes, begin: tuple[float, float], end: tuple[float, float], kin
     )
 
 
-def _dot(x: float, y: float, words: str, kind: str) -> Markup:
-    return element("circle", element("title", words), cx=f"{x:.1f}", cy=f"{y:.1f}", r=4, class_=kind)
+def _dot(x: float, y: float, words: str, kind: str, *, radius: int = 4) -> Markup:
+    return element("circle", element("title", words), cx=f"{x:.1f}", cy=f"{y:.1f}", r=radius, class_=kind)
 
 
 def _text(words: str, x: float, y: float, anchor: str, kind: str = "label") -> Markup:

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session, qualified
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import CoffreError, RestoreMismatchError
 from coffre.restore.chosen import Chosen
-from coffre.restore.fill import after_rows, raise_differences, raise_exceptions
+from coffre.restore.fill import after_rows, compared, raise_exceptions
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_schema
 from coffre.restore.plan import CHECK_SECONDS
@@ -63,9 +62,7 @@ def _fill(restore: Restore, chosen: Chosen, working: str, reshaped: Path) -> lis
         told, sections = restore.meter.add, _sections(restore, contents)
         exceptions = rebuild.load(sections, lambda rows, size: told(rows=rows, done=size))
     with watch.phase("digests"):
-        differences = rebuild.compare(chosen.major)[0]
-        exceptions += [finding for finding in differences if finding.code == GENERATED_DIFFERS]
-        raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], restore.wanted)
+        exceptions += compared(rebuild, chosen.major, restore.wanted)
     with watch.phase("indexes"):
         exceptions += after_rows(rebuild, archive).findings
         raise_exceptions(restore, exceptions)

@@ -62,9 +62,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         )
     with watch.phase("digests"):
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
-        differences = rebuild.compare(situation.major)[0]
-        exceptions += [finding for finding in differences if finding.code == GENERATED_DIFFERS]
-        raise_differences([f for f in differences if f.code != GENERATED_DIFFERS], target)
+        exceptions += compared(rebuild, situation.major, target)
     with watch.phase("large_objects"):
         _restore_large_objects(restore, major, target, options)
     with watch.phase("indexes"):
@@ -73,7 +71,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         raise_exceptions(restore, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
-        raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
+        _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
         # What takes another database's place gets that one's settings with its name.
         findings = [] if situation.swap else _settings(restore, session, target)
         tables = critical_tables(services.registry, restore.request.database)
@@ -81,10 +79,23 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         findings += detach_subscriptions(session)
     with watch.phase("recheck"), rebuild.session() as session:
         out_of_order, unchecked = recheck_text_indexes(session)
-        raise_differences(out_of_order, target)
+        _raise_differences(out_of_order, target)
         findings += unchecked
     archive.event_triggers()
     return findings, exceptions
+
+
+def compared(rebuild: Rebuild, major: int, target: Target) -> list[Finding]:
+    """Compare the rows with the backup; the exceptions: generated values that came out otherwise.
+
+    Raises
+    ------
+    RestoreMismatchError
+        If anything else differs.
+    """
+    differences = rebuild.compare(major)[0]
+    _raise_differences([finding for finding in differences if finding.code != GENERATED_DIFFERS], target)
+    return [finding for finding in differences if finding.code == GENERATED_DIFFERS]
 
 
 def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
@@ -133,7 +144,7 @@ def _ordinary(role: Role) -> Role:
     return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
 
 
-def raise_differences(findings: Sequence[Finding], target: Target) -> None:
+def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
     """Differences between the backup and what was restored end the restore; they are named."""
     if findings:
         what = "; ".join(finding.message for finding in findings[:20])
