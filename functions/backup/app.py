@@ -41,10 +41,7 @@ def _back_up(request: BackupRequest, context: wiring.Context) -> Result:
 
 def _fan_out(request: BackupRequest, context: wiring.Context) -> FanOutResult:
     due = [name for name, entry in wiring.registry().all().items() if request.type in entry.types]
-    for name in due:
-        one = request.model_copy(update={"database": name})
-        wiring.invoke_later(context.function_name, one.model_dump(mode="json"))
-    return FanOutResult(started=due)
+    return wiring.fan_out(context.function_name, request.model_dump(mode="json"), due)
 
 
 def _plan(request: PlanRequest, seconds: float) -> BackupPlan:

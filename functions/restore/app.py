@@ -9,7 +9,6 @@ from coffre.databases.postgresql.urls import parse_secret
 from coffre.errors import NoScratchServerError
 from coffre.events import DrillRequest, RestoreRequest, parse
 from coffre.restore import drill, run, tables, undo
-from coffre.results import FanOutResult
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
@@ -36,10 +35,8 @@ def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:
     registry, database = wiring.registry(), request.database
     if database is None:
         due = [name for name, entry in registry.all().items() if entry.scratch is not None]
-        for name in due:
-            event = {"action": "drill", "exercise": request.exercise, "database": name}
-            wiring.invoke_later(context.function_name, event)
-        return FanOutResult(started=due).answer()
+        event = {"action": "drill", "exercise": request.exercise}
+        return wiring.fan_out(context.function_name, event, due).answer()
     decided = registry.get(database)
     request = request.model_copy(update={"exceptions": request.exceptions or decided.drill_exceptions})
     secret = request.target_secret or decided.scratch

@@ -15,9 +15,11 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     An event with the action ``copy`` is a `coffre.events.CopyRequest`, with another one a
     `coffre.events.RecheckRequest`, every other event a `coffre.events.VerifyRequest` in one of its two forms.
     """
-    services, seconds = wiring.verify_services(), wiring.seconds_left(context)
+    seconds = wiring.seconds_left(context)
     if isinstance(event, dict) and event.get("action") == "copy":
+        services = wiring.verify_services(copy=True)
         return copies.run(parse(CopyRequest, event), services, seconds=seconds).answer()
+    services = wiring.verify_services()
     if isinstance(event, dict) and "action" in event:
         return run.reread(parse(RecheckRequest, event), services, seconds=seconds).answer()
     return run.run(VerifyRequest.from_event(event), services, seconds=seconds).answer()

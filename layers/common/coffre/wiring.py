@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from coffre.prove.job import Services as ProveServices
     from coffre.report.job import Services as ReportServices
     from coffre.restore.job import Services as RestoreServices
+    from coffre.results import FanOutResult
     from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
     from coffre.verify.job import Services as VerifyServices
@@ -160,8 +161,8 @@ def task_token(token: str) -> TaskToken:
     return TaskToken(client("stepfunctions"), token)
 
 
-def verify_services() -> VerifyServices:
-    """What a verification works with."""
+def verify_services(*, copy: bool = False) -> VerifyServices:
+    """What a verification works with; ``copy``: with the second vault, if there is one."""
     from coffre.verify.job import Services
 
     here = settings()
@@ -176,7 +177,7 @@ def verify_services() -> VerifyServices:
         invoke_prove=lambda payload, seconds: invoke(
             f"{here.prove_function}-{payload['major']}", payload, seconds=seconds
         ),
-        copy=copy_store() if here.copy_arn else None,
+        copy=copy_store() if copy and here.copy_arn else None,
     )
 
 
@@ -327,6 +328,11 @@ def start_machine(name: str, content: dict[str, str]) -> None:
             states.start_execution(stateMachineArn=machine, name=again, input=given)
 
 
-def invoke_later(function: str, payload: dict[str, Any]) -> None:
-    """Call another function without waiting for it."""
-    client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(payload))
+def fan_out(function: str, event: dict[str, Any], databases: list[str]) -> FanOutResult:
+    """Call a function for each of several databases, without waiting for it."""
+    from coffre.results import FanOutResult
+
+    for database in databases:
+        payload = json.dumps({**event, "database": database})
+        client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
+    return FanOutResult(started=databases)
