@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := layers functions cli localcloud demo bench tests docs
 export SAM_CLI_TELEMETRY := 0
+# Tests and the local cloud start hundreds of Python processes: none shall compile the same modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-faults test-stores lint types build bench clean

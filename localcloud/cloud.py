@@ -180,8 +180,8 @@ class LocalCloud:
 
     def _start(self, path: Path, port: int, parameters: Mapping[str, str]) -> None:
         source = template.read(path, self.region, parameters)
-        opt = self.state / "opt"
-        python_path = mount(source.layers.values(), opt, path.resolve().parent / ".coffre" / "opt")
+        opt, kept = self.state / "opt", path.resolve().parent / ".coffre"
+        python_path = mount(source.layers.values(), opt, kept / "opt")
         try:
             self._server = Server(self._application, port)
         except OSError as error:
@@ -198,7 +198,7 @@ class LocalCloud:
             opt=opt,
             python_path=python_path,
         )
-        around = Surroundings(self.endpoint, self.region, self.state, self._log_saver())
+        around = Surroundings(self.endpoint, self.region, self.state, kept / "pycache", self._log_saver())
         for name, settings in self._deployment.functions.items():
             self._functions[name] = Function(settings, around)
         self._invoker.functions = self._functions

@@ -65,13 +65,15 @@ class Surroundings:
     Attributes:
         endpoint: URL of the local AWS endpoints.
         region: AWS region.
-        state: folder for logs and byte code.
+        state: folder for logs.
+        byte_code: folder for byte code.
         save_log: takes a log group and the text printed by one invocation.
     """
 
     endpoint: str
     region: str
     state: Path
+    byte_code: Path
     save_log: Callable[[str, str], None]
 
 
@@ -172,7 +174,7 @@ class Function:
             "HOME": "/tmp",  # noqa: S108
             "PYTHONPATH": os.pathsep.join(map(str, path)),
             # /var/task is read-only on Lambda; here byte code must not litter the source folders.
-            "PYTHONPYCACHEPREFIX": str(around.state / "pycache"),
+            "PYTHONPYCACHEPREFIX": str(around.byte_code),
             "LAMBDA_TASK_ROOT": str(settings.task_root),
             "LAMBDA_RUNTIME_DIR": "/var/runtime",
             "_HANDLER": settings.handler,
