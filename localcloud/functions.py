@@ -173,8 +173,6 @@ class Function:
             "TZ": ":UTC",
             "HOME": "/tmp",  # noqa: S108
             "PYTHONPATH": os.pathsep.join(map(str, path)),
-            # /var/task is read-only on Lambda; here byte code must not litter the source folders.
-            "PYTHONPYCACHEPREFIX": str(around.byte_code),
             "LAMBDA_TASK_ROOT": str(settings.task_root),
             "LAMBDA_RUNTIME_DIR": "/var/runtime",
             "_HANDLER": settings.handler,
@@ -192,6 +190,8 @@ class Function:
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_SESSION_TOKEN": "local",
             **settings.environment,
+            # /var/task is read-only on Lambda; here byte code must not litter the source folders.
+            "PYTHONPYCACHEPREFIX": str(around.byte_code),
         }
 
 

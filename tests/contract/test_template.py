@@ -50,7 +50,10 @@ def test_postgres_goes_only_where_it_is_run(template: dict[str, Any], verb: str)
 
 def test_the_environment_is_what_settings_read(functions: Resources) -> None:
     known = {field.alias for field in Settings.model_fields.values()}
-    given = {verb: set(properties["Environment"]["Variables"]) for verb, properties in functions.items()}
+    given = {
+        verb: {name for name in properties["Environment"]["Variables"] if not name.startswith("PYTHON")}
+        for verb, properties in functions.items()
+    }
     calls = {
         "verify": {"COFFRE_PROVE_FUNCTION"},
         "restore": {"COFFRE_BACKUP_FUNCTION"},
@@ -61,6 +64,17 @@ def test_the_environment_is_what_settings_read(functions: Resources) -> None:
     common = known - set().union(*calls.values())
     for verb in FUNCTIONS:
         assert given[verb] == common | calls.get(verb, set())
+
+
+def test_byte_code_is_kept_where_workers_start_and_no_server_of_a_customers_content_runs(
+    functions: Resources,
+) -> None:
+    kept = {
+        verb
+        for verb, properties in functions.items()
+        if "PYTHONPYCACHEPREFIX" in properties["Environment"]["Variables"]
+    }
+    assert kept == {"backup", "capture", "verify", "restore"}
 
 
 def test_no_function_is_given_a_secret_in_its_environment(functions: Resources) -> None:

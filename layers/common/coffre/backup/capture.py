@@ -20,7 +20,6 @@ from coffre.ids import utc_now
 from coffre.vault.chunks import ChunkCutter, PlainChunk
 from coffre.vault.files import put_file
 from coffre.vault.layout import Layout
-from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note
 from coffre.vault.parts import End, PartWriter, Record, Relation
 from coffre.vault.rows import DigestSink
 from coffre.vault.scan import ChunkSizes
@@ -170,17 +169,18 @@ class Capture:
         try:
             stored = upload.result()
         except ObjectCorruptError:
-            if len(self._damaged) < MAX_CHUNKS:
-                self._damaged.add(chunk_id)
+            self._damaged.add(chunk_id)
             return
         self.new_chunks += stored.new
         self.new_bytes += stored.chunk.stored if stored.new else 0
         self._part.write(stored.chunk)
 
     def _tell_damage(self) -> NoReturn:
+        from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note  # no other run needs them
+
         found = sorted(self._damaged)
         with suppress(ObjectExistsError):  # of the other worker, at the same time: the next run tells again
-            note = Chunks(chunks=found)
+            note = Chunks(chunks=found[:MAX_CHUNKS])
             write_note(self._store, self._layout, self._backup_id, "damage", note, utc_now())
         number = f"{len(found)} chunks" if len(found) > 1 else "a chunk"
         raise ChunkDamagedError(
