@@ -76,6 +76,13 @@ def add(
             help="A URL of the application, what it answers (200), and how quickly (5); repeat it.",
         ),
     ] = None,
+    availability: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="How many answers must be right while `coffre loadtest` runs; default: 100, all.",
+        ),
+    ] = None,
     critical_table: Annotated[
         list[str] | None,
         typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
@@ -136,6 +143,7 @@ def add(
         "scratch": scratch,
         "drill_exceptions": "accept" if drill_exceptions else None,
         "endpoints": registering.read_endpoints(endpoint or []) or None,
+        "availability_percent": availability,
         "critical_tables": critical_table or None,
         "prove": prove,
         "runs": runs,

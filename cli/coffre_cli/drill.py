@@ -96,21 +96,9 @@ def _scratch(
     from coffre_cli import secret as secrets
     from coffre_cli.progress import spinner
 
-    request = {"action": "drill", **event}
-    secret = None
-    if to is not None:
-        target = secrets.read_target(to, ca)
-        secrets.sweep_targets(stack)
-        secret = secrets.new_target_secret(stack)
-    try:
-        if secret is not None:
-            secrets.write_secret(stack, secret, target)
-            request["target_secret"] = secret
-        with spinner(f"restoring {event['database']} {event['backup']} to a scratch server"):
-            answer = invoke.call(stack, "restore", request)
-    finally:
-        if secret is not None:
-            secrets.delete_secret(stack, secret)
+    label = f"restoring {event['database']} {event['backup']} to a scratch server"
+    with secrets.held(stack, to, ca) as where, spinner(label):
+        answer = invoke.call(stack, "restore", {"action": "drill", **event, **where})
     note(show_restores.drilled(DrillResult.model_validate(answer)))
     return answer, 0
 

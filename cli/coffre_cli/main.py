@@ -16,6 +16,7 @@ from coffre_cli import (
     drill,
     following,
     holds,
+    loadtest,
     local,
     operations,
     planning,
@@ -30,8 +31,8 @@ HELP = """Proven PostgreSQL backups into your own bucket.
 Talks to the stack named by --stack or COFFRE_STACK; without one, to the local cloud whose state is nearest:
 COFFRE_HOME, or a folder `.coffre` here or above.
 
-Exit codes: 0 done; 1 the job failed or the verdict is `failed`; 2 bad usage or bad input; 3 the verdict is
-`inconclusive`; 130 interrupted.
+Exit codes: 0 done; 1 the job failed, or the verdict is `failed` or `missed`; 2 bad usage or bad input; 3 the
+verdict is `inconclusive`; 130 interrupted.
 """
 
 INTERRUPTED = 130
@@ -54,6 +55,7 @@ app.command("show")(backups.show_backup)
 app.command()(backups.verify)
 app.add_typer(restore.app, name="restore")
 app.command()(drill.drill)
+app.command()(loadtest.loadtest)
 app.command()(operations.rotate)
 app.command()(operations.recheck)
 app.command()(holds.hold)

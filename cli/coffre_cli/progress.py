@@ -95,18 +95,18 @@ def run_reader(stack: Stack, database: str, kind: str, backup_id: str) -> Callab
 
 
 @contextmanager
-def spinner(label: str) -> Iterator[None]:
-    """A spinner with the time that has passed, for what can't be measured."""
+def spinner(label: str) -> Iterator[Callable[[str], None]]:
+    """A spinner with the time that has passed, for what can't be measured.  Yields what changes its text."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     out = console(error=True)
     if not out.is_terminal:
-        yield
+        yield lambda _: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=out, transient=True) as progress:
-        progress.add_task(label, total=None)
-        yield
+        task = progress.add_task(label, total=None)
+        yield lambda text: progress.update(task, description=text)
 
 
 def _nothing() -> None:

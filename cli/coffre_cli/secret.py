@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import secrets as random
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +76,28 @@ def database_secret(stack: Stack, database: str) -> str:
 def new_target_secret(stack: Stack) -> str:
     """A name for the secret of one restore's target."""
     return f"{stack.secrets}/targets/{random.token_hex(6)}"
+
+
+@contextmanager
+def held(stack: Stack, to: str | None, ca: Path | None) -> Iterator[dict[str, str]]:
+    """A secret with a target's URL for as long as the block needs it; nothing if there is no URL.
+
+    Yields
+    ------
+    dict
+        What names it in an event.
+    """
+    if to is None:
+        yield {}
+        return
+    target = read_target(to, ca)
+    sweep_targets(stack)
+    name = new_target_secret(stack)
+    try:
+        write_secret(stack, name, target)
+        yield {"target_secret": name}
+    finally:
+        delete_secret(stack, name)
 
 
 def sweep_targets(stack: Stack) -> int:

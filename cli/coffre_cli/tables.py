@@ -33,6 +33,9 @@ _STYLES = {
     "upgrade-ready": "green",
     "upgrade-blocked": "red",
     "in_progress": "cyan",
+    "met": "green",
+    "missed": "red",
+    "not measured": "yellow",
 }
 
 

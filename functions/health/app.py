@@ -1,15 +1,18 @@
-"""Report on the databases and on the age of their backups and proofs."""
+"""Report on the databases and on the age of their backups and proofs, or ask one application once."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from coffre import wiring
-from coffre.events import HealthRequest, parse
-from coffre.health import run
+from coffre.events import HealthRequest, ProbeRequest, parse
+from coffre.health import probe, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.HealthRequest` for the event."""
+    """Lambda's entry point; see `coffre.events.HealthRequest` and `coffre.events.ProbeRequest`."""
+    seconds = wiring.seconds_left(context)
+    if isinstance(event, dict) and event.get("action") == "probe":
+        return probe.run(parse(ProbeRequest, event), wiring.registry(), seconds=seconds).answer()
     request = parse(HealthRequest, event)
-    return run.run(request, wiring.health_services(), seconds=wiring.seconds_left(context)).answer()
+    return run.run(request, wiring.health_services(), seconds=seconds).answer()

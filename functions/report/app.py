@@ -1,4 +1,4 @@
-"""Write the reports of a month, or the protocol of an exercise."""
+"""Write the reports of a month, the protocol of an exercise, or the report on a load test."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from typing import Any
 
 from coffre import wiring
 from coffre.errors import ReportsIncompleteError
-from coffre.events import ExerciseEvent, ReportRequest, parse
-from coffre.report import exercise, run
+from coffre.events import ExerciseEvent, LoadTestEnded, ReportRequest, parse
+from coffre.report import exercise, loadtest, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:  # noqa: ARG001
-    """Lambda's entry point: `coffre.events.ReportRequest`, or a drill's own event through EventBridge."""
+    """Lambda's entry point.
+
+    See `coffre.events.ReportRequest` and `coffre.events.LoadTestEnded`; or a drill's own event through
+    EventBridge.
+    """
     services = wiring.report_services()
     if isinstance(event, dict) and event.get("source") == "coffre":
         return exercise.run(ExerciseEvent.from_event(event), services).answer()
+    if isinstance(event, dict) and event.get("action") == "loadtest":
+        return loadtest.run(parse(LoadTestEnded, event), services).answer()
     result = run.run(parse(ReportRequest, event), services)
     if result.failed:
         raise ReportsIncompleteError("; ".join(f"{name}: {error}" for name, error in result.failed.items()))

@@ -22,8 +22,10 @@ from coffre.events import (
     HealthRequest,
     HolderRequest,
     HoldRequest,
+    LoadTestEnded,
     MachineEnded,
     PlanRequest,
+    ProbeRequest,
     ProveRequest,
     RecheckRequest,
     ReportRequest,
@@ -44,6 +46,13 @@ def backup_event(event: dict[str, Any]) -> Event:
     return parse(PlanRequest if "action" in event else BackupRequest, event)
 
 
+def report_event(event: dict[str, Any]) -> Event:
+    """What the report function makes of an event."""
+    if "detail" in event:
+        return ExerciseEvent.from_event(event)
+    return parse(LoadTestEnded if "action" in event else ReportRequest, event)
+
+
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
     "backup": backup_event,
@@ -57,10 +66,8 @@ PARSERS: dict[str, Callable[[Any], Event]] = {
     "prove": lambda event: parse(ProveRequest, event),
     "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),
     "rotate": lambda event: parse(HoldRequest if "action" in event else RotateRequest, event),
-    "report": lambda event: (
-        ExerciseEvent.from_event(event) if "detail" in event else parse(ReportRequest, event)
-    ),
-    "health": lambda event: parse(HealthRequest, event),
+    "report": report_event,
+    "health": lambda event: parse(ProbeRequest if "action" in event else HealthRequest, event),
 }
 PAYLOADS = sorted(str(path.relative_to(EVENTS)) for path in EVENTS.glob("*/*.json"))
 

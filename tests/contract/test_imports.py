@@ -26,7 +26,7 @@ BASE = {
     "compiled",
 }
 SHARED = {"databases", "vault", "catalogue", "notify"}
-VERBS = {"backup", "verify", "prove", "rotate", "restore", "health", "report"}
+VERBS = {"backup", "verify", "prove", "rotate", "restore", "health", "report", "loadtest"}
 # Functions that do a part of a verb.
 PARTS_OF = {"hold": "backup", "capture": "backup"}
 # Processes start here, as they do in a handler.

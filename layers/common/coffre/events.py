@@ -437,7 +437,22 @@ class ExerciseEvent(Event):
         return parse(cls, event.get("detail"))
 
 
+class LoadTestEnded(Event):
+    """A load test ended: ``report`` is a `coffre.results.LoadTestReport`, to be kept in the vault."""
+
+    action: Literal["loadtest"]
+    database: DatabaseName
+    report: dict[str, Any]
+
+
 class HealthRequest(Event):
     """Report on one database or on all."""
 
     database: DatabaseName | None = None
+
+
+class ProbeRequest(Event):
+    """Ask the application's endpoints and the source of one database once, and say nothing else about it."""
+
+    action: Literal["probe"]
+    database: DatabaseName

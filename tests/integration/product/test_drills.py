@@ -1,15 +1,22 @@
-"""A drill restores for real, is timed, leaves nothing behind, and counts as a measured restore."""
+"""A drill restores for real, is timed, leaves nothing behind, and counts as a measured restore.
+
+A load test drills while it watches the application.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from coffre.catalogue.objectives import report
+from coffre.databases.endpoints import Endpoint
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.ids import utc_now
 from coffre.vault.layout import Layout
+from coffre_cli.main import main
+from tests.support.application import application
 from tests.support.postgres import create, databases, sql, target, url
 from tests.support.stack import FunctionError, Stack
 
@@ -88,6 +95,60 @@ def test_the_quarterly_schedule_leaves_a_protocol_beside_the_reports(stack: Stac
     text = stack.store.read(markdown, limit=1 << 20).decode()
     assert "Result: **restored and equal, objectives met**" in text
     assert "Protocol Written" in [event.type for event in stack.events(drilled)]
+
+
+def test_a_load_test_notices_an_application_that_fails_in_the_middle(
+    stack: Stack,
+    server16: EphemeralServer,
+    drilled: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with application() as app:
+        endpoints = [
+            Endpoint(url=app.set("/health", *[200] * 4, 503, 503, 503, 200)),
+            Endpoint(url=app.set("/", 200)),
+        ]
+        scratch = stack.target(url(server16, "postgres"))
+        where = url(server16, drilled)
+        stack.register("loaded", where, scratch=scratch, rto_minutes=10, endpoints=endpoints)
+        before = databases(server16)
+        monkeypatch.setenv("COFFRE_HOME", str(stack.state))
+        capsys.readouterr()
+        code = main(["loadtest", "loaded", "--interval", "0.2", "--baseline", "0", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    parts = {part["name"]: part["verdict"] for part in report["parts"]}
+    assert (code, report["verdict"]) == (1, "missed")
+    assert parts == {
+        "integrity": "met",
+        "RPO": "met",
+        "RTO": "met",
+        "availability": "missed",
+        "source": "met",
+    }
+    assert [reason["code"] for reason in report["reasons"] if reason["level"] == "refuse"] == [
+        "availability-missed"
+    ]
+    failing, steady, source = report["watched"]
+    assert failing["meanwhile"]["asked"] - failing["meanwhile"]["right"] >= 3
+    assert failing["meanwhile"]["outage_seconds"] > 0
+    assert "answered 503" in failing["meanwhile"]["reason"]
+    assert steady["meanwhile"]["percent"] == source["meanwhile"]["percent"] == 100
+    (done,) = report["rounds"]
+    assert (done["proof"]["verdict"], done["restore"]["digests_equal"]) == ("proven", True)
+    assert done["backup"]["rows"] == done["restore"]["rows"] == done["proof"]["rows"] == 5000
+    assert set(done["restore"]["phases_bytes_per_second"]) == {"rows", "digests"}
+    assert databases(server16) == before
+    kept = json.loads(stack.store.read(report["saved"][0], limit=1 << 20))
+    assert kept == {name: value for name, value in report.items() if name != "saved"}
+    assert stack.events("loaded")[-1].type == "Load Test Completed"
+
+
+def test_a_source_that_cannot_be_reached_is_told_by_a_question(stack: Stack) -> None:
+    stack.register("unreachable", "postgresql://u@127.0.0.1:1/db?sslmode=disable")
+    answer = stack.call("health", action="probe", database="unreachable")
+    assert (answer["source"]["up"], answer["endpoints"]) == (False, [])
+    assert "127.0.0.1:1" in answer["source"]["reason"]
 
 
 def test_without_a_scratch_server_a_drill_says_what_is_missing(

@@ -242,11 +242,15 @@ def live(desk: Desk) -> None:
     desk.fire("report-monthly")
     assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
     assert "errorMessage" not in desk.call("report", database="one", month="2026-10")
+    report = json.loads((ROOT / "events" / "report" / "load-test-ended.json").read_text())["report"]
+    told = {**report, "database": "one", "stack": STACK}
+    assert "errorMessage" not in desk.call("report", action="loadtest", database="one", report=told)
     desk.fire("drill-quarterly")
     desk.fire("recheck-daily")
     desk.call("verify", action="recheck", days=1, database="one")
     desk.call("health")
     desk.call("health", database="one")
+    assert desk.call("health", action="probe", database="one")["source"]["up"]
 
 
 @pytest.fixture(scope="module")

@@ -134,8 +134,10 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
 
 
 def _take(job: Job, services: Services) -> BackupResult:
+    began = time.monotonic()
     with scratch_folder(services.scratch, "backup") as folder:
         captured, findings = _capture(job, services, folder)
+        read = time.monotonic()
         tally = tally_parts(services.store, captured.parts)
         check_complete(tally, captured.items, captured.ends)
         draft = draft_manifest(job, captured.source, captured.files)
@@ -145,7 +147,12 @@ def _take(job: Job, services: Services) -> BackupResult:
     if result.status == "completed":
         size = sum(item.size for item in captured.items)
         remember_rate(services, manifest, size=size, worker_seconds=captured.seconds * WORKERS)
-    return result
+    phases = {
+        "prepare": read - began - captured.seconds,
+        "rows": captured.seconds,
+        "commit": time.monotonic() - read,
+    }
+    return result.model_copy(update={"phases": {name: round(took, 3) for name, took in phases.items()}})
 
 
 def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:

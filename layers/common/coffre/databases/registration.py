@@ -147,7 +147,9 @@ class Registration(_Model):
     drill_exceptions:
         Whether a drill goes on without what can't be restored, and names it.
     endpoints:
-        The application's, asked by `health` and after a swap.
+        The application's, asked by `health`, after a swap, and by a load test.
+    availability_percent:
+        How many of their answers, and of the source's, must be right while a load test runs.
     runs:
         Whether a backup runs in one function, on the state machine, or (``auto``) where it fits.
     concurrency:
@@ -180,6 +182,7 @@ class Registration(_Model):
     scratch: Annotated[str, Field(min_length=1)] | None = None
     drill_exceptions: Literal["refuse", "accept"] = "refuse"
     endpoints: Annotated[list[Endpoint], Field(max_length=10)] = []
+    availability_percent: Annotated[float, Field(gt=0, le=100)] = 100
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

@@ -31,6 +31,7 @@ DetailType = Literal[
     "Health Reported",
     "Report Written",
     "Protocol Written",
+    "Load Test Completed",
 ]
 
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/?#@\s:\"\\]*):[^@\s\"]+@")

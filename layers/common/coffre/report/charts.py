@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from coffre.report.markup import Markup, element
-from coffre.report.text import duration, size
+from coffre.report.text import duration, milliseconds, size
 from coffre.results import ReportedDay
 
 HALF, WHOLE, HEIGHT = 460, 900, 230
@@ -188,6 +188,41 @@ def restores(picture: RestorePicture) -> Markup:
         shapes.append(_dot(x, y, words, "expected", radius=8))
     ticks = [(axes.x(value), size(value)) for value in _ticks(axes.highest_x)[:-1]]
     return _plot("Restore times by size", axes, ticks, duration, shapes)
+
+
+def answers(
+    title: str, points: Sequence[tuple[float, float, int]], stages: Sequence[tuple[str, float, float]]
+) -> Markup:
+    """How long answers took, and which were wrong, while stages of a test went on.
+
+    Parameters
+    ----------
+    points:
+        Seconds since the beginning, seconds that the slowest answer took, and how many were wrong.
+    stages:
+        Name, begin and end in seconds since the beginning.
+    """
+    if not points:
+        return _nothing("nothing was asked")
+    last = max([at for at, _, _ in points] + [ended for _, _, ended in stages])
+    axes = _Axes(last * 1.01 or 1, _ceiling(max(seconds for _, seconds, _ in points) * 1.1), WHOLE)
+    shapes: list[Markup] = []
+    for name, began, ended in stages:
+        begin, width = axes.x(began), axes.x(ended) - axes.x(began)
+        label = element("title", f"{name}: {duration(ended - began)}")
+        box = {"x": f"{begin:.1f}", "y": TOP, "width": f"{width:.1f}", "height": HEIGHT - TOP - BOTTOM}
+        shapes.append(element("rect", label, **box, class_=f"stage {name}"))
+        if width > 8 * len(name):  # a name that doesn't fit is told by pointing at its stage
+            shapes.append(_text(name, begin + width / 2, TOP + 14, "middle"))
+    line = " ".join(f"{axes.x(at):.1f},{axes.y(seconds):.1f}" for at, seconds, _ in points)
+    shapes.append(element("polyline", points=line, class_="line"))
+    shapes += [
+        _dot(axes.x(at), axes.y(seconds), f"{at:.0f} s: {wrong} wrong", "bad")
+        for at, seconds, wrong in points
+        if wrong
+    ]
+    ticks = [(axes.x(value), duration(value)) for value in _ticks(axes.highest_x)[:-1]]
+    return _plot(title, axes, ticks, milliseconds, shapes)
 
 
 def _tone(day: ReportedDay) -> str:

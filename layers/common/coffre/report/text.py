@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -32,3 +35,25 @@ def moment(text: str) -> str:
 def dollars(amount: float) -> str:
     """``$12.34``; a sum below a cent says so."""
     return "less than $0.01" if 0 < amount < 0.01 else f"${amount:,.2f}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """``3.4 ms``, or seconds from one on."""
+    if seconds is None:
+        return "unknown"
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else duration(seconds)
+
+
+def percent(share: float) -> str:
+    """``99.95 %``: rounded down, so that less than all never reads as 100 %."""
+    return f"{math.floor(round(share * 100, 6)) / 100:g} %"
+
+
+def phases(times: Mapping[str, float], speeds: Mapping[str, float]) -> str:
+    """``schema 0.6 s, rows 9.0 s (12.0 MB/s)``: how long each phase took, and its speed if that is known."""
+    told = (
+        f"{name.replace('_', ' ')} {duration(seconds)}"
+        + (f" ({size(speeds[name])}/s)" if name in speeds else "")
+        for name, seconds in times.items()
+    )
+    return ", ".join(told)

@@ -10,7 +10,8 @@ from coffre.results.finding import Finding, Result
 class BackupResult(Result):
     """A backup that was taken, started on the state machine, skipped because it exists, or only checked.
 
-    ``where`` says why it ran, or runs, in one function or on the state machine.
+    ``where`` says why it ran, or runs, in one function or on the state machine.  ``phases``: seconds by
+    phase, where one function took it.
     """
 
     database: str
@@ -25,6 +26,7 @@ class BackupResult(Result):
     new_chunks: int = 0
     relations: int = 0
     seconds: float = 0.0
+    phases: dict[str, float] = {}
     root_hash: str = ""
     findings: list[Finding] = []
 

@@ -47,6 +47,10 @@ class Layout:
         """The key of the protocol of an exercise that started then, as ``md`` or ``html``."""
         return f"{self.database}/reports/exercises/{started}.{kind}"
 
+    def load_test(self, started: str, kind: str) -> str:
+        """The key of the report on a load test that started then, as ``json`` or ``html``."""
+        return f"{self.database}/reports/loadtests/{started}.{kind}"
+
     def backup(self, backup_id: str) -> str:
         """The prefix of one backup."""
         return f"{self.backups}{backup_id}/"

@@ -1,0 +1,92 @@
+"""The watch of a load test asks on and on, and forgets no moment."""
+
+from __future__ import annotations
+
+import threading
+
+from coffre.errors import FunctionFailedError
+from coffre.results import EndpointAnswer, ProbeResult, SourceAnswer
+from coffre_cli.load_watch import SOURCE, Watch
+
+URL = "http://127.0.0.1/health"
+
+
+class Desk:
+    """Answers as it is told, and lets a test wait until it was asked so many times."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.up = True
+        self.broken = False
+        self._changed = threading.Condition()
+
+    def ask(self) -> ProbeResult:
+        """One question."""
+        with self._changed:
+            self.asked += 1
+            self._changed.notify_all()
+        if self.broken:
+            raise FunctionFailedError("health ended with a timeout")
+        endpoint = EndpointAnswer(url=URL, up=self.up, status=200 if self.up else 503, seconds=0.001)
+        return ProbeResult(
+            database="shop", endpoints=[endpoint, None], source=SourceAnswer(up=True, seconds=0)
+        )
+
+    def wait(self, more: int) -> None:
+        """Until so many further questions were put."""
+        with self._changed:
+            wanted = self.asked + more
+            assert self._changed.wait_for(lambda: self.asked >= wanted, timeout=30)
+
+
+def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
+    desk = Desk()
+    with Watch(desk.ask, 0.01) as watch:
+        with watch.during("baseline", 0):
+            desk.wait(2)
+        desk.up = False
+        with watch.during("backup", 1):
+            desk.wait(3)
+        desk.up = True
+        with watch.during("restore", 1):
+            desk.wait(3)
+    wrong = {sample.stage for sample in watch.samples if not sample.up}
+    assert "backup" in wrong
+    assert {"baseline", "backup", "restore"} == {sample.stage for sample in watch.samples}
+    assert {sample.subject for sample in watch.samples} == {URL, SOURCE}, "one that wasn't asked is no answer"
+    assert [(one.stage, one.round) for one in watch.stages] == [
+        ("baseline", 0),
+        ("backup", 1),
+        ("restore", 1),
+    ]
+    assert all(one.began <= one.ended for one in watch.stages)
+
+
+def test_a_stage_is_asked_about_at_once_however_long_the_interval() -> None:
+    desk = Desk()
+    with Watch(desk.ask, 3600) as watch:
+        desk.wait(0 if desk.asked else 1)
+        for stage in ("backup", "proof"):
+            with watch.during(stage, 1):
+                desk.wait(1)
+    assert {"backup", "proof"} <= {sample.stage for sample in watch.samples}
+
+
+def test_questions_that_cannot_be_put_are_counted_and_say_nothing() -> None:
+    desk = Desk()
+    desk.broken = True
+    with Watch(desk.ask, 0.01) as watch, watch.during("backup", 1):
+        desk.wait(3)
+    assert watch.samples == []
+    assert watch.unasked >= 3
+
+
+def test_moments_stand_for_all_the_time_that_passed() -> None:
+    desk = Desk()
+    with Watch(desk.ask, 0.01) as watch, watch.during("backup", 1):
+        desk.wait(20)
+    answers = [sample for sample in watch.samples if sample.subject == URL]
+    assert all(one.moments >= 1 and one.until >= one.at for one in answers)
+    last = answers[-1]
+    passed = sum(one.moments for one in answers[:-1]) * 0.01
+    assert passed + 0.01 >= last.at - answers[0].at, "no moment is missing"
