@@ -35,6 +35,13 @@ def add(
             help="A secret that exists; beside --url it gives user and password only, as RDS's own does.",
         ),
     ] = None,
+    replica: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            help="A secret with the URL of a read replica: backups read it, not the primary.",
+        ),
+    ] = None,
     database: Annotated[
         str | None, typer.Option(help="The database's own name, where the secret doesn't say it.")
     ] = None,
@@ -135,6 +142,7 @@ def add(
     target = secrets.read_target(url, ca) if url is not None else None
     options = {
         "credentials": secret if url is not None else None,
+        "replica": replica,
         "database": database,
         "types": types or None,
         "retention": registering.read_retention(retention or []) or None,

@@ -32,11 +32,13 @@ def _back_up(request: BackupRequest, context: wiring.Context) -> Result:
         return _fan_out(request, context)
     registry = wiring.registry()
     registration = registry.get(request.database)
-    target, services = registry.target(registration), wiring.backup_services()
+    source, services = registry.source(registration, request.type), wiring.backup_services()
+    target, primary = source.target, source.primary
     if request.preflight_only:
-        findings = run.check(target, services, database=request.database)
+        findings = run.check(target, services, database=request.database, primary=primary)
         return BackupResult(database=request.database, backup_id="", status="checked", findings=findings)
-    return run.run(request, registration, target, services, seconds=wiring.seconds_left(context))
+    seconds = wiring.seconds_left(context)
+    return run.run(request, registration, target, services, seconds=seconds, primary=primary)
 
 
 def _fan_out(request: BackupRequest, context: wiring.Context) -> FanOutResult:
@@ -49,7 +51,7 @@ def _plan(request: PlanRequest, seconds: float) -> BackupPlan:
 
     registry, services = wiring.registry(), wiring.backup_services()
     registration = registry.get(request.database)
-    target = registry.target(registration)
+    target = registry.source(registration, "manual").target
     return make_plan(target, registration, services, request.database, seconds=seconds)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ CUSTOMER = "customer"
 
 
 @contextmanager
-def customer_server(tools_root: Path, major: int, scratch: Path) -> Iterator[EphemeralServer]:
+def customer_server(
+    tools_root: Path, major: int, scratch: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[EphemeralServer]:
     """A server that plays a customer's."""
-    with EphemeralServer.start(tools_root, major, scratch) as server:
+    with EphemeralServer.start(tools_root, major, scratch, settings=settings) as server:
         boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
         sql(boot, f"CREATE ROLE {CUSTOMER} SUPERUSER LOGIN")
         sql(target(server, "postgres"), f"ALTER ROLE {server.superuser} RENAME TO postgres")

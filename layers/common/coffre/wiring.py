@@ -150,8 +150,9 @@ def machine_job(run: MachineRun, context: Context) -> tuple[Job, BackupServices]
 
     registrations, services = registry(), backup_services()
     registration = registrations.get(run.database)
-    target = registrations.target(registration)
-    return machine_job(run, registration, target, services, seconds=seconds_left(context)), services
+    source, seconds = registrations.source(registration, run.type), seconds_left(context)
+    job = machine_job(run, registration, source.target, services, seconds=seconds, primary=source.primary)
+    return job, services
 
 
 def task_token(token: str) -> TaskToken:

@@ -46,7 +46,15 @@ class Services:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one backup.  ``ends`` is on `time.monotonic`'s clock."""
+    """One attempt at one backup.
+
+    Attributes
+    ----------
+    target, primary:
+        Where it reads, and whom that must follow if it is a named replica.
+    ends:
+        On `time.monotonic`'s clock.
+    """
 
     request: BackupRequest
     database: str
@@ -56,6 +64,7 @@ class Job:
     attempt: str
     started: datetime
     ends: float
+    primary: Target | None = None
 
     @property
     def layout(self) -> Layout:

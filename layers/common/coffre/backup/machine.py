@@ -51,12 +51,20 @@ def start(job: Job, services: Services) -> None:
 
 
 def machine_job(
-    run: MachineRun, registration: Registration, target: Target, services: Services, *, seconds: float
+    run: MachineRun,
+    registration: Registration,
+    target: Target,
+    services: Services,
+    *,
+    seconds: float,
+    primary: Target | None = None,
 ) -> Job:
     """The attempt that a function of the state machine works on.
 
     Parameters
     ----------
+    target, primary:
+        Where to read, and whom that must follow if it is a named replica.
     seconds:
         How long this function may go on; the run's own deadline may be sooner.
     """
@@ -69,4 +77,6 @@ def machine_job(
         type=run.type, scheduled_time=run.scheduled_time, database=run.database, reason=run.reason
     )
     ends = time.monotonic() + min(seconds, left)
-    return Job(request, run.database, registration, target, run.backup_id, run.attempt, started, ends)
+    return Job(
+        request, run.database, registration, target, run.backup_id, run.attempt, started, ends, primary
+    )

@@ -63,7 +63,13 @@ class Captured:
 
 
 def run(
-    request: BackupRequest, registration: Registration, target: Target, services: Services, *, seconds: float
+    request: BackupRequest,
+    registration: Registration,
+    target: Target,
+    services: Services,
+    *,
+    seconds: float,
+    primary: Target | None = None,
 ) -> BackupResult:
     """Take a backup of one database, or say that it is there already.
 
@@ -71,6 +77,8 @@ def run(
     ----------
     request:
         With the database's name.
+    target, primary:
+        Where to read, and whom that must follow if it is a named replica.
     seconds:
         How long this run may take, at most.
 
@@ -89,6 +97,7 @@ def run(
         new_attempt(),
         utc_now(),
         time.monotonic() + min(seconds, services.max_run_seconds),
+        primary,
     )
     if services.store.head(job.layout.manifest(job.id)) is not None:
         return BackupResult(database=database, backup_id=job.id, status="skipped")
@@ -107,10 +116,16 @@ def run(
 
 
 def check(
-    target: Target, services: Services, *, database: str, seconds: float = PREFLIGHT_SECONDS
+    target: Target,
+    services: Services,
+    *,
+    database: str,
+    primary: Target | None = None,
+    seconds: float = PREFLIGHT_SECONDS,
 ) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
-    return [*inspect(target, services, database, seconds), lock_finding(services.store)]
+    findings = inspect(target, services, database, seconds, primary=primary)
+    return [*findings, lock_finding(services.store)]
 
 
 @contextmanager
@@ -165,7 +180,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     known = folder / "known"
     setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = inspect(job.target, services, job.database, seconds)
+        findings = inspect(job.target, services, job.database, seconds, primary=job.primary)
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
         with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:

@@ -65,7 +65,7 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     catalogue.acquire(job.database, job.attempt, deadline)
     catalogue.start_run(job.database, "backup", job.attempt, deadline)
     catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
-    findings = inspect(job.target, services, job.database, job.seconds_left)
+    findings = inspect(job.target, services, job.database, job.seconds_left, primary=job.primary)
     preflight.raise_refusal(findings, job.target.label)
     with scratch_folder(services.scratch, "prepare") as folder:
         known = folder / "known"

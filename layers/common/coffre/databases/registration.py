@@ -130,6 +130,8 @@ class Registration(_Model):
     credentials:
         Name or ARN of a second secret whose user and password take the place of the first one's: the secrets
         that RDS manages hold nothing else.
+    replica:
+        Name or ARN of the secret with the URL of a read replica that backups read, safety backups excepted.
     database:
         The database's own name, where the secret doesn't say.
     types:
@@ -165,6 +167,7 @@ class Registration(_Model):
     engine: Literal["postgresql"] = "postgresql"
     secret: Annotated[str, Field(min_length=1)]
     credentials: Annotated[str, Field(min_length=1)] | None = None
+    replica: Annotated[str, Field(min_length=1)] | None = None
     database: str | None = None
     types: list[BackupType] = ["hourly", "daily", "weekly", "monthly"]
     waiters: Annotated[int, Field(ge=1, le=3600)] | None = 30

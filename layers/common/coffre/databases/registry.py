@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -10,6 +11,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration, decode
 from coffre.errors import CatalogueUnavailableError, SecretNotFoundError, UnknownDatabaseError
+from coffre.ids import BackupType
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a backup reads.
+
+    Attributes
+    ----------
+    primary:
+        Whom ``target`` must follow if it is a named replica; None: it is the registered database.
+    """
+
+    target: Target
+    primary: Target | None = None
 
 
 class Registry:
@@ -65,8 +81,21 @@ class Registry:
         ------
         SecretNotFoundError, InvalidUrlError
         """
-        credentials = self.secret(registration.credentials) if registration.credentials else None
-        return registration.target(self.secret(registration.secret), credentials)
+        return self._target(registration, registration.secret)
+
+    def source(self, registration: Registration, kind: BackupType) -> Source:
+        """Where a backup of this type reads: the named replica, or the database itself.
+
+        What takes a database's place waits for its safety backup, which therefore reads the database itself.
+
+        Raises
+        ------
+        SecretNotFoundError, InvalidUrlError
+        """
+        database = self.target(registration)
+        if registration.replica is None or kind == "safety":
+            return Source(database)
+        return Source(self._target(registration, registration.replica), primary=database)
 
     def secret(self, name: str) -> str:
         """The text of a secret.
@@ -81,6 +110,10 @@ class Registry:
             raise SecretNotFoundError(f"secret {name}: {error.response['Error']['Code']}") from error
         except (BotoCoreError, KeyError) as error:
             raise SecretNotFoundError(f"secret {name}: {type(error).__name__}") from error
+
+    def _target(self, registration: Registration, secret: str) -> Target:
+        credentials = self.secret(registration.credentials) if registration.credentials else None
+        return registration.target(self.secret(secret), credentials)
 
     def _all(self) -> Iterator[tuple[str, str]]:
         try:

@@ -100,6 +100,20 @@ class StandbyRefusedError(CoffreError):
     advice = "Set hot_standby_feedback = on there, or use the primary."
 
 
+class ReplicaForeignError(CoffreError):
+    """The server that is registered as a replica isn't one of the registered database."""
+
+    code = "replica-foreign"
+    advice = "Register the URL of a standby of the same server, or none; after a failover, name the new one."
+
+
+class ReplicaBehindError(CoffreError):
+    """The named replica doesn't get what its primary has: a backup of it would be older than it says."""
+
+    code = "replica-behind"
+    advice = "Look at the replica's receiver (pg_stat_wal_receiver), or back up from the primary meanwhile."
+
+
 class LockNotGrantedError(CoffreError):
     """The tables could not be locked in time."""
 

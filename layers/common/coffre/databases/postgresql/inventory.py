@@ -25,7 +25,8 @@ SELECT c.oid::bigint, c.relkind::text, n.nspname, c.relname, pg_get_userbyid(c.r
        CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint,
        CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) / current_setting('block_size')::int
             ELSE 0 END::bigint,
-       coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, 0)::bigint
+       coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, 0)::bigint,
+       c.relpersistence = 'u' AND pg_is_in_recovery()
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'S', 'f') AND c.relpersistence <> 't' AND {_USER_SCHEMA} AND {_NOT_MEMBER}
 ORDER BY n.nspname, c.relname
@@ -59,6 +60,8 @@ JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamesp
 WHERE c.relkind IN ('r', 'S')
 ORDER BY n.nspname, c.relname
 """
+
+_UNLOGGED = {"r": "unlogged table", "S": "unlogged sequence"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def take_inventory(session: Session) -> Inventory:
     """
     columns = _columns(session)
     roots = {row[0]: _Root(row[1], row[2], columns[row[0]], row[3]) for row in session.run(_ROOTS)}
-    rows = session.run(_RELATIONS)
+    every = session.run(_RELATIONS)
+    rows = [row for row in every if not row[9]]
     configuration = session.run(_CONFIGURATION)
     found: list[Found] = []
     for row in rows:
@@ -129,14 +133,17 @@ def take_inventory(session: Session) -> Inventory:
             )
             found.append(Found(relation, row[6], 0))
     named = [(row[2], row[3], row[4]) for row in [*rows, *configuration] if row[1] == "S"]
-    foreign = tuple(
-        LeftOut(kind="foreign table", name=f"{row[2]}.{row[3]}", reason="its rows lie in another system")
-        for row in rows
-        if row[1] == "f"
+    left_out = (
+        *(_left_out(row, "foreign table", "its rows lie in another system") for row in rows if row[1] == "f"),
+        *(_left_out(row, _UNLOGGED[row[1]], "a standby has nothing of it") for row in every if row[9]),
     )
     sequences = _sequences(session, named, first_id=len(found))
     objects = int(session.value("SELECT count(*) FROM pg_largeobject_metadata"))
-    return Inventory(tuple(found), sequences, foreign, objects)
+    return Inventory(tuple(found), sequences, left_out, objects)
+
+
+def _left_out(row: Sequence[object], kind: str, reason: str) -> LeftOut:
+    return LeftOut(kind=kind, name=f"{row[2]}.{row[3]}", reason=reason)
 
 
 def _columns(session: Session) -> Mapping[int, _Columns]:
@@ -151,7 +158,7 @@ def _columns(session: Session) -> Mapping[int, _Columns]:
 def _table(
     number: int, row: Sequence[object], columns: Mapping[int, _Columns], roots: Mapping[int, _Root]
 ) -> Relation:
-    oid, _, schema, name, owner, _, _, _, root_oid = row
+    oid, _, schema, name, owner, _, _, _, root_oid, _ = row
     root = roots.get(int(str(root_oid)))
     if root is None:
         own = columns[int(str(oid))]

@@ -9,6 +9,8 @@ from coffre.databases.postgresql.connection import Session
 from coffre.errors import (
     CoffreError,
     PrivilegesMissingError,
+    ReplicaBehindError,
+    ReplicaForeignError,
     RowSecurityError,
     ServerTooNewError,
     ServerTooOldError,
@@ -26,6 +28,8 @@ _ERRORS: dict[str, type[CoffreError]] = {
     cls.code: cls
     for cls in (
         PrivilegesMissingError,
+        ReplicaBehindError,
+        ReplicaForeignError,
         RowSecurityError,
         ServerTooNewError,
         ServerTooOldError,
@@ -60,6 +64,12 @@ WHERE NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 ORDER BY m.oid LIMIT 1000
 """
 
+
+_LEFT_OUT = f"""
+SELECT format('%I.%I', n.nspname, c.relname), c.relkind = 'f' {_USER_RELATIONS}
+  AND (c.relkind = 'f' OR (c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()))
+ORDER BY 1
+"""
 
 _INVALID_INDEXES = f"""
 SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = 'i'
@@ -122,7 +132,8 @@ def raise_refusal(findings: list[Finding], where: str) -> None:
             raise _ERRORS[finding.code](f"{where}: {finding.message}", finding.advice or None)
 
 
-def _refusal(error: type[CoffreError], what: str, message: str, advice: str = "") -> Finding:
+def refusal(error: type[CoffreError], what: str, message: str, advice: str = "") -> Finding:
+    """A finding that refuses a backup; `raise_refusal` raises ``error`` for it."""
     return Finding(
         level="refuse", code=error.code, object=what, message=message, advice=advice or error.advice
     )
@@ -133,7 +144,7 @@ def _version(session: Session) -> list[Finding]:
         return []
     error = ServerTooOldError if session.major < OLDEST else ServerTooNewError
     message = f"the server is PostgreSQL {session.major}; the bundled tools know {OLDEST} to {NEWEST}"
-    return [_refusal(error, "server", message)]
+    return [refusal(error, "server", message)]
 
 
 def _standby(session: Session) -> list[Finding]:
@@ -141,9 +152,7 @@ def _standby(session: Session) -> list[Finding]:
         return []
     if session.value("SHOW hot_standby_feedback") != "on":
         return [
-            _refusal(
-                StandbyRefusedError, "server", "the server is a hot standby without hot_standby_feedback"
-            )
+            refusal(StandbyRefusedError, "server", "the server is a hot standby without hot_standby_feedback")
         ]
     message = "the server is a hot standby: its primary keeps old rows as long as the backup runs"
     return [Finding(level="info", code="standby", object="server", message=message)]
@@ -152,7 +161,7 @@ def _standby(session: Session) -> list[Finding]:
 def _extensions(session: Session) -> list[Finding]:
     installed = [row[0] for row in session.run("SELECT extname FROM pg_extension")]
     return [
-        _refusal(
+        refusal(
             UnsupportedExtensionError,
             name,
             f"extension {name} keeps {REFUSED_EXTENSIONS[name]} where a dump can't see them",
@@ -169,7 +178,7 @@ def _privileges(session: Session) -> list[Finding]:
     if not unreadable:
         return []
     return [
-        _refusal(
+        refusal(
             PrivilegesMissingError,
             ", ".join(unreadable),
             f"the role {session.target.user} can't read {_names(unreadable)}",
@@ -182,24 +191,20 @@ def _row_security(session: Session) -> list[Finding]:
     if not hidden:
         return []
     message = f"row-level security hides rows of {_names(hidden)} from the role {session.target.user}"
-    return [_refusal(RowSecurityError, ", ".join(hidden), message)]
+    return [refusal(RowSecurityError, ", ".join(hidden), message)]
 
 
 def _notes(session: Session) -> list[Finding]:
-    foreign = [
-        row[0]
-        for row in session.run(
-            f"SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = 'f'"
-        )
-    ]
     return [
         Finding(
-            level="info",
+            level="info" if foreign else "warn",
             code="left-out",
             object=name,
-            message=f"{name} is a foreign table: its rows stay out",
+            message=f"{name} is a foreign table: its rows stay out"
+            if foreign
+            else f"{name} is unlogged, and a standby has nothing of it: it is restored empty",
         )
-        for name in foreign
+        for name, foreign in session.run(_LEFT_OUT)
     ]
 
 

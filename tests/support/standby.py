@@ -1,0 +1,80 @@
+"""A hot standby of an embedded server, which streams from it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.processes import clean_environment
+from coffre.databases.postgresql.server import UNPRIVILEGED, EphemeralServer
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CoffreError
+from tests.support.postgres import CUSTOMER, sql, target
+
+PRIMARY = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off"}
+"""What a server needs to have standbys."""
+
+START_SECONDS = 30
+
+
+@contextmanager
+def standby(primary: EphemeralServer, tools_root: Path, scratch: Path) -> Iterator[EphemeralServer]:
+    """A standby of a customer's server that was started with the settings `PRIMARY`."""
+    home = Path(tempfile.mkdtemp(prefix="standby-", dir=scratch))
+    data, boot = home / "data", target(primary, "postgres")
+    _copy(boot, data)
+    conninfo = f"host={primary.socket_dir} port={primary.port} user={CUSTOMER}"
+    with (data / "postgresql.auto.conf").open("a") as settings:
+        settings.write(f"primary_conninfo = '{conninfo}'\nhot_standby_feedback = on\n")
+    (data / "standby.signal").touch()
+    user = UNPRIVILEGED if os.geteuid() == 0 else None
+    if user is not None:
+        for path in (home, *home.rglob("*")):
+            os.chown(path, user, user)
+    program = tools_root.parent / "proof" / str(primary.major) / "bin/postgres"
+    command = [str(program), "-D", str(data), "-k", str(home), "-p", str(primary.port)]
+    command += [f"--{name}={value}" for name, value in PRIMARY.items()]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, user=user, env=clean_environment())
+    made = EphemeralServer(primary.major, home, home)
+    try:
+        _wait(target(made, "postgres"))
+        yield made
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+        shutil.rmtree(home)
+
+
+def _copy(boot: Target, data: Path) -> None:
+    """A base backup by copying files, as PostgreSQL's manual describes it for 15 and newer."""
+    with open_session(boot, seconds=60, application="tests") as session:
+        session.run("SELECT pg_backup_start('standby', true)")
+        source = Path(str(session.value("SHOW data_directory")))
+        shutil.copytree(source, data, ignore=shutil.ignore_patterns("postmaster.*", "pg_replslot"))
+        (data / "pg_replslot").mkdir()
+        ((_, label, tablespaces),) = session.run("SELECT * FROM pg_backup_stop(false)")
+        (data / "backup_label").write_text(label)
+        if tablespaces:
+            (data / "tablespace_map").write_text(tablespaces)
+    data.chmod(0o700)
+
+
+def _wait(where: Target) -> None:
+    until = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            sql(where, "SELECT 1")
+        except CoffreError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
