@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -63,12 +64,21 @@ def settings() -> Settings:
 
 
 @cache
+def _session() -> Any:
+    import boto3
+    import botocore.session
+
+    session = botocore.session.get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
+    return boto3.Session(botocore_session=session)
+
+
+@cache
 def client(service: str, region: str | None = None) -> Any:
     """A boto3 client with bounded retries, jitter, and connections that stay alive."""
-    import boto3
     from botocore.config import Config
 
-    make: Any = boto3.client  # its type is an overload for every service there is
+    make: Any = _session().client  # its type is an overload for every service there is
     config = Config(
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=5,
@@ -79,6 +89,19 @@ def client(service: str, region: str | None = None) -> Any:
         response_checksum_validation="when_required",
     )
     return make(service, region_name=region, config=config)
+
+
+def parse_time(value: Any) -> datetime:
+    """A time in a service's answer.
+
+    botocore's own way takes four fifths of what a page of a listing costs, and a vault has thousands of them.
+    """
+    from botocore.utils import parse_timestamp
+
+    if isinstance(value, str) and value[:1].isdigit() and value.endswith("Z"):
+        return datetime.fromisoformat(value)
+    found: datetime = parse_timestamp(value)
+    return found
 
 
 def store() -> ObjectStore:

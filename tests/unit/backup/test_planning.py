@@ -13,6 +13,7 @@ from coffre.catalogue.entries import Rate
 from coffre.databases.postgresql.inventory import Found
 from coffre.prices import load_prices
 from coffre.vault.parts import Relation
+from coffre.vault.scan import ChunkSizes
 
 GIB = 1 << 30
 sizes = st.lists(st.integers(0, 1 << 36), max_size=60)
@@ -41,6 +42,16 @@ def test_small_tables_share_batches_and_large_ones_are_cut() -> None:
     batches = plan_batches(found([8192] * 1200 + [10 * GIB]))
     assert [len(batch.items) for batch in batches if len(batch.items) > 1] == [BATCH_RELATIONS, 500, 200]
     assert len([batch for batch in batches if batch.items[0].pages is not None]) == 20
+
+
+def test_chunks_are_as_large_as_the_whole_table_is_large_however_it_is_cut() -> None:
+    """Else the size of a piece, which depends on the whole database's, would give old rows new chunks."""
+    (large,) = found([100 * GIB])
+    for piece in (PIECE_BYTES, 4 * GIB):
+        items = plan([large], piece)
+        assert len(items) > 20
+        targets = {ChunkSizes.for_relation(item.whole).target for item in items}
+        assert targets == {ChunkSizes.for_relation(large.size).target}
 
 
 def test_however_large_the_database_its_manifest_can_name_all_parts() -> None:

@@ -95,7 +95,7 @@ class Capture:
     def begin(self, item: WorkItem) -> None:
         """Open an item's section, which `read` fills and `end` closes."""
         self._add(item.relation)
-        cutter = ChunkCutter(ChunkSizes.for_relation(item.size), self._store_chunk, self._scratch)
+        cutter = ChunkCutter(ChunkSizes.for_relation(item.whole), self._store_chunk, self._scratch)
         self._section = _Section(item.relation, cutter)
 
     def read(self, pages: Pages | None) -> int:

@@ -139,4 +139,4 @@ def _function_seconds(size: int, rate: Rate) -> float:
 
 def _chunks(batch: Batch) -> int:
     """Chunks that the rows will make, at the average size."""
-    return sum(ceil(item.size / ChunkSizes.for_relation(item.size).target) for item in batch.items)
+    return sum(ceil(item.size / ChunkSizes.for_relation(item.whole).target) for item in batch.items)

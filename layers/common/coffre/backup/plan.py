@@ -40,6 +40,11 @@ class WorkItem:
     pages: Pages | None = None
     heap: int = 0
 
+    @property
+    def whole(self) -> int:
+        """Bytes on the source's disk of the whole relation, about; its chunks are as large as it is large."""
+        return self.size * self.relation.pieces
+
 
 @dataclass(frozen=True)
 class Batch:

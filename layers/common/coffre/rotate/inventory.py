@@ -17,7 +17,7 @@ MARGIN = timedelta(hours=1)
 """Added to the longest run before anything is purged: for clocks that differ and answers that are late."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key with all its versions and delete markers."""
 

@@ -16,22 +16,21 @@ Marking never deletes a version.  Each step can be repeated, so a sweep that was
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 
-from coffre.errors import DeleteRefusedError, ManifestInvalidError, ObjectMissingError
+from coffre.errors import DeleteRefusedError
 from coffre.ids import BACKUP_ID
 from coffre.rotate.inventory import Backup, Fate, Horizon, Inventory, StoredKey, fate, stored_keys
+from coffre.rotate.references import References
 from coffre.vault.layout import Layout, backup_of_manifest
-from coffre.vault.manifest import Manifest
 from coffre.vault.reader import is_sound_chunk, load_manifest
-from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 
-WINDOW = 65_536
-"""Chunks that are held at a time, while the references of one backup after the other are read."""
+WINDOW = 131_072
+"""Chunks that are held at a time, while the references of all backups are read: 80 MB of memory."""
 
 _CHUNK = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<id>(?P=folder)[0-9a-f]{62})\Z")
 _OURS = re.compile(r"(?P<backup>[^/]+)/(?:[0-9a-f]{12}|notes)/.|(?P<of_manifest>[^/]+)/manifest\.json\Z")
@@ -119,11 +118,14 @@ class Sweep:
         StoreUnavailableError
         """
         counts = Counts()
+        live = References(self.store, self.layout, self.inventory.live)
+        hidden = References(self.store, self.layout, self.inventory.fading, lenient=True)
         for window in chunk_windows(self.store, self.layout):
-            needed = referenced(self.store, self.layout, self.inventory.live, window)
-            fading = referenced(self.store, self.layout, self.inventory.fading, window, lenient=True)
+            waste = live.unnamed(window)
+            unread = hidden.unnamed(waste)
             for identifier, stored in window.items():
-                what = fate(stored, self.horizon, needed=identifier in needed, fading=identifier in fading)
+                needed, fading = identifier not in waste, identifier not in unread
+                what = fate(stored, self.horizon, needed=needed, fading=fading)
                 if identifier in self.damaged:
                     what = "wait"
                 self._apply(stored, what, counts)
@@ -164,7 +166,8 @@ class Sweep:
                 yield backup_id, stored
 
     def _named(self, backup: Backup) -> frozenset[str]:
-        manifest = _load(self.store, self.layout, backup)
+        name, version = backup.backup_id, backup.version
+        manifest, _ = load_manifest(self.store, self.layout.database, name, version=version)
         return frozenset(file.key for file in (*manifest.files, *manifest.parts, *manifest.refs))
 
     def _is_needed(self, key: str, named: frozenset[str], *, is_live: bool) -> bool:
@@ -222,7 +225,10 @@ class Sweep:
 
 
 def chunk_windows(store: ObjectStore, layout: Layout) -> Iterator[dict[bytes, StoredKey]]:
-    """The database's chunks by id, in order, `WINDOW` at a time.  Other keys are left alone."""
+    """The database's chunks by id, in order, `WINDOW` at a time.  Other keys are left alone.
+
+    A window is empty once the next one is asked for.
+    """
     found = (
         (bytes.fromhex(match["id"]), stored)
         for stored in stored_keys(store.versions(layout.chunks))
@@ -230,39 +236,7 @@ def chunk_windows(store: ObjectStore, layout: Layout) -> Iterator[dict[bytes, St
     )
     while window := dict(islice(found, WINDOW)):
         yield window
-
-
-def referenced(
-    store: ObjectStore,
-    layout: Layout,
-    backups: Iterable[Backup],
-    window: dict[bytes, StoredKey],
-    *,
-    lenient: bool = False,
-) -> set[bytes]:
-    """The chunks of a window that one of these backups names.
-
-    Parameters
-    ----------
-    lenient:
-        Pass over a backup whose manifest isn't valid or whose own files are gone: nobody can be reading it.
-
-    Raises
-    ------
-    ManifestInvalidError, FormatUnsupportedError, ObjectMissingError, ObjectCorruptError
-        If the references of one of them can't be read.
-    StoreUnavailableError
-    """
-    first, last = min(window)[0], max(window)[0]
-    found: set[bytes] = set()
-    for backup in backups:
-        try:
-            manifest = _load(store, layout, backup)
-            found.update(i for i in read_ids(store, manifest, first=first, last=last) if i in window)
-        except (ManifestInvalidError, ObjectMissingError):
-            if not lenient:
-                raise
-    return found
+        window.clear()  # its memory is for the next one
 
 
 def freed_bytes(
@@ -277,14 +251,11 @@ def freed_bytes(
     StoreUnavailableError
     """
     freed = {backup.backup_id: 0 for backup in doomed}
+    staying = References(store, layout, kept)
+    going = {backup.backup_id: References(store, layout, [backup]) for backup in doomed}
     for window in chunk_windows(store, layout) if freed else ():
-        needed = referenced(store, layout, kept, window)
-        for backup in doomed:
-            alone = referenced(store, layout, [backup], window) - needed
-            freed[backup.backup_id] += sum(window[identifier].bytes for identifier in alone)
+        loose = staying.unnamed(window)
+        for backup_id, references in going.items():
+            alone = loose - references.unnamed(loose)
+            freed[backup_id] += sum(window[identifier].bytes for identifier in alone)
     return freed
-
-
-def _load(store: ObjectStore, layout: Layout, backup: Backup) -> Manifest:
-    manifest, _ = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
-    return manifest

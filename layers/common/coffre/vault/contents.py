@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from coffre.errors import ManifestInvalidError, disk_full_named
 from coffre.vault.digest import add_digests
@@ -127,22 +128,39 @@ def _check_totals(contents: Contents, manifest: Manifest) -> None:
 
 def read_sections(spool: Path) -> Iterator[Section]:
     """The sections that `read_contents` wrote."""
+    with spool.open("rb") as lines:
+        while (section := _read_section(lines)) is not None:
+            yield section
+
+
+def largest_first(spool: Path) -> Iterator[Section]:
+    """All sections, those with most bytes first, so that parallel work ends together; it holds one."""
+    places: list[tuple[int, int]] = []
+    with spool.open("rb") as lines:
+        place = 0
+        while (section := _read_section(lines)) is not None:
+            places.append((-section.end.bytes, place))
+            place = lines.tell()
+        for _, place in sorted(places):
+            lines.seek(place)
+            section = _read_section(lines)
+            if section is not None:
+                yield section
+
+
+def _read_section(lines: BinaryIO) -> Section | None:
+    """The section that begins here; None at the end."""
     relation: Relation | None = None
     chunks: list[Chunk] = []
-    with spool.open("rb") as lines:
-        for line in lines:
-            record = decode_record(line)
-            if isinstance(record, Relation):
-                relation, chunks = record, []
-            elif isinstance(record, Chunk):
-                chunks.append(record)
-            elif isinstance(record, End) and relation is not None:
-                yield Section(relation, tuple(chunks), record)
-
-
-def largest_first(spool: Path) -> list[Section]:
-    """All sections, those with most bytes first, so that parallel work ends together."""
-    return sorted(read_sections(spool), key=lambda section: -section.end.bytes)
+    for line in iter(lines.readline, b""):
+        record = decode_record(line)
+        if isinstance(record, Relation):
+            relation, chunks = record, []
+        elif isinstance(record, Chunk):
+            chunks.append(record)
+        elif isinstance(record, End) and relation is not None:
+            return Section(relation, tuple(chunks), record)
+    return None
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class ObjectInfo:
     replication: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Version:
     """One version of an object, or a delete marker."""
 

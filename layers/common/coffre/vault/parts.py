@@ -12,6 +12,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, BinaryIO, Literal
 
 import zstandard
@@ -235,9 +236,15 @@ def decode_record(line: bytes) -> Record:
     if cls is Relation:
         for name in ("columns", "generated"):
             columns = (_decode_twins(column) for column in content.get(name, ()))
-            content[name] = tuple(Column(**column) for column in columns)
+            content[name] = tuple(_column(column["name"], column["type"]) for column in columns)
     record: Record = cls(**{name: _as_tuple(value) for name, value in content.items()})
     return record
+
+
+@lru_cache(1 << 14)
+def _column(name: str, kind: str) -> Column:
+    """Thousands of tables have the same few columns: they share them."""
+    return Column(name, kind)
 
 
 def _decode_twins(content: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast, runtime_checkable
@@ -62,9 +61,14 @@ def list_backups(store: ObjectStore, database: str) -> Iterator[str]:
 
 
 def newest_backup(store: ObjectStore, database: str) -> str | None:
-    """The id of the newest backup; None if there is none."""
-    newest = deque(list_backups(store, database), maxlen=1)
-    return newest[0] if newest else None
+    """The id of the newest backup; None if there is none.
+
+    A backup may have a thousand files, so they aren't listed for that.
+    """
+    layout = Layout(database)
+    names = sorted((folder.rstrip("/") for folder in store.folders(layout.backups)), reverse=True)
+    ids = (name for name in names if BACKUP_ID.match(name))
+    return next((one for one in ids if store.head(layout.manifest(one)) is not None), None)
 
 
 def load_manifest(

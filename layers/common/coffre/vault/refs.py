@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import groupby, pairwise
+from itertools import groupby, islice
+from operator import ge
+from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from coffre.errors import ObjectCorruptError
@@ -104,15 +106,23 @@ def read_ids(store: ChunkReader, manifest: Manifest, *, first: int = 0, last: in
     ObjectMissingError, ObjectCorruptError, StoreUnavailableError
         Each file is checked against the manifest before its first id is returned.
     """
+    for ids in read_files(store, manifest.refs, first=first, last=last):
+        yield from ids
+
+
+def read_files(
+    store: ChunkReader, files: Iterable[RefsFile], *, first: int = 0, last: int = 255
+) -> Iterator[list[bytes]]:
+    """As `read_ids`, all ids of a file at once."""
     before = b""
-    for file in manifest.refs:
+    for file in files:
         if int(file.last, 16) < first or int(file.first, 16) > last:
             continue
         ids = _read_file(store, file)
         if ids and ids[0] <= before:
             raise ObjectCorruptError(f"references {file.key} don't follow the file before them")
         before = ids[-1] if ids else before
-        yield from ids
+        yield ids
 
 
 def _read_file(store: ChunkReader, file: RefsFile) -> list[bytes]:
@@ -120,8 +130,10 @@ def _read_file(store: ChunkReader, file: RefsFile) -> list[bytes]:
         raise ObjectCorruptError(f"references {file.key} can't hold {file.chunks} ids in {file.size} bytes")
     with fetch(store, file.key, size=file.size, sha256=file.sha256) as body:
         content = body.read()
-    ids = [content[at : at + ID_BYTES] for at in range(0, len(content), ID_BYTES)]
-    in_range = all(int(file.first, 16) <= chunk_id[0] <= int(file.last, 16) for chunk_id in ids)
-    if not in_range or any(one >= two for one, two in pairwise(ids)):
+    # A sweep reads hundreds of millions of ids: nothing here is a step of Python's own for each.
+    ids = [chunk_id for (chunk_id,) in iter_unpack(f"{ID_BYTES}s", content)]
+    ascending = not any(map(ge, ids, islice(ids, 1, None)))
+    in_range = not ids or int(file.first, 16) <= ids[0][0] <= ids[-1][0] <= int(file.last, 16)
+    if not ascending or not in_range:
         raise ObjectCorruptError(f"references {file.key} are not sorted, or not in their range")
     return ids
