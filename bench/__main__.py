@@ -20,6 +20,7 @@ from rich.console import Console
 
 from bench import capture, dedup, imports, load, machine, memory, runtime
 from bench.lab import FAST, HERE, MAJOR, ROOT, BenchError, Lab
+from bench.rehearsal import measure as rehearsal
 from bench.report import Table
 from coffre.errors import CoffreError
 
@@ -29,6 +30,7 @@ SECTIONS: dict[str, Callable[[Lab], Iterator[Table]]] = {
     "dedup": dedup.measure,
     "memory": memory.measure,
     "imports": imports.measure,
+    "rehearsal": rehearsal.measure,
 }
 RESULTS = HERE / "RESULTS.md"
 PLAIN_WIDTH = 150
