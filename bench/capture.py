@@ -1,242 +1,152 @@
-"""Capturing: Coffre's whole backup against the floor, against pg_dump in pipes, and over TLS."""
+"""Capturing: Coffre's whole backup against the floor and other programs, for each data set, and over TLS."""
 
 from __future__ import annotations
 
-import queue
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import tls
-from bench.lab import (
-    MAJOR,
-    BenchError,
-    Lab,
-    Ran,
-    Timed,
-    Vault,
-    execute,
-    peer_environment,
-    remove,
-    run_pipeline,
-    size_of,
-)
-from bench.report import Goal, Table, ratio, seconds
-from coffre.databases.postgresql.connection import identifier, open_session
+from bench import peers, tls
+from bench.contest import COLUMNS, NOTES, Backups, Contestant, compete, cpu_per_gb, floor
+from bench.lab import Lab, peer_environment
+from bench.report import Goal, Table, ratio
 from coffre.databases.postgresql.target import Target
 
-SESSIONS = 2
-SIZES = """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-           ORDER BY pg_table_size(oid) DESC"""
-AT_GZIP, AT_FAST, AT_FLOOR = Goal("at least", 7), Goal("at least", 1.15), Goal("at most", 2.6)
-COLUMNS = ("way", "best", "Coffre is", "MB/s", "client CPU", "stored MB", "runs")
+AT_GZIP, FIRST, AT_FLOOR = Goal("at least", 7), Goal("at least", 1), Goal("at most", 2.2)
+AHEAD, AHEAD_ON = 1.3, Goal("at least", 2, "data sets")
+AT_CPU, AT_CUSTOM = Goal("at most", 6, "CPU s/GB"), Goal("at most", 1.5)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Tables that are measured; ``numbers`` are those of its script at factor 1."""
+
+    name: str
+    title: str
+    numbers: dict[str, int]
+
+    def fill(self, lab: Lab, server: Target) -> Target:
+        """Make its database."""
+        numbers = {name: max(20, int(number * lab.factor)) for name, number in self.numbers.items()}
+        return lab.fill(server, self.name, f"sets/{self.name}.sql", numbers)
+
+
+SETS = (
+    DataSet("narrow", "narrow rows", {"rows": 10_000_000}),
+    DataSet("wide", "wide JSON and text rows", {"rows": 1_600_000}),
+    DataSet("giant", "one giant table", {"rows": 12_000_000}),
+    DataSet("small", "5,000 small tables", {"tables": 5000}),
+    DataSet("blobs", "bytea and large objects", {"files": 2500}),
+)
+"""About 1 GB of COPY text each; the small tables have 25 MB."""
 
 
 @dataclass
-class Contestant:
-    """A way to read the tables, and its best run so far."""
+class Verdicts:
+    """What the goals are judged by, gathered over the data sets."""
 
-    name: str
-    act: Callable[[], tuple[Timed, int]]
-    runs: int
-    best: Timed | None = None
-    stored: int = 0
-    done: int = 0
+    rows: list[list[str]] = field(default_factory=list)
+    ahead: int = 0
 
-    def go(self) -> None:
-        """Run once more."""
-        timed, self.stored = self.act()
-        self.done += 1
-        if self.best is None or timed.seconds < self.best.seconds:
-            self.best = timed
-
-    @property
-    def seconds(self) -> float:
-        """Of its best run."""
-        if self.best is None:
-            raise BenchError(f"{self.name} didn't run")
-        return self.best.seconds
+    def add(self, name: str, value: float, goal: Goal) -> None:
+        """One goal."""
+        self.rows.append([name, ratio(value) if goal.unit == "x" else f"{value:.1f}", *goal.cells(value)])
 
 
 def measure(lab: Lab) -> Iterator[Table]:
-    """Both tables over the unix socket, then the one over TLS."""
+    """Two tables for each data set, then the goals."""
+    verdicts = Verdicts()
+    for data in SETS:
+        yield _local(lab, data, verdicts)
+        yield _elsewhere(lab, data)
+    verdicts.add(f"{AHEAD} times the best peer, on", verdicts.ahead, AHEAD_ON)
+    yield Table("Capture: goals", ("Coffre against", "ratio", "goal", "verdict"), verdicts.rows)
+
+
+def _local(lab: Lab, data: DataSet, verdicts: Verdicts) -> Table:
     with lab.server() as server, lab.vault() as vault, lab.files() as files:
-        target = lab.fill(server, "capture", "data.sql", lab.rows())
-        yield from _local(lab, vault, target, files)
-    yield from _over_tls(lab)
+        target = data.fill(lab, server)
+        backups, dumps = Backups(vault, target), peers.Dumps(lab, target, files)
+        us, lowest = Contestant("Coffre, whole backup", backups.take, lab.repeat), floor(lab, target)
+        others, absent = peers.dumpers(dumps)
+        gzip = Contestant("pg_dump | gzip -9", dumps.piped(["gzip", "-9"]), 1)
+        everybody = [lowest, us, *others, gzip]
+        compete(lab, everybody)
+    notes = [*_about(backups), "Over the unix socket; all write to tmpfs.", *NOTES, *absent]
+    _judge(data, verdicts, us=us, lowest=lowest, others=[*others, gzip], plain=backups.plain)
+    return Table(f"Capture: {data.title}", COLUMNS, [one.row(us, backups.plain) for one in everybody], notes)
 
 
-def _local(lab: Lab, vault: Vault, target: Target, files: Path) -> Iterator[Table]:
-    coffre = Backups(lab, vault, target)
-    floor = Contestant(
-        f"floor: {SESSIONS} sessions COPY TO '/dev/null'", lambda: (read_floor(target), 0), lab.repeat
-    )
-    us = Contestant("Coffre, whole backup", coffre.take, lab.repeat)
-    gzip = Contestant("pg_dump | gzip -9", _pipe(lab, target, files, ["gzip", "-9"]), 1)
-    peers, absent = _fast_peers(lab, target, files)
-    field = [floor, us, *peers, gzip]
-    compete(lab, field)
+def _judge(
+    data: DataSet,
+    verdicts: Verdicts,
+    *,
+    us: Contestant,
+    lowest: Contestant,
+    others: list[Contestant],
+    plain: int,
+) -> None:
+    best = min(others, key=lambda peer: peer.seconds)
+    lead = best.seconds / us.seconds
+    verdicts.ahead += lead >= AHEAD
+    verdicts.add(f"{data.title}: the best peer ({best.name})", lead, FIRST)
+    if data.name in ("narrow", "wide"):
+        verdicts.add(f"{data.title}: pg_dump | gzip -9", others[-1].seconds / us.seconds, AT_GZIP)
+        verdicts.add(
+            f"{data.title}: the floor (Coffre's time in floors)", us.seconds / lowest.seconds, AT_FLOOR
+        )
+    if data.name == "wide":
+        verdicts.add(f"{data.title}: client processor time", cpu_per_gb(us.timed, plain), AT_CPU)
+    if data.name == "small":
+        custom = next(peer for peer in others if peer.name == "pg_dump -Fc")
+        verdicts.add(f"{data.title}: Coffre's time in pg_dump -Fc's", us.seconds / custom.seconds, AT_CUSTOM)
+
+
+def _elsewhere(lab: Lab, data: DataSet) -> Table:
+    """On the machine's own server, which knows TLS and whose files pgBackRest knows."""
+    title = f"Capture over TLS, and other kinds of programs: {data.title}"
+    if not tls.available():
+        return Table(title, ("way", "note"), [("skipped", f"no PostgreSQL in {tls.PROGRAMS}")])
+    with tls.server(lab) as (local, remote, libpq), lab.vault() as vault, lab.files() as files:
+        files.chmod(0o755)
+        target = data.fill(lab, local)
+        there = tls.at(remote, target.database)
+        by_tls = Backups(vault, there)
+        us = Contestant("Coffre over TLS (verify-full)", by_tls.take, lab.repeat)
+        everybody = [
+            us,
+            Contestant("Coffre over the unix socket", Backups(vault, target).take, lab.repeat),
+        ]
+        everybody += [floor(lab, target), *_dumped_over_tls(lab, there, libpq, files)]
+        absent = []
+        for found, missing in (
+            peers.copier(lab, local, target, files),
+            peers.physical(lab, local, libpq.parent / "data", files),
+        ):
+            everybody += found
+            absent += missing
+        compete(lab, everybody)
     notes = [
-        f"{coffre.plain / 1e6:.0f} MB of COPY text in {coffre.tables} tables, {coffre.rows:,} rows; "
-        "unix socket; all write to tmpfs.",
-        "Coffre's time is its verb's, its clients and the start of its workers included; what Lambda imports "
-        "before the first event stands under `imports`.",
-        "Client CPU is that of all client processes, pg_dump for the schema included, not the server's.",
+        *_about(by_tls),
+        "PostgreSQL of the machine's own, loopback TCP, TLS 1.3, wal_level=replica. No goal is set.",
+        "pgcopydb also loads the rows into another database of the server and makes its indexes; pgBackRest "
+        "copies all files of the server, indexes included, and can't restore into another major version.",
         *absent,
     ]
-    yield Table("Capture", COLUMNS, [_row(one, us, coffre.plain) for one in field], notes)
-    rows = [_goal("pg_dump | gzip -9", gzip.seconds / us.seconds, AT_GZIP)]
-    if peers:
-        best = min(peers, key=lambda peer: peer.seconds)
-        rows.append(_goal(f"the best of the fast peers ({best.name})", best.seconds / us.seconds, AT_FAST))
-    rows.append(_goal("the floor (Coffre's time in floors)", us.seconds / floor.seconds, AT_FLOOR))
-    yield Table("Capture: goals", ("Coffre against", "ratio", "goal", "verdict"), rows)
+    return Table(title, COLUMNS, [one.row(us, by_tls.plain) for one in everybody], notes)
 
 
-def _over_tls(lab: Lab) -> Iterator[Table]:
-    if not tls.available():
-        yield Table("Capture over TLS", ("way", "note"), [("skipped", f"no PostgreSQL in {tls.PROGRAMS}")])
-        return
-    with tls.server(lab) as (local, remote, libpq), lab.vault() as vault, lab.files() as files:
-        target = lab.fill(local, "capture", "data.sql", lab.rows())
-        there = tls.at(remote, target.database)
-        environment = peer_environment(there, libpq)
-        by_socket, by_tls = Backups(lab, vault, target), Backups(lab, vault, there)
-        us = Contestant("Coffre over TLS (verify-full)", by_tls.take, lab.repeat)
-        field = [us, Contestant("Coffre over the unix socket", by_socket.take, lab.repeat)]
-        field.append(Contestant("floor of this server", lambda: (read_floor(target), 0), lab.repeat))
-        if shutil.which("zstd"):
-            act = _pipe(lab, there, files, ["zstd", "-1", "-T2", "-q"], major=16, environment=environment)
-            field.append(Contestant("pg_dump over TLS | zstd -1 -T2", act, lab.repeat))
-        compete(lab, field)
-        rows = [_row(one, us, by_tls.plain) for one in field]
-        notes = ["PostgreSQL of the machine's own, loopback TCP, TLS 1.3; the same tables. No goal is set."]
-        yield Table("Capture over TLS", COLUMNS, rows, notes)
+def _dumped_over_tls(lab: Lab, there: Target, libpq: Path, files: Path) -> list[Contestant]:
+    if not shutil.which("zstd"):
+        return []
+    dumps = peers.Dumps(lab, there, files, major=16, environment=peer_environment(there, libpq))
+    return [Contestant("pg_dump over TLS | zstd -1 -T2", dumps.piped(peers.ZSTD), lab.repeat)]
 
 
-class Backups:
-    """First backups of one database, each into an empty vault, each checked against the server's counts."""
-
-    def __init__(self, lab: Lab, vault: Vault, target: Target) -> None:
-        self._lab = lab
-        self._vault = vault
-        self._target = target
-        names = [str(row[0]) for row in execute(target, SIZES)]
-        self.tables = len(names)
-        self.rows = sum(int(execute(target, f"SELECT count(*) FROM {identifier(n)}")[0][0]) for n in names)
-        self.plain = 0
-
-    def take(self) -> tuple[Ran, int]:
-        """Take one; how long, and the bytes stored."""
-        ran = self._vault.run("backup", database="bench", target=self._target, number=1)
-        self._vault.clear()
-        if ran.result["rows"] != self.rows or ran.result["status"] != "completed":
-            raise BenchError(f"the backup holds {ran.result['rows']} rows, the server {self.rows}")
-        self.plain = int(ran.result["bytes"])
-        return ran, int(ran.result["new_bytes"])
-
-
-def compete(lab: Lab, field: Sequence[Contestant]) -> None:
-    """Let everybody run in turns, so that a slow minute of the machine meets all."""
-    for number in range(1, max(one.runs for one in field) + 1):
-        for one in field:
-            if number <= one.runs:
-                lab.say(f"run {number}: {one.name}")
-                one.go()
-
-
-def read_floor(target: Target) -> Timed:
-    """Let the server alone do its part: each session takes the largest table that is left."""
-    names: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for row in execute(target, SIZES):
-        names.put(str(row[0]))
-    faults: list[Exception] = []
-
-    def read() -> None:
-        try:
-            with open_session(target, seconds=600, application="bench") as session:
-                while True:
-                    session.run(f"COPY public.{identifier(names.get_nowait())} TO '/dev/null'")
-        except queue.Empty:
-            return
-        except Exception as error:
-            faults.append(error)
-
-    threads = [threading.Thread(target=read) for _ in range(SESSIONS)]
-    started, used = time.perf_counter(), time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise BenchError(f"the floor could not be measured: {faults[0]}")
-    return Timed(time.perf_counter() - started, time.process_time() - used)
-
-
-def _pipe(
-    lab: Lab,
-    target: Target,
-    files: Path,
-    packer: list[str],
-    *,
-    major: int = MAJOR,
-    environment: dict[str, str] | None = None,
-) -> Callable[[], tuple[Timed, int]]:
-    def act() -> tuple[Timed, int]:
-        output = files / "dump"
-        dump = [str(lab.postgres / str(major) / "bin/pg_dump")]
-        timed = run_pipeline([dump, packer], environment or peer_environment(target), output)
-        return timed, _measured(output)
-
-    return act
-
-
-def _folder_dump(lab: Lab, target: Target, files: Path, method: str) -> Callable[[], tuple[Timed, int]]:
-    def act() -> tuple[Timed, int]:
-        output = files / "folder"
-        dump = [str(lab.postgres / f"{MAJOR}/bin/pg_dump"), "-Fd", "-j2", "-Z", method, "-f", str(output)]
-        timed = run_pipeline([dump], peer_environment(target))
-        return timed, _measured(output)
-
-    return act
-
-
-def _fast_peers(lab: Lab, target: Target, files: Path) -> tuple[list[Contestant], list[str]]:
-    """The peers that this machine has, and words on those that it hasn't."""
-    peers, absent = [], []
-    if shutil.which("zstd"):
-        pipe = _pipe(lab, target, files, ["zstd", "-1", "-T2", "-q"])
-        peers.append(Contestant("pg_dump | zstd -1 -T2", pipe, lab.repeat))
-    else:
-        absent.append("pg_dump | zstd -1 -T2 was skipped: there is no `zstd` on this machine.")
-    for method in ("1", "zstd:1", "lz4"):
-        probe = [str(lab.postgres / f"{MAJOR}/bin/pg_dump"), "-s", "-Fc", "-Z", method, "-t", "lookups"]
-        try:
-            run_pipeline([probe], peer_environment(target))
-        except BenchError as error:
-            absent.append(f"pg_dump -Fd -j2 -Z {method} was skipped: {str(error).rpartition('error: ')[2]}.")
-            continue
-        act = _folder_dump(lab, target, files, method)
-        peers.append(Contestant(f"pg_dump -Fd -j2 -Z {method}", act, lab.repeat))
-    return peers, absent
-
-
-def _measured(output: Path) -> int:
-    size = size_of(output)
-    remove(output)
-    return size
-
-
-def _row(one: Contestant, us: Contestant, plain: int) -> list[str]:
-    assert one.best is not None
-    compared = "-" if one is us else f"{one.seconds / us.seconds:.2f} x as fast"
-    stored = f"{one.stored / 1e6:.0f}" if one.stored else "-"
-    speed, cpu = f"{plain / 1e6 / one.seconds:.0f}", seconds(one.best.cpu)
-    return [one.name, seconds(one.seconds), compared, speed, cpu, stored, str(one.done)]
-
-
-def _goal(name: str, value: float, goal: Goal) -> list[str]:
-    return [name, ratio(value), *goal.cells(value)]
+def _about(backups: Backups) -> list[str]:
+    return [
+        f"{backups.plain / 1e6:.0f} MB of COPY text in {backups.tables:,} tables, {backups.rows:,} rows.",
+        "Coffre's time is its verb's, its clients and the start of its workers included; what Lambda imports "
+        "before the first event stands under `imports`.",
+    ]

@@ -21,7 +21,7 @@ from bench.lab import (
 from bench.report import Goal, Table, ratio, seconds
 from coffre.databases.postgresql.target import Target
 
-GOAL = Goal("at least", 1.0)
+GOAL = Goal("at least", 1.2)
 ROWS = " + ".join(f"(SELECT count(*) FROM {table})" for table in ("narrow", "wide", "events", "lookups"))
 OWN = "Coffre"
 

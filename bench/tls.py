@@ -101,8 +101,7 @@ def _launch(data: Path, folder: Path, port: int, user: int | None) -> subprocess
         "unix_socket_directories": str(folder),
         "ssl": "on",
         "fsync": "off",
-        "wal_level": "minimal",
-        "max_wal_senders": "0",
+        "wal_level": "replica",
     }
     command = [str(PROGRAMS / "postgres"), "-D", str(data), *(f"--{n}={v}" for n, v in settings.items())]
     quiet = subprocess.DEVNULL
