@@ -78,12 +78,16 @@ def _substituted(manifest: Manifest, instead: str) -> Finding:
 
 def lacking(need: str, there: str = "") -> Finding:
     """A need, as ``kind:name``, that this box can't fulfil; ``there``: what it has instead."""
-    instead = f", only {there}" if there else ""
+    kind, _, name = need.partition(":")
+    if kind == "superuser":
+        message = f"only a superuser can make the {name}, and in a proof no content of a database is one's"
+    else:
+        message = f"the proof server has no {kind} {name}" + (f", only {there}" if there else "")
     return Finding(
         level="warn",
         code="needs",
         object=need,
-        message=f"the proof server has no {need.replace(':', ' ', 1)} to offer{instead}",
+        message=message,
         advice="The backup was read back whole; restore it to a server that has it to be sure.",
     )
 
