@@ -114,6 +114,7 @@ def show_backup(
     document |= protection
     document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
     document["compared"] = evidence.compared.model_dump() if evidence else None
+    document["sample"] = evidence.sample.model_dump() if evidence and evidence.sample else None
     document["upgrade"] = evidence.upgrade.model_dump(mode="json") if evidence and evidence.upgrade else None
     emit(document, as_json, show_backups.one_backup(entry, manifest, root_hash, protection, evidence))
 
@@ -164,7 +165,8 @@ def verify(
 ) -> None:
     """Read a backup back and prove it by a restore, or check its copy.
 
-    The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive.  With
+    The exit code is 0 if the backup is proven, 1 if it failed, 3 if the verdict is inconclusive, as it is of
+    a database that is too large for the proof's disk, from which a sample of the tables is restored.  With
     --upgrade-to it is 0 only if the backup is upgrade-ready as well, and 1 if something stands in the way.
     With --copy, which always waits, it is 0 if the copy is complete, 1 if it is incomplete, 3 if objects are
     still being replicated.

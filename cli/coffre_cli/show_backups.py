@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from coffre.vault.manifest import Manifest
 
 
+_NAMED = 20
+
+
 def backup(result: BackupResult) -> Group:
     """A backup that ended."""
     if result.status == "skipped":
@@ -63,7 +66,7 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
             size(entry.bytes or None),
             size(entry.new_bytes if entry.bytes else None),
             moment(entry.completed or entry.started),
-            entry.error_code or entry.reason,
+            entry.error_code or "; ".join(filter(None, (entry.reason, entry.sampled))),
         )
         for entry in entries
     )
@@ -85,6 +88,7 @@ def one_backup(
         parts.append(facts(_entry_facts(entry)))
         parts += findings_below(entry.reasons)
     if evidence is not None:
+        parts += [facts({"sample": _sample(evidence)})] if evidence.sample is not None else []
         parts += _compared(evidence)
     if manifest is not None:
         parts.append("")
@@ -134,6 +138,7 @@ def verification(result: VerifyResult) -> Group:
     summary = facts(
         {
             "verdict": word(result.verdict),
+            "sample": _sample(result),
             "backup": f"{result.database} {result.backup_id}",
             "root hash": result.root_hash,
             "size": f"{size(result.bytes)}, {count(result.rows)} rows in {count(result.tables)} tables",
@@ -143,6 +148,12 @@ def verification(result: VerifyResult) -> Group:
         }
     )
     return Group(summary, *findings_below(result.reasons), *_compared(result))
+
+
+def _sample(result: VerifyResult) -> str:
+    """Whose rows were restored, where not all were."""
+    names = result.sample.names if result.sample is not None else []
+    return ", ".join([*map(clean, names[:_NAMED]), *(["..."] if len(names) > _NAMED else [])])
 
 
 def copy(result: CopyResult) -> Group:

@@ -14,6 +14,7 @@ from coffre_cli.tables import findings, table
 if TYPE_CHECKING:
     from coffre.databases.registration import OwnersCheck, Registration
     from coffre.results import (
+        HealthReport,
         HealthResult,
         ObjectivesReport,
     )
@@ -57,7 +58,7 @@ def health(result: HealthResult) -> Group:
             size(entry.size_bytes),
             count(entry.tables),
             _age(entry.backup_age_seconds),
-            _age(entry.proof_age_seconds),
+            _proof_age(entry),
             *([_age(entry.copy_age_seconds)] if copied else []),
         )
         for entry in result.databases
@@ -72,6 +73,13 @@ def health(result: HealthResult) -> Group:
 
 def _score(score: int) -> Text:
     return Text(str(score), style="green" if score >= 90 else "yellow" if score >= 60 else "red")
+
+
+def _proof_age(entry: HealthReport) -> Text | str:
+    """Of the newest proof; of the newest sample where there is none, and said so."""
+    if entry.proof_age_seconds is None and entry.sample_age_seconds is not None:
+        return Text(f"a sample, {duration(entry.sample_age_seconds)} old", style="yellow")
+    return _age(entry.proof_age_seconds)
 
 
 def _age(seconds: float | None) -> Text | str:

@@ -43,7 +43,8 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
             "backups": f"{count(report.taken)} completed, {count(report.failed)} failed, "
             f"{count(report.rotated)} rotated away",
             "verdicts": f"{count(report.proven)} proven, {count(report.refuted)} failed, "
-            f"{count(report.inconclusive)} inconclusive, {count(report.unverified)} not verified",
+            f"{count(report.inconclusive)} inconclusive{_sampled(report)}, "
+            f"{count(report.unverified)} not verified",
             "newest proven": report.newest_proof or "none",
             "size": f"{size(report.size_first)} to {size(report.size_last)}"
             if report.size_last is not None
@@ -65,6 +66,10 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
     columns = ("ended", "what", "status", "backup", "time")
     parts: list[RenderableType] = [summary, "", table(*columns, rows=rows, numbers=("time",))]
     return [*parts, *findings_below([*report.damage, *report.exceptions])]
+
+
+def _sampled(report: MonthlyReport) -> str:
+    return f" ({count(report.sampled)} by sample)" if report.sampled else ""
 
 
 def _met(met: bool | None) -> str:

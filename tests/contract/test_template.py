@@ -60,6 +60,7 @@ def test_the_environment_is_what_settings_read(functions: Resources) -> None:
         "backup": {"COFFRE_BACKUP_MACHINE"},
         "hold": {"COFFRE_HOLD_SECONDS"},
         "capture": {"COFFRE_CAPTURE_SECONDS"},
+        **{prover: {"COFFRE_SCRATCH_MB"} for prover in PROVERS},
     }
     common = known - set().union(*calls.values())
     for verb in FUNCTIONS:

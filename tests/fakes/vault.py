@@ -11,7 +11,8 @@ import zstandard
 
 from coffre.events import Verdict
 from coffre.ids import BACKUP_ID, backup_time, new_attempt, stamp, utc_now
-from coffre.results import Compared, VerifyResult
+from coffre.prove.fit import sampled
+from coffre.results import Compared, Sample, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import (
     Engine,
@@ -168,8 +169,16 @@ def put_backup(
     return manifest, commit(store, manifest)
 
 
+SAMPLE = Sample(tables=3, of_tables=7, bytes=41_269, of_bytes=100_000, names=["public.a", "public.b"])
+
+
 def put_evidence(
-    store: ObjectStore, manifest: Manifest, root: str, verdict: Verdict, time: datetime | None = None
+    store: ObjectStore,
+    manifest: Manifest,
+    root: str,
+    verdict: Verdict,
+    time: datetime | None = None,
+    sample: Sample | None = None,
 ) -> VerifyResult:
     """What a verification writes."""
     key = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(time or utc_now())}.json"
@@ -177,7 +186,7 @@ def put_evidence(
         database=manifest.database,
         backup_id=manifest.id,
         verdict=verdict,
-        reasons=[],
+        reasons=[sampled(sample, manifest.id)] if sample is not None else [],
         root_hash=root,
         completed=manifest.completed,
         tables=1,
@@ -186,6 +195,7 @@ def put_evidence(
         compared=Compared(),
         evidence=key,
         seconds=1.5,
+        sample=sample,
     )
     put_object(store, key, result.model_dump_json().encode())
     return result

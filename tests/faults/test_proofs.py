@@ -111,7 +111,7 @@ def ticket_for(desk: Desk, **changes: str) -> Iterator[ProveRequest]:
 
 
 def prover(postgres_root: Path, scratch: Path) -> ProveServices:
-    return ProveServices(postgres=postgres_root, scratch=scratch, start_workers=start_workers)
+    return ProveServices(postgres_root, scratch, 10 << 30, start_workers)
 
 
 def test_a_proof_is_about_the_manifest_that_its_ticket_names(

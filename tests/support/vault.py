@@ -175,6 +175,8 @@ class Verbs:
         self._scratch = scratch
         self._catalogue = cast("Catalogue", _Silent())
         self._publisher = cast("Publisher", _Silent())
+        self.scratch_bytes = 10 << 30
+        """What a proof may fill."""
 
     def backup(
         self, target: Target, *, kind: BackupType = "manual", time: datetime = START, database: str = DATABASE
@@ -242,7 +244,7 @@ class Verbs:
         return load_manifest(self.store, database, backup_id)[0]
 
     def _prove(self, event: dict[str, object]) -> dict[str, object]:
-        services = ProveServices(self._root, self._scratch, self._start_workers)
+        services = ProveServices(self._root, self._scratch, self.scratch_bytes, self._start_workers)
         return prove.run(ProveRequest.model_validate(event), services).model_dump()
 
     def _start_workers(self, setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:

@@ -35,6 +35,7 @@ class Settings(BaseModel):
     max_run_seconds: int = Field(alias="COFFRE_MAX_RUN_SECONDS", default=21_600, ge=900)
     patience_seconds: int = Field(alias="COFFRE_PATIENCE_SECONDS", default=0, ge=0)
     scratch: Path = Field(alias="COFFRE_SCRATCH", default=Path("/tmp"))  # noqa: S108 - all that Lambda lets us write
+    scratch_mb: int = Field(alias="COFFRE_SCRATCH_MB", default=10_240, ge=64)
     rpo_hours: float = Field(alias="COFFRE_RPO_HOURS", default=26, gt=0)
 
     @classmethod

@@ -210,7 +210,12 @@ def prove_services() -> ProveServices:
     from coffre.prove.job import Services
 
     here = settings()
-    return Services(postgres=here.postgres, scratch=here.scratch, start_workers=start_bare_workers)
+    return Services(
+        postgres=here.postgres,
+        scratch=here.scratch,
+        scratch_bytes=here.scratch_mb << 20,
+        start_workers=start_bare_workers,
+    )
 
 
 def restore_services(source: Literal["vault", "copy"] = "vault") -> RestoreServices:

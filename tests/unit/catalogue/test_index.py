@@ -18,7 +18,7 @@ from coffre.vault.layout import Layout
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START, MemoryStore
 from tests.fakes.tables import TABLE, create_table, dynamodb
-from tests.fakes.vault import DATABASE, put_backup, put_evidence
+from tests.fakes.vault import DATABASE, SAMPLE, put_backup, put_evidence
 
 FIRST, SECOND = "20261119T030000Z-daily-aaaaaa", "20261120T030000Z-hourly-bbbbbb"
 
@@ -120,6 +120,20 @@ def test_a_verdict_belongs_to_one_root_hash_and_the_newest_counts(catalogue: Cat
     entry = catalogue.backup(DATABASE, FIRST)
     assert entry is not None
     assert entry.verdict is None
+
+
+def test_a_sample_is_no_proof_and_says_how_much_it_was(catalogue: Catalogue) -> None:
+    store = MemoryStore()
+    for backup_id, sample in ((FIRST, SAMPLE), (SECOND, None)):
+        manifest, root = put_backup(store, backup_id, [b"rows\n"])
+        catalogue.complete(manifest, root)
+        catalogue.verdict(put_evidence(store, manifest, root, "inconclusive", sample=sample))
+    assert catalogue.newest_proven(DATABASE) is None
+    sampled = catalogue.newest_sampled(DATABASE)
+    assert sampled is not None
+    assert (sampled.backup_id, sampled.sampled) == (FIRST, "sampled 3 of 7 tables, 41.2 %")
+    catalogue.verdict(put_evidence(store, manifest, root, "proven"))
+    assert catalogue.newest_sampled(DATABASE) is None, "a newer one is proven"
 
 
 def test_backups_are_listed_newest_first_by_type_and_status(catalogue: Catalogue) -> None:

@@ -143,6 +143,31 @@ def test_a_verdict_is_the_exit_code(world: World, verdict: str, code: int) -> No
     assert ("Name a scratch server." in shown) == bool(reasons)
 
 
+def test_a_sample_is_shown_as_one_wherever_verdicts_are(world: World) -> None:
+    root = world.store_backup()
+    key = f"shop/proofs/{BACKUP}/2026-11-20T03:01:00.000000Z.json"
+    sample = {"tables": 3, "of_tables": 7, "bytes": 412, "of_bytes": 1000, "names": ["public.orders"]}
+    reason = {
+        "level": "warn",
+        "code": "sampled",
+        "object": BACKUP,
+        "message": "sampled 3 of 7 tables, 41.2 %",
+    }
+    result = {**VERIFIED, "root_hash": root, "evidence": key, "verdict": "inconclusive"}
+    result |= {"reasons": [reason], "sample": sample}
+    boto3.client("s3").put_object(Bucket="vault", Key=key, Body=json.dumps(result).encode())
+    world.catalogue.verdict(VerifyResult.model_validate(result))
+    world.functions.answers["verify"] = lambda _: result
+    for command in (("list", "shop"), ("show", "shop", BACKUP), ("verify", "shop", BACKUP, "--wait")):
+        outcome = world.run(*command)
+        assert outcome.code == (3 if command[0] == "verify" else 0)
+        words = " ".join(outcome.out.split())
+        assert "inconclusive" in words
+        assert "sampled 3 of 7 tables, 41.2 %" in words
+        assert ("public.orders" in words) == (command[0] != "list")
+    assert world.run("show", "shop", BACKUP, "--json").document["sample"]["of_tables"] == 7
+
+
 def test_a_verification_that_is_not_waited_for_names_the_backup(world: World) -> None:
     world.store_backup()
     document = world.run("verify", "shop", "latest", "--json").document

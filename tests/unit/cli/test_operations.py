@@ -63,6 +63,12 @@ def test_health_s_exit_code_tells_of_danger(world: World) -> None:
     assert world.run("health", "--json").code == 1
 
 
+def test_health_tells_a_sample_from_a_proof(world: World) -> None:
+    sampled = {"proof_age_seconds": None, "sample_age_seconds": 60.0, "newest_sample": "b"}
+    world.functions.answers["health"] = lambda _: {"databases": [{**HEALTHY, **sampled}]}
+    assert "a sample," in " ".join(world.run("health").out.split())
+
+
 def test_objectives_are_judged_by_what_happened(world: World) -> None:
     world.register()
     outcome = world.run("objectives", "shop", "--json")

@@ -81,6 +81,13 @@ def test_a_report_is_asked_for_and_shown(world: World) -> None:
     assert world.functions.calls[-1][1] == {"database": "shop"}
 
 
+def test_samples_are_told_beside_the_verdicts(world: World) -> None:
+    answer = report()
+    answer["reports"][0]["report"] |= {"inconclusive": 5, "sampled": 4}
+    world.functions.answers["report"] = lambda _: answer
+    assert "5 inconclusive (4 by sample)" in " ".join(world.run("report", "shop").out.split())
+
+
 def test_programs_get_one_document(world: World) -> None:
     world.functions.answers["report"] = lambda _: report()
     document = world.run("report", "shop", "--json").document

@@ -51,6 +51,11 @@ def test_a_healthy_database_has_all_points_and_no_reasons() -> None:
         (replace(HEALTHY, copied=True, copy_age=None), 80, ["copy-overdue"]),
         (replace(HEALTHY, proof_age=None), 80, ["proof-missing"]),
         (replace(HEALTHY, proof_age=27 * 3600), 80, ["proof-overdue"]),
+        (replace(HEALTHY, proof_age=None, sample_age=3600), 90, ["proof-sampled"]),
+        (replace(HEALTHY, proof_age=27 * 3600, sample_age=3600), 90, ["proof-sampled"]),
+        (replace(HEALTHY, sample_age=3600), 100, []),
+        (replace(HEALTHY, proof_age=None, sample_age=27 * 3600), 80, ["proof-missing"]),
+        (replace(HEALTHY, proof_age=28 * 3600, sample_age=27 * 3600), 80, ["proof-overdue"]),
         (replace(HEALTHY, proof_age=49 * 3600, prove="daily"), 100, []),
         (replace(HEALTHY, proof_age=51 * 3600, prove="daily"), 80, ["proof-overdue"]),
         (replace(HEALTHY, proof_age=None, prove="never"), 100, ["proof-off"]),
@@ -124,6 +129,7 @@ facts = st.builds(
     server=servers | st.just(UNREACHABLE),
     backup_age=ages,
     proof_age=ages,
+    sample_age=ages,
     rpo_hours=st.floats(0.5, 200),
     prove=st.sampled_from(["every", "daily", "never"]),
     endpoints=st.lists(st.sampled_from([DOWN, UNASKED]), max_size=3).map(tuple),
@@ -164,6 +170,7 @@ def test_a_worse_fact_never_raises_the_score(before: Facts, data: st.DataObject)
         endpoints=(*before.endpoints, data.draw(st.sampled_from([DOWN, UNASKED]))),
         backup_age=worse_age(data, before.backup_age),
         proof_age=worse_age(data, before.proof_age),
+        sample_age=worse_age(data, before.sample_age),
         rpo_hours=data.draw(st.floats(before.rpo_hours / 2, before.rpo_hours)),
     )
     assert 0 <= score(after)[0] <= score(before)[0] <= 100

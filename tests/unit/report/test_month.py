@@ -12,6 +12,7 @@ import pytest
 from coffre.databases.registration import Registration
 from coffre.errors import MetricsUnavailableError, UnknownDatabaseError
 from coffre.report.month import Month
+from coffre.report.page import monthly_page
 from coffre.report.scores import DayScore
 from coffre.results import Finding, MonthlyReport
 from tests.unit.report.conftest import DECEMBER, NAME, NOVEMBER, World
@@ -61,6 +62,15 @@ def test_it_counts_what_was_taken_failed_proven_and_refuted(world: World) -> Non
     assert (found.days[9].refuted, found.days[14].failed, found.days[11].proven) == (1, 1, 0)
     assert sum(day.taken for day in found.days) == 30
     assert found.new_bytes == sum(day.new_bytes for day in found.days) > 0
+
+
+def test_samples_are_counted_among_the_inconclusive(world: World) -> None:
+    sampled = finding("sampled", "shop", "warn").model_copy(update={"message": "sampled 3 of 7 tables, 41 %"})
+    world.backup(on(1), "inconclusive", (sampled,))
+    world.backup(on(2), "inconclusive", (finding("needs", "postgis", "warn"), sampled))
+    found = report(world)
+    assert (found.proven, found.inconclusive, found.sampled, found.newest_proof) == (0, 2, 1, None)
+    assert "2 inconclusive (1 by sample)" in monthly_page(found)
 
 
 def test_objectives_are_judged_by_the_worst_moment_and_by_measured_restores(world: World) -> None:

@@ -11,7 +11,7 @@ from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Retention
 from coffre.events import HoldRequest, Verdict, parse
 from coffre.ids import backup_id
-from coffre.results import HoldResult, RotateReport
+from coffre.results import HoldResult, RotateReport, Sample
 from coffre.rotate import hold
 from coffre.rotate.run import Services, run
 from coffre.vault.evidence import newest_evidence
@@ -59,10 +59,10 @@ class World:
         self.catalogue.complete(manifest, root)
         return manifest
 
-    def evidence(self, manifest: Manifest, verdict: Verdict) -> None:
+    def evidence(self, manifest: Manifest, verdict: Verdict, sample: Sample | None = None) -> None:
         """Record a verification of now."""
         _, root = load_manifest(self.store, manifest.database, manifest.id)
-        self.catalogue.verdict(put_evidence(self.store, manifest, root, verdict, self.store.now))
+        self.catalogue.verdict(put_evidence(self.store, manifest, root, verdict, self.store.now, sample))
 
     def verdict(self, manifest: Manifest) -> str | None:
         """What the vault says of a backup by now; the catalogue must say the same."""

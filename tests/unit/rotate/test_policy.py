@@ -89,6 +89,23 @@ def test_a_proof_in_doubt_is_kept_until_a_newer_backup_is_proven() -> None:
     assert doubted.backup_id not in kept([doubted, facts("20261120T030000Z=proven")], retention)
 
 
+def test_the_newest_sample_is_kept_until_a_newer_backup_is_proven_and_takes_no_proofs_place() -> None:
+    """C01: a sample is no proof, and the best that some databases have."""
+    samples = [replace(facts(f"202611{day:02}T030000Z=inconclusive"), sampled=True) for day in (1, 2)]
+    retention = Retention(hourly=0, daily=0, weekly=0, monthly=0, keep_last=1)
+    proven, rest = facts("20261010T030000Z=proven"), facts("20261119T030000Z=inconclusive")
+    decisions = {d.backup_id: d for d in decide([*samples, proven, rest], retention, NOW)}
+    assert decisions[samples[1].backup_id].reasons == (
+        "sampled: the newest that was proven by sample, and no newer backup is proven",
+    )
+    assert decisions[proven.backup_id].action == "keep", "however many samples there are since"
+    assert decisions[samples[0].backup_id].action == "delete"
+    newer = facts("20261120T030000Z=proven")
+    assert samples[1].backup_id not in kept([*samples, rest, newer], retention)
+    failed = facts("20261101T020000Z=failed")
+    assert failed.backup_id in kept([*samples, failed], retention), "only a proof lets a failed one go"
+
+
 @pytest.mark.parametrize("value", ["7", "0d", "d", "-3d", "7 d", "7w", -1, 1.5, True, "100000d"])
 def test_a_tier_is_a_count_or_days(value: Any) -> None:
     with pytest.raises(ValidationError):
@@ -103,8 +120,11 @@ def test_every_backup_gets_a_decision_even_of_one_second() -> None:
 
 times = st.integers(0, 60 * 24 * 800).map(lambda minutes: NOW - timedelta(minutes=minutes))
 verdicts: st.SearchStrategy[Verdict | None] = st.sampled_from([None, "proven", "failed", "inconclusive"])
-backups = st.lists(st.tuples(times, verdicts), max_size=40).map(
-    lambda rows: [BackupFacts(f"{i:03}", time, verdict) for i, (time, verdict) in enumerate(rows)]
+backups = st.lists(st.tuples(times, verdicts, st.booleans()), max_size=40).map(
+    lambda rows: [
+        BackupFacts(f"{i:03}", time, verdict, sampled=sampled and verdict == "inconclusive")
+        for i, (time, verdict, sampled) in enumerate(rows)
+    ]
 )
 small = st.integers(0, 8) | st.integers(1, 60).map(lambda days: f"{days}d")
 retentions = st.builds(
@@ -148,9 +168,9 @@ def test_every_decision_has_a_reason_and_the_order_of_input_does_not_matter(
 
 
 @settings(deadline=None)
-@given(backups, retentions, verdicts)
+@given(backups, retentions, verdicts, st.booleans())
 def test_a_newer_backup_never_resurrects_an_older_one(
-    some: list[BackupFacts], retention: Retention, verdict: Any
+    some: list[BackupFacts], retention: Retention, verdict: Any, sampled: bool
 ) -> None:
     """What would be deleted would also be deleted after one more good backup.
 
@@ -158,7 +178,8 @@ def test_a_newer_backup_never_resurrects_an_older_one(
     """
     retention = retention.model_copy(update={"cap": None})
     verdict = "inconclusive" if verdict == "failed" else verdict
-    newer = BackupFacts("newer", NOW + timedelta(minutes=1), verdict)
+    sampled = sampled and verdict == "inconclusive"
+    newer = BackupFacts("newer", NOW + timedelta(minutes=1), verdict, sampled=sampled)
     after = kept([*some, newer], retention, NOW + timedelta(minutes=1))
     assert after - {"newer"} <= kept(some, retention)
 
@@ -179,4 +200,4 @@ def test_the_cap_limits_what_tiers_keep(some: list[BackupFacts], retention: Rete
     good = [backup for backup in some if backup.verdict != "failed"]
     stay = kept(good, retention)
     if retention.cap is not None:
-        assert len(stay) <= max(retention.cap, 2 * retention.keep_last)
+        assert len(stay) <= max(retention.cap, 2 * retention.keep_last + 1), "and the newest sample"

@@ -17,7 +17,7 @@ from coffre.vault.manifest import Manifest
 from coffre.vault.notes import Chunks, list_notes, write_note
 from coffre.vault.reader import is_sound_chunk, load_manifest, locate_chunk
 from tests.fakes.store import FailingStore
-from tests.fakes.vault import DATABASE, make_chunk, put_evidence
+from tests.fakes.vault import DATABASE, SAMPLE, make_chunk, put_evidence
 from tests.unit.rotate.conftest import LAYOUT, ONE, World
 
 MANY = Retention(daily=100)
@@ -135,6 +135,26 @@ def test_a_note_of_rubbish_is_passed_over(world: World, body: bytes) -> None:
     name = backup_id(DATABASE, "daily", world.store.now)
     world.store.put(f"{LAYOUT.notes(name)}2026-11-20T03:00:00.000000Z-damage.json", body)
     assert world.rotate().quarantined_chunks == 0
+
+
+def test_a_sample_keeps_its_backup_and_falls_with_a_damaged_chunk_of_any_table(world: World) -> None:
+    old = world.backup(["shared", "only old"])
+    world.evidence(old, "inconclusive", SAMPLE)
+    world.pass_days(1)
+    new = world.backup(["shared", "only new"])
+    reasons = {entry.backup_id: entry.reasons for entry in world.rotate(dry_run=True).decisions}
+    assert reasons[old.id][0].startswith("sampled: ")
+    chunk, _ = make_chunk(LAYOUT, b"shared\n")
+    world.store.tamper(chunk.key, flip)
+    world.store.advance(hours=1)
+    accuse(world, new, chunk.key)
+    world.store.advance(hours=1)
+    report = world.rotate()
+    assert report.doubted == [old.id]
+    entry = world.catalogue.backup(DATABASE, old.id)
+    assert entry is not None
+    assert ([reason.code for reason in entry.reasons], entry.sampled) == (["chunk-quarantined"], "")
+    assert world.catalogue.newest_sampled(DATABASE) is None
 
 
 def test_a_backup_whose_damage_is_healed_is_not_deleted_as_a_failed_one(world: World) -> None:

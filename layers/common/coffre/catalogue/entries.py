@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from coffre.events import Verdict
 from coffre.ids import BackupType
-from coffre.results import CopyCompared, CopyVerdict, Finding
+from coffre.results import SAMPLED, CopyCompared, CopyVerdict, Finding
 
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
@@ -66,6 +66,12 @@ class BackupEntry:
     copy_evidence: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+
+    @property
+    def sampled(self) -> str:
+        """How much of it was proven where not all could be restored; empty: it wasn't proven by sample."""
+        first = self.reasons[0] if self.verdict == "inconclusive" and self.reasons else None
+        return first.message if first is not None and first.code == SAMPLED else ""
 
 
 @dataclass(frozen=True)

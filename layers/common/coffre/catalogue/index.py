@@ -88,6 +88,12 @@ class Catalogue:
         completed = self.backups(database, status="completed")
         return next((entry for entry in completed if entry.verdict == "proven"), None)
 
+    def newest_sampled(self, database: str) -> BackupEntry | None:
+        """The newest completed backup that was proven by sample; None if a newer one is proven."""
+        completed = self.backups(database, status="completed")
+        first = next((entry for entry in completed if entry.sampled or entry.verdict == "proven"), None)
+        return first if first is not None and first.sampled else None
+
     def newest_copied(self, database: str) -> BackupEntry | None:
         """The newest completed backup whose copy in the second vault is complete."""
         completed = self.backups(database, status="completed")

@@ -139,6 +139,7 @@ def _report(
     services: Services,
 ) -> HealthReport:
     backup, proven = services.catalogue.newest(name), services.catalogue.newest_proven(name)
+    sampled = services.catalogue.newest_sampled(name)
     copied = services.catalogue.newest_copied(name) if services.copied else None
     known = registration if isinstance(registration, Registration) else None
     facts = Facts(
@@ -146,6 +147,8 @@ def _report(
         server=said,
         backup_age=_age(backup, services.now()),
         proof_age=_age(proven, services.now()),
+        sample_age=_age(sampled, services.now()),
+        sample=sampled.sampled if sampled else "",
         rpo_hours=known.rpo_hours if known else services.rpo_hours,
         prove=known.prove if known else "every",
         restore_seconds=restore_seconds(backup, services.catalogue) if backup else None,
@@ -170,6 +173,8 @@ def _report(
         backup_age_seconds=facts.backup_age,
         newest_proof=proven.backup_id if proven else None,
         proof_age_seconds=facts.proof_age,
+        newest_sample=sampled.backup_id if sampled else None,
+        sample_age_seconds=facts.sample_age,
         copied=services.copied,
         newest_copy=copied.backup_id if copied else None,
         copy_age_seconds=facts.copy_age,

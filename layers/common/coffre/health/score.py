@@ -11,6 +11,7 @@ backup-unlike                45      the newest one comes from another database 
 copy-overdue                 20      the newest backup whose copy is complete is older than the RPO
 proof-missing                20      no backup was proven (nothing, where proofs are switched off)
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
+proof-sampled                10      in their place: a newer one, as recent as that, was proven by sample
 (the cause's own code)       70      the database can't be reached
 endpoint-down                45      an endpoint of the application doesn't answer as it should
 critical-table-missing       45      a critical table doesn't exist
@@ -40,6 +41,7 @@ SERVER_POINTS = 70
 BACKUP_POINTS = 60
 UNLIKE_POINTS = 45
 PROOF_POINTS = 20
+SAMPLE_POINTS = 10
 COPY_POINTS = 20
 ENDPOINT_POINTS = 45
 PROOF_OFF = "proof-off"
@@ -108,6 +110,8 @@ class Facts:
         Seconds since the newest completed and the newest proven backup began; None: there is none.
     rpo_hours:
         How old the newest backup may be.
+    sample_age, sample:
+        The same of the newest backup that was proven by sample, and how much of it was.
     prove:
         How often backups are proven.
     restore_seconds:
@@ -129,6 +133,8 @@ class Facts:
     backup_age: float | None
     proof_age: float | None
     rpo_hours: float
+    sample_age: float | None = None
+    sample: str = ""
     prove: Literal["every", "daily", "never"] = "every"
     restore_seconds: float | None = None
     rto_minutes: float | None = None
@@ -169,10 +175,16 @@ def _proof(facts: Facts) -> Iterator[Lost]:
     if facts.prove == "never":
         message = "backups are not proven, as the registration asks"
         yield 0, _finding("info", PROOF_OFF, facts.database, message)
+    elif facts.proof_age is not None and facts.proof_age <= limit * _HOUR:
+        return
+    elif facts.sample_age is not None and facts.sample_age <= limit * _HOUR:
+        message = f"no backup that is recent enough is proven whole; the newest of a sample: {facts.sample}"
+        advice = "It doesn't fit the proof's disk: raise ProveScratch, or restore it with `coffre drill`."
+        yield SAMPLE_POINTS, _finding("warn", "proof-sampled", facts.database, message, advice)
     elif facts.proof_age is None:
         advice = "`coffre verify NAME latest` proves the newest backup, or says why it can't."
         yield PROOF_POINTS, _finding("warn", "proof-missing", facts.database, "no backup is proven", advice)
-    elif facts.proof_age > limit * _HOUR:
+    else:
         message = (
             f"the newest proven backup is {_hours(facts.proof_age)} old; it should be {limit:g} h at most"
         )

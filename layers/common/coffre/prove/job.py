@@ -10,6 +10,7 @@ from coffre.databases.postgresql.checks import Check
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools
+from coffre.results import Sample
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
@@ -19,16 +20,23 @@ from coffre.workers import Message, WorkerPool
 
 @dataclass(frozen=True)
 class Services:
-    """What a proof works with; see `coffre.backup.job.Services`."""
+    """What a proof works with; see `coffre.backup.job.Services`.
+
+    Attributes
+    ----------
+    scratch_bytes:
+        Of scratch space that a proof may fill, if there are so many.
+    """
 
     postgres: Path
     scratch: Path
+    scratch_bytes: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """A proof under way."""
+    """A proof under way; ``sample``: how much of the backup is restored, if not all."""
 
     rebuild: Rebuild
     reader: TicketReader
@@ -37,6 +45,7 @@ class Proof:
     tools: Tools
     checks: tuple[Check, ...]
     rehearsal: bool
+    sample: Sample | None = None
 
     @property
     def manifest(self) -> Manifest:

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from coffre.databases.postgresql.checks import Check, create_reader, run_checks
+from coffre.databases.postgresql.checks import UNPROVEN, Check, create_reader, run_checks
 from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exceptions import Exceptions, explain
+from coffre.databases.postgresql.partial import excuse, refresh_in_turn
 from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
-from coffre.databases.postgresql.room import DISK_FACTOR
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
@@ -41,6 +41,7 @@ from coffre.errors import (
 from coffre.events import ProveRequest
 from coffre.ids import new_attempt
 from coffre.prove.box import installed, lacking, own_superuser, prepare, schemas_open_to_owners
+from coffre.prove.fit import LEAST_FREE, fitting
 from coffre.prove.job import Proof, Services
 from coffre.prove.verdict import at_level, compare, finding_of, judge, report_of
 from coffre.results import Finding, ProofReport
@@ -49,9 +50,6 @@ from coffre.vault.contents import largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import MAX_BYTES, decode, root_hash
 from coffre.vault.reader import fetch_file
 from coffre.vault.ticket import TicketReader, open_ticket
-
-LEAST_FREE = 64 << 20
-"""Bytes of scratch space; with less a proof has run into a full disk."""
 
 _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,
@@ -93,11 +91,8 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     manifest = decode(content, key=ticket.manifest)
     checks = tuple(Check(**check) for check in ticket.checks)
     contents = read_contents(reader, manifest, folder / "sections")
-    free = shutil.disk_usage(services.scratch).free
-    if manifest.totals.bytes * DISK_FACTOR > free:
-        raise DiskFullError(
-            f"{manifest.totals.bytes} bytes of rows don't fit the proof's {free} bytes of scratch space"
-        )
+    free = min(shutil.disk_usage(services.scratch).free, services.scratch_bytes)
+    fit = fitting(manifest, contents, ticket, free=free, seconds=watch.seconds_left)
     major = request.major or manifest.engine.major
     if major < manifest.engine.major:
         raise ServerTooOldError(f"a backup of PostgreSQL {manifest.engine.major} can't be proven on {major}")
@@ -108,10 +103,18 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
         target = replace(own_superuser(server), database="proof")
         reading = {"urls": str(urls)}
-        rebuild = Rebuild(target, manifest, contents, watch, services.start_workers, reading, as_owner=True)
-        proof = Proof(
-            rebuild, reader, folder, server, Tools(services.postgres), checks, major != manifest.engine.major
+        rebuild = Rebuild(
+            target,
+            manifest,
+            fit.contents,
+            watch,
+            services.start_workers,
+            reading,
+            as_owner=True,
+            absent=fit.absent,
         )
+        tools, rehearsal = Tools(services.postgres), major != manifest.engine.major
+        proof = Proof(rebuild, reader, folder, server, tools, checks, rehearsal, fit.sample)
         with _disk_watched(services.scratch):
             report = _in_box(proof)
             if report.verdict == "failed" and shutil.disk_usage(services.scratch).free < LEAST_FREE:
@@ -161,14 +164,15 @@ def _restored(proof: Proof, restorer: str, substitute: list[Finding]) -> ProofRe
         with watch.phase("schema"):
             archive.before_rows(schemas=False)
         with watch.phase("rows"):
-            findings = rebuild.load(largest_first(proof.folder / "sections"), lambda _rows, _bytes: None)
+            sections = largest_first(proof.folder / "sections")
+            restored = (section for section in sections if section.relation.id in proof.contents.relations)
+            findings = rebuild.load(restored, lambda _rows, _bytes: None)
         with watch.phase("large_objects"):
             _restore_large_objects(proof)
         with watch.phase("indexes"):
             complaints = archive.indexes(WORKERS)
     with watch.phase("grants"):
-        complaints += archive.grants(WORKERS)
-        exceptions = _explained(proof, archive, complaints)
+        exceptions = _after_grants(proof, archive, [*complaints, *archive.grants()])
     with watch.phase("compare"):
         differences, compared = compare(proof, exceptions)
     with watch.phase("checks"):
@@ -185,15 +189,26 @@ def _restored(proof: Proof, restorer: str, substitute: list[Finding]) -> ProofRe
             else finding
             for finding in findings
         ]
+    unproven = sum(finding.code == UNPROVEN for finding in failed_checks)
+    compared = compared.model_copy(update={"checks": len(proof.checks) - unproven})
     return judge(proof, [*findings, *substitute], compared)
 
 
-def _explained(proof: Proof, archive: SchemaArchive, complaints: list[Complaint]) -> Exceptions:
-    """What can't be restored, named; an ordinary role adds what of it can be kept."""
-    if not complaints:
-        return Exceptions()
+def _after_grants(proof: Proof, archive: SchemaArchive, complaints: list[Complaint]) -> Exceptions:
+    """Refresh materialized views, and name what can't be restored; an ordinary role adds what can be kept."""
+    absent = proof.rebuild.absent
+    if absent is None:
+        complaints += archive.refresh(WORKERS)
+        if not complaints:
+            return Exceptions()
+        with proof.rebuild.open_as(archive.restorer) as session:
+            return explain(archive, complaints, proof.rebuild.open_as, session)
     with proof.rebuild.open_as(archive.restorer) as session:
-        return explain(archive, complaints, proof.rebuild.open_as, session)
+        views, more = refresh_in_turn(archive, session, absent)
+        objects = proof.manifest.objects
+        excused, rest = excuse(archive, [*complaints, *more], session, absent, objects)
+        explained = explain(archive, rest, proof.rebuild.open_as, session)
+    return views.plus(excused).plus(explained)
 
 
 def _run_checks(proof: Proof) -> list[Finding]:
@@ -212,12 +227,12 @@ def _run_checks(proof: Proof) -> list[Finding]:
     def connect() -> Session:
         return open_session(reader, seconds=watch.seconds_left, application="coffre/check")
 
-    return run_checks(proof.checks, connect, seconds_left)
+    return run_checks(proof.checks, connect, seconds_left, proof.rebuild.absent)
 
 
 def _restore_large_objects(proof: Proof) -> None:
     file = proof.manifest.file("large_objects")
-    if file is not None:
+    if file is not None and proof.sample is None:
         path = fetch_file(proof.reader, file, proof.folder / "large_objects")
         target, deadline = proof.rebuild.target, proof.watch.deadline
         major = restore_major(proof.server.major)

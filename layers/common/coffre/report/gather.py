@@ -72,6 +72,7 @@ def gather(
         refuted=verdicts["failed"],
         inconclusive=verdicts["inconclusive"],
         unverified=verdicts[None],
+        sampled=sum(bool(entry.sampled) for entry in backups.completed),
         newest_backup=backups.newest,
         newest_proof=backups.newest_proof,
         size_first=sizes[0] if sizes else None,

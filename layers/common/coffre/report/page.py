@@ -45,7 +45,11 @@ def _header(title: str, report: MonthlyReport) -> Markup:
 def _tiles(report: MonthlyReport) -> list[Markup]:
     met = report.objectives
     failed = f"{report.failed} failed, {report.rotated} rotated away"
-    others = f"{report.refuted} refuted, {report.inconclusive} inconclusive, {report.unverified} not verified"
+    sampled = f" ({report.sampled} by sample)" if report.sampled else ""
+    others = (
+        f"{report.refuted} refuted, {report.inconclusive} inconclusive{sampled}, "
+        f"{report.unverified} not verified"
+    )
     proven_tone = "bad" if report.refuted else "good" if report.proven == report.taken else "fair"
     exposed = f"at most {duration(met.proven_exposure_seconds)} at stake, of {duration(met.rpo_hours * 3600)}"
     allowed = f"of {duration(met.rto_minutes * 60)}" if met.rto_minutes is not None else "no RTO is set"

@@ -100,7 +100,7 @@ def compared(rebuild: Rebuild, major: int, target: Target) -> list[Finding]:
 
 def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
     """Indexes, constraints and all that follows; what can't be restored is named."""
-    complaints = archive.indexes(WORKERS) + archive.grants(WORKERS)
+    complaints = archive.indexes(WORKERS) + archive.grants() + archive.refresh(WORKERS)
     if not complaints:
         return Exceptions()
     with rebuild.session() as session:

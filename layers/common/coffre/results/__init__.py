@@ -43,6 +43,7 @@ from coffre.results.report import (
 from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
 from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
 from coffre.results.verify import (
+    SAMPLED,
     Compared,
     CopiesResult,
     CopyCompared,
@@ -51,12 +52,14 @@ from coffre.results.verify import (
     ProofReport,
     RecheckReport,
     RecheckResult,
+    Sample,
     UpgradeReport,
     VerifyResult,
 )
 
 __all__ = [
     "LISTED",
+    "SAMPLED",
     "SHOWN",
     "BackupPlan",
     "BackupResult",
@@ -98,6 +101,7 @@ __all__ = [
     "RotateReport",
     "RotateResult",
     "Round",
+    "Sample",
     "SavedLoadTest",
     "SnapshotCost",
     "SourceAnswer",

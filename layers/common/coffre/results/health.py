@@ -53,6 +53,8 @@ class HealthReport(Result):
     backup_age_seconds: float | None = None
     newest_proof: str | None = None
     proof_age_seconds: float | None = None
+    newest_sample: str | None = None
+    sample_age_seconds: float | None = None
     copied: bool = False
     newest_copy: str | None = None
     copy_age_seconds: float | None = None

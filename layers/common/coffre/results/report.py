@@ -85,6 +85,8 @@ class MonthlyReport(Result):
         Backups that rotation deleted in the month, and what that frees.
     restores:
         The newest ones, at most a hundred; ``restores_left_out`` counts the others.
+    sampled:
+        How many of the inconclusive ones were proven by sample.
     verdict:
         Whether the objectives were met; ``inconclusive`` if one isn't set or nothing was measured for it.
     vault, vault_before:
@@ -130,6 +132,7 @@ class MonthlyReport(Result):
     recheck_started: str | None
     damage: list[Finding]
     exceptions: list[Finding]
+    sampled: int = 0
     lowest_score: float | None
     mean_score: float | None
     cost: ReportedCost

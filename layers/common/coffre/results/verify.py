@@ -27,14 +27,46 @@ class Compared(Result):
     checks: int = 0
 
 
+SAMPLED = "sampled"
+"""The code of the reason that makes a sample inconclusive."""
+
+
+class Sample(Result):
+    """How much of a backup that is too large for the proof's disk was restored.
+
+    Attributes
+    ----------
+    tables, bytes:
+        Whose rows were restored, and the bytes of these; ``of_tables`` and ``of_bytes`` are the backup's.
+    large_objects:
+        How many were not restored.
+    names:
+        The tables, as many as fit.
+    """
+
+    tables: int
+    of_tables: int
+    bytes: int
+    of_bytes: int
+    large_objects: int = 0
+    names: list[str] = []
+
+    @property
+    def summary(self) -> str:
+        """In words, for example ``sampled 3 of 7 tables, 41.2 %``; the share is rounded down."""
+        share = self.bytes * 1000 // self.of_bytes / 10 if self.of_bytes else 100
+        return f"sampled {self.tables} of {self.of_tables} tables, {share:g} %"
+
+
 class ProofReport(Result):
-    """What `prove` found: the verdict, why, and what was compared."""
+    """What `prove` found: the verdict, why, and what was compared; ``sample``: of how much, if not of all."""
 
     verdict: Verdict
     reasons: list[Finding]
     compared: Compared
     server_version: str
     phases: dict[str, float]
+    sample: Sample | None = None
 
 
 class UpgradeReport(Result):
@@ -48,7 +80,7 @@ class UpgradeReport(Result):
 
 
 class VerifyResult(Result):
-    """A backup's verdict."""
+    """A backup's verdict; ``sample``: how much was restored for it, if not all."""
 
     database: str
     backup_id: str
@@ -62,6 +94,7 @@ class VerifyResult(Result):
     compared: Compared
     evidence: str
     seconds: float
+    sample: Sample | None = None
     upgrade: UpgradeReport | None = None
 
 

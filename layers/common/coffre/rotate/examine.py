@@ -12,7 +12,7 @@ from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
 from coffre.rotate.policy import BackupFacts
 from coffre.rotate.quarantine import Suspects
-from coffre.vault.evidence import failures, is_doubted, newest_evidence
+from coffre.vault.evidence import failures, is_doubted, is_proof, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.likeness import differences
 from coffre.vault.manifest import Manifest
@@ -23,7 +23,7 @@ from coffre.vault.store import ObjectStore
 
 @dataclass(frozen=True)
 class Examined:
-    """The backups' facts, their proofs as far as they stand, and those that are in doubt already."""
+    """The backups' facts, their proofs (samples too) as far as they stand, and those in doubt already."""
 
     facts: tuple[BackupFacts, ...]
     proofs: Mapping[str, VerifyResult]
@@ -33,7 +33,9 @@ class Examined:
         """The facts once the proofs of these backups are in doubt."""
         lost = {backup_id for backup_id in doubtful if backup_id in self.proofs}
         return tuple(
-            replace(fact, verdict="inconclusive", doubted=True) if fact.backup_id in lost else fact
+            replace(fact, verdict="inconclusive", sampled=False, doubted=True)
+            if fact.backup_id in lost
+            else fact
             for fact in self.facts
         )
 
@@ -79,7 +81,7 @@ def examine(
     for backup in backups:
         manifest, root_hash = load_manifest(store, layout.database, backup.backup_id, version=backup.version)
         evidence = newest_evidence(store, layout.database, backup.backup_id, root_hash, backup.notes)
-        if evidence is not None and evidence.verdict == "proven":
+        if evidence is not None and is_proof(evidence):
             proofs[backup.backup_id] = evidence.model_copy(update={"reasons": []})
         if evidence is not None and is_doubted(evidence):
             doubts.append(evidence)
@@ -104,7 +106,8 @@ def examine(
                 backup.backup_id,
                 backup_time(backup.backup_id),
                 "inconclusive" if healed else verdict,
-                tuple(holds),
+                holds=tuple(holds),
+                sampled=evidence is not None and is_proof(evidence) and evidence.verdict != "proven",
                 doubted=healed or (evidence is not None and is_doubted(evidence)),
                 locked=locked,
             )

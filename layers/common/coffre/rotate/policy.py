@@ -28,6 +28,8 @@ class BackupFacts:
         The time in its id, with its zone.
     verdict:
         Of its newest verification; None: it was never verified.
+    sampled:
+        A sample of its tables was proven, and nothing is known against it; its verdict is inconclusive.
     holds:
         Why it must be kept whatever the policy says, as phrases.
     doubted:
@@ -39,6 +41,7 @@ class BackupFacts:
     backup_id: str
     time: datetime
     verdict: Verdict | None = None
+    sampled: bool = False
     holds: tuple[str, ...] = ()
     doubted: bool = False
     locked: datetime | None = None
@@ -79,7 +82,9 @@ def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) 
     Kept are: the newest ``keep_last`` backups, and as many of the proven ones; the last backup of each of the
     newest N hours, days, ISO weeks, months and years that have one; what is held; what lies in the future;
     what Object Lock keeps anyway.  A backup whose proof failed takes nobody's place; it is deleted once a
-    newer one is proven.  One whose proof became doubtful is kept until then.
+    newer one is proven.  One whose proof became doubtful is kept until then.  Of those that were proven by
+    sample the newest is kept as well, unless a newer one is proven: a sample takes no proof's place, but
+    where nothing else is possible it is the best there is.
 
     Parameters
     ----------
@@ -117,6 +122,9 @@ def _keep_floor(good: list[BackupFacts], count: int, firm: dict[str, list[str]])
 
 def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, list[str]]) -> None:
     proven = next((b for b in ordered if b.time <= now and b.verdict == "proven"), None)
+    sampled = next((b for b in ordered if b.time <= now and b.sampled), None)
+    if sampled is not None and proven is not None and not _newer(sampled, proven):
+        sampled = None
     for backup in ordered:
         for hold in backup.holds:
             _add(firm, backup, f"held: {hold}")
@@ -128,6 +136,8 @@ def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, lis
             )
         elif backup.verdict == "failed" and (proven is None or _newer(backup, proven)):
             _add(firm, backup, "failed: its proof failed, but no newer backup is proven yet")
+        elif backup is sampled:
+            _add(firm, backup, "sampled: the newest that was proven by sample, and no newer backup is proven")
         elif backup.doubted and (proven is None or _newer(backup, proven)):
             _add(firm, backup, "doubted: a chunk of it was found damaged, and no newer backup is proven yet")
 

@@ -24,7 +24,7 @@ DOUBT = Finding(
     level="warn",
     code="chunk-quarantined",
     object="",
-    message="it was proven, and since then a chunk that it needs was found damaged and put aside",
+    message="after its proof, or that of a sample, a chunk that it needs was found damaged and put aside",
     advice="The next backup stores the rows again if they still exist; verify this backup after it.",
 )
 
@@ -57,7 +57,7 @@ def newest_evidence(
     """
     keys = _keys(store, database, backup_id)
     found = _read(store, keys[-1], (database, backup_id, root_hash)) if keys else None
-    if found is None or found.verdict != "proven":
+    if found is None or not is_proof(found):
         return found
     known = list_notes(store, Layout(database), backup_id) if notes is None else notes
     doubt = newest_doubt(known)
@@ -115,9 +115,14 @@ def _read(store: ObjectStore, key: str, about: tuple[str, str, str]) -> VerifyRe
     return found if (found.database, found.backup_id, found.root_hash) == about else None
 
 
+def is_proof(result: VerifyResult) -> bool:
+    """Whether the backup was restored and equal, as far as it was: whole, or a sample of it."""
+    return result.verdict == "proven" or (result.verdict == "inconclusive" and result.sample is not None)
+
+
 def doubted(proof: VerifyResult) -> VerifyResult:
     """A proof that lost its force."""
-    return proof.model_copy(update={"verdict": "inconclusive", "reasons": [DOUBT]})
+    return proof.model_copy(update={"verdict": "inconclusive", "reasons": [DOUBT], "sample": None})
 
 
 def is_doubted(result: VerifyResult) -> bool:

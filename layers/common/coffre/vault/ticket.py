@@ -33,13 +33,24 @@ _RETRIES = urllib3.Retry(
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a proof is about.  ``manifest`` is the manifest's key; ``checks`` are the owner's, as JSON."""
+    """What a proof is about.
+
+    Attributes
+    ----------
+    manifest:
+        The manifest's key.
+    checks:
+        The owner's, as JSON.
+    critical:
+        The owner's critical tables: a proof that can't restore all tables restores these.
+    """
 
     database: str
     backup_id: str
     root_hash: str
     manifest: str
     checks: tuple[dict[str, Any], ...] = ()
+    critical: tuple[str, ...] = ()
 
 
 def issue_ticket(
@@ -100,7 +111,7 @@ def open_ticket(url: str, urls: Path) -> Ticket:
             with zstandard.ZstdDecompressor().stream_reader(body) as reader:
                 lines = io.TextIOWrapper(io.BufferedReader(reader, 1 << 16), "utf-8")
                 ticket = Ticket(**json.loads(lines.readline()))
-                ticket = replace(ticket, checks=tuple(ticket.checks))
+                ticket = replace(ticket, checks=tuple(ticket.checks), critical=tuple(ticket.critical))
                 with closing(sqlite3.connect(urls)) as known, known:
                     known.execute("CREATE TABLE urls (key TEXT PRIMARY KEY, url TEXT) WITHOUT ROWID")
                     known.executemany("INSERT OR REPLACE INTO urls VALUES (?, ?)", map(json.loads, lines))

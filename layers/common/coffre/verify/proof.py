@@ -61,7 +61,8 @@ def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
         checks = read_checks(work.registration, work.store, name=work.manifest.database)
     except (InvalidChecksError, ObjectCorruptError, ObjectMissingError) as error:
         return report_of("inconclusive", [doubt(error.code, f"the owner's checks: {error.message}")])
-    ticket = replace(_ticket(work), checks=for_ticket(checks))
+    critical = tuple(work.registration.critical_tables)
+    ticket = replace(_ticket(work), checks=for_ticket(checks), critical=critical)
     url = issue_ticket(work.store, ticket, _objects(work), seconds=int(seconds) + 60)
     try:
         answer = work.services.invoke_prove(
@@ -97,7 +98,7 @@ def _proven_today(work: Verification) -> bool:
         if entry is None or entry.root_hash is None:
             continue
         found = newest_evidence(work.store, work.manifest.database, other, entry.root_hash)
-        if found is not None and found.verdict == "proven":
+        if found is not None and (found.verdict == "proven" or found.sample is not None):
             return True
     return False
 

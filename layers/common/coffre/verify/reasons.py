@@ -29,7 +29,10 @@ def report_of(verdict: Verdict, reasons: list[Finding]) -> ProofReport:
 
 
 def bounded(result: VerifyResult, most: int) -> VerifyResult:
-    """The result with as many reasons as fit where it goes; the next look finds what is left out."""
+    """The result with as many reasons and names as fit where it goes."""
+    if result.sample is not None:
+        sample = result.sample.model_copy(update={"names": result.sample.names[:most]})
+        result = result.model_copy(update={"sample": sample})
     upgrade = result.upgrade
     if upgrade is None:
         return result.model_copy(update={"reasons": _first(result.reasons, most)})

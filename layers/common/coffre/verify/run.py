@@ -145,6 +145,7 @@ def _record(
         rows=manifest.totals.rows,
         bytes=manifest.totals.bytes,
         compared=report.compared,
+        sample=report.sample,
         evidence=evidence,
         seconds=round(seconds, 3),
         upgrade=upgrade,

@@ -41,6 +41,28 @@ def data_entries(entries: Iterable[ArchiveEntry]) -> list[ArchiveEntry]:
     return [entry for entry in entries if entry.description in _DATA]
 
 
+def read_scripts(written: str, wanted: Iterable[int]) -> dict[int, str]:
+    """The statements of each entry, from what ``pg_restore --verbose --file=-`` wrote.
+
+    Parameters
+    ----------
+    wanted:
+        The entries' numbers.  Nothing else begins an entry: a comment's text may look like its head.
+    """
+    asked, found = set(wanted), dict[int, str]()
+    heads = [head for head in _HEAD.finditer(written) if int(head[1]) in asked]
+    ends = [head.start() for head in heads[1:]] + [written.rfind(_FOOT)]
+    for head, end in zip(heads, ends, strict=False):
+        found.setdefault(int(head[1]), written[head.end() : end].strip())
+    return found
+
+
+_HEAD = re.compile(
+    r"^--\n-- TOC entry (\d+) \(class \d+ OID \d+\)\n(?:-- Dependencies: [\d ]+\n)?-- Name: .*\n"
+    r"(?:-- Data Pos: .*\n)?--\n\n",
+    re.MULTILINE,
+)
+_FOOT = "\n-- Completed on "
 _LINE = re.compile(r"(\d+); (\d+) \d+ (.*)")
 _DATA = frozenset(
     [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from coffre.databases.postgresql.absent import AbsentRows, reading
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.errors import CoffreError, DeadlineExceededError
 from coffre.results import Finding
@@ -43,8 +44,14 @@ def create_reader(session: Session, name: str) -> None:
     session.run(f"ALTER ROLE {role} SET default_transaction_read_only = on")
 
 
+UNPROVEN = "unproven-check"
+
+
 def run_checks(
-    checks: Iterable[Check], connect: Callable[[], Session], seconds_left: Callable[[], float]
+    checks: Iterable[Check],
+    connect: Callable[[], Session],
+    seconds_left: Callable[[], float],
+    absent: AbsentRows | None = None,
 ) -> list[Finding]:
     """Run the checks, each in a session and a read-only transaction of its own.
 
@@ -54,26 +61,29 @@ def run_checks(
         Opens a session as the reader.
     seconds_left:
         How long all of them may still take.
+    absent:
+        Rows that aren't there; None: all are.
 
     Returns
     -------
     list
-        ``check-failed`` with what came, ``check-error`` with what the server said, and ``check-timeout``,
-        which says nothing about the backup: this server may be slower than the owner's.
+        ``check-failed`` with what came, ``check-error`` with what the server said; and what says nothing
+        about the backup: ``check-timeout``, because this server may be slower than the owner's, and
+        `UNPROVEN`, for what read absent rows, whether it held or not.
     """
     findings = []
     for check in checks:
         within = max(0.001, min(check.seconds, seconds_left()))
-        finding = _run(replace(check, seconds=within), connect)
+        finding = _run(replace(check, seconds=within), connect, absent)
         findings += [finding] if finding else []
     return findings
 
 
-def _run(check: Check, connect: Callable[[], Session]) -> Finding | None:
+def _run(check: Check, connect: Callable[[], Session], absent: AbsentRows | None) -> Finding | None:
     started = time.monotonic()
     try:
         with connect() as session:
-            rows = _answer(session, check)
+            rows, read = _answer(session, check, absent)
     except DeadlineExceededError:
         spent = time.monotonic() - started
         message = f"check {check.name} was ended after {spent:.1f} s of {check.seconds:g} s"
@@ -82,6 +92,9 @@ def _run(check: Check, connect: Callable[[], Session]) -> Finding | None:
     except CoffreError as error:
         advice = "Try the query at the source; names without a schema are looked for in `public`."
         return _finding("refuse", "check-error", check, f"check {check.name}: {error.message}", advice)
+    if read:
+        message = f"check {check.name} says nothing: {reading(read)}"
+        return _finding("warn", UNPROVEN, check, message)
     if len(rows) != 1 or len(rows[0]) != 1:
         shape = "no row" if not rows else "more than one row" if len(rows) > 1 else f"{len(rows[0])} columns"
         message = f"check {check.name}: {shape} came, expected one row of one column"
@@ -92,14 +105,29 @@ def _run(check: Check, connect: Callable[[], Session]) -> Finding | None:
     return _finding("refuse", "check-failed", check, message)
 
 
-def _answer(session: Session, check: Check) -> list[list[str | None]]:
-    """The first two rows, as text: a cursor takes queries only, and holds no more than is asked of it."""
+def _answer(
+    session: Session, check: Check, absent: AbsentRows | None
+) -> tuple[list[list[str | None]], tuple[str, ...]]:
+    """The first two rows, as text, and the absent tables that were read for them."""
     milliseconds = max(1, int(check.seconds * 1000))  # 0 would be no limit
     session.run(
         f"SELECT pg_catalog.set_config('search_path', 'public', false), "
         f"pg_catalog.set_config('statement_timeout', {literal(f'{milliseconds}ms')}, false)"
     )
     session.run("BEGIN READ ONLY")
+    if absent is None:
+        return _first_rows(session, check), ()
+    rows: list[list[str | None]] = []
+    watch = absent.watch(session)
+    error = watch.run(lambda: rows.extend(_first_rows(session, check)))
+    read = watch.read(error)
+    if error is not None and not read:
+        raise error
+    return rows, read
+
+
+def _first_rows(session: Session, check: Check) -> list[list[str | None]]:
+    """Asked by a cursor: it takes queries only, and holds no more than is asked of it."""
     session.run_one(f"DECLARE answer NO SCROLL CURSOR FOR {check.sql}")
     return session.run_one("FETCH 2 FROM answer")
 

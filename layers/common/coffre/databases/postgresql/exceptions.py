@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coffre.databases.postgresql.complaints import Complaint
@@ -34,7 +34,7 @@ _CODES = {
 
 _NAMED = 5
 
-_KINDS = {
+KINDS = {
     "CONSTRAINT": ("constraints", "valid_indexes"),
     "CHECK CONSTRAINT": ("constraints",),
     "FK CONSTRAINT": ("constraints",),
@@ -47,20 +47,20 @@ _KINDS = {
 
 # The forms that pg_get_constraintdef and pg_get_indexdef write.
 _NAME = r'(?:[^\s".();,]+|"(?:[^"]|"")*")'
-_TABLE = rf"{_NAME}\.{_NAME}"
+TABLE = rf"{_NAME}\.{_NAME}"
 _NAMES = rf"{_NAME}(?:, {_NAME})*"
 _FOREIGN = re.compile(
-    rf"^ALTER TABLE (?:ONLY )?({_TABLE})\n +ADD CONSTRAINT {_NAME} "
-    rf"FOREIGN KEY \(({_NAMES})\) REFERENCES ({_TABLE})\(({_NAMES})\)[^;\n]*;$",
+    rf"^ALTER TABLE (?:ONLY )?({TABLE})\n +ADD CONSTRAINT {_NAME} "
+    rf"FOREIGN KEY \(({_NAMES})\) REFERENCES ({TABLE})\(({_NAMES})\)[^;\n]*;$",
     re.MULTILINE,
 )
 _UNIQUE = re.compile(
-    rf"^ALTER TABLE (?:ONLY )?({_TABLE})\n +ADD CONSTRAINT {_NAME} "
+    rf"^ALTER TABLE (?:ONLY )?({TABLE})\n +ADD CONSTRAINT {_NAME} "
     rf"(?:PRIMARY KEY|UNIQUE(?: NULLS NOT DISTINCT)?) \(({_NAMES})\)",
     re.MULTILINE,
 )
 _INDEX = re.compile(
-    rf"^CREATE UNIQUE INDEX {_NAME} ON (?:ONLY )?({_TABLE}) USING btree \(({_NAMES})\)"
+    rf"^CREATE UNIQUE INDEX {_NAME} ON (?:ONLY )?({TABLE}) USING btree \(({_NAMES})\)"
     r"(?: NULLS NOT DISTINCT)?(?: WHERE (.+))?;$",
     re.MULTILINE,
 )
@@ -78,6 +78,10 @@ class Exceptions:
 
     findings: list[Finding] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
+
+    def plus(self, other: Exceptions) -> Exceptions:
+        """Both together."""
+        return Exceptions([*self.findings, *other.findings], self.missing + other.missing)
 
 
 def with_exceptions(findings: Iterable[Finding], backup_id: str) -> list[Finding]:
@@ -102,7 +106,7 @@ def with_exceptions(findings: Iterable[Finding], backup_id: str) -> list[Finding
 
 def explain(
     archive: SchemaArchive,
-    complaints: Iterable[Complaint],
+    complaints: Sequence[Complaint],
     open_as: Callable[[str], Session],
     session: Session,
 ) -> Exceptions:
@@ -116,12 +120,13 @@ def explain(
         For what runs none: adding a foreign key as NOT VALID.
     """
     exceptions = Exceptions()
+    scripts = archive.scripts((complaint.dump_id for complaint in complaints), session.python_encoding)
     for complaint in complaints:
-        entry, statement = complaint.entry, archive.statements(complaint.dump_id)
+        entry, statement = complaint.entry, scripts.get(complaint.dump_id, "")
         count = _count(statement, session, open_as)
-        kept = entry.description == "FK CONSTRAINT" and _add_not_valid(session, statement)
+        kept = entry.description == "FK CONSTRAINT" and add_not_valid(session, statement)
         if not kept:
-            exceptions.missing.update(_KINDS.get(entry.description, ()))
+            exceptions.missing.update(KINDS.get(entry.description, ()))
         rows = f"{count} rows are against it: " if count is not None else ""
         exceptions.findings.append(
             Finding(
@@ -190,7 +195,8 @@ def _count(statement: str, session: Session, open_as: Callable[[str], Session]) 
         return None
 
 
-def _add_not_valid(session: Session, statement: str) -> bool:
+def add_not_valid(session: Session, statement: str) -> bool:
+    """Add a foreign key that binds new rows only; False if the server won't, or it is something else."""
     found = _FOREIGN.search(statement)
     if found is None:
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from coffre.databases.postgresql.absent import present
 from coffre.databases.postgresql.connection import Session, literal
 from coffre.errors import PrivilegesMissingError, QueryFailedError
 from coffre.vault.manifest import Extension
@@ -129,8 +130,25 @@ _HAS_XML = "SELECT xmlparse(CONTENT '<a/>') IS NOT NULL"
 
 def count_objects(session: Session) -> dict[str, int]:
     """The number of a user's objects by kind."""
-    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in _COUNTS.values())
-    return dict(zip(_COUNTS, map(int, session.run(f"SELECT {selects}")[0]), strict=True))
+    return _count(session, _COUNTS)
+
+
+def count_present(session: Session) -> dict[str, int]:
+    """The valid constraints and indexes and the materialized views that rest on rows that are there alone.
+
+    After `coffre.databases.postgresql.absent.AbsentRows.enter`.
+    """
+    resting = {
+        "constraints": f"k.convalidated AND {present('k.conrelid', 'k.confrelid')}",
+        "valid_indexes": present("i.indrelid"),
+        "populated_materialized_views": present("c.oid"),
+    }
+    return _count(session, {kind: f"{_COUNTS[kind]} AND {where}" for kind, where in resting.items()})
+
+
+def _count(session: Session, counts: Mapping[str, str]) -> dict[str, int]:
+    selects = ", ".join(f"(SELECT count(*) FROM {where})" for where in counts.values())
+    return dict(zip(counts, map(int, session.run(f"SELECT {selects}")[0]), strict=True))
 
 
 def list_needs(session: Session, provider: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from coffre.databases.postgresql import compare
+from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.load import load_items
 from coffre.databases.postgresql.schema import set_sequences
@@ -32,6 +33,8 @@ class Rebuild:
         Where workers read chunks: ``{"bucket": name}``, or ``{"urls": path}`` of a ticket's URLs.
     as_owner:
         Whether each table's rows are loaded by a session that logged in as its owner.
+    absent:
+        The rows that the backup has and ``contents`` hasn't; None: there are none.
     """
 
     target: Target
@@ -41,6 +44,7 @@ class Rebuild:
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     reading: Message
     as_owner: bool
+    absent: AbsentRows | None = None
 
     def session(self) -> Session:
         """A session of our own with the database, for as long as the run has."""
@@ -74,7 +78,7 @@ class Rebuild:
             again = self._load((item for item, _ in refused), told)
             if again:
                 raise _load_failed(*again[0])
-            exceptions = checks.put_back()
+            exceptions = checks.put_back(self.absent)
         with self.session() as session:
             set_sequences(session, self.contents.sequences)
         return exceptions

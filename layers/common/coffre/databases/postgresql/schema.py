@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from coffre.databases.postgresql.archive import ArchiveEntry
+from coffre.databases.postgresql.archive import ArchiveEntry, read_scripts
 from coffre.databases.postgresql.complaints import Complaint, read_complaints, suspects
 from coffre.databases.postgresql.connection import Session, literal, qualified
 from coffre.databases.postgresql.dump import list_entries
@@ -138,12 +138,17 @@ class SchemaArchive:
             complaints += self._tried(run, "indexes", *([] if attaching else [f"--jobs={jobs}"]))
         return complaints
 
-    def grants(self, jobs: int) -> list[Complaint]:
-        """Restore grants, then refresh materialized views; returns and raises like `indexes`."""
-        late = self._late()
-        complaints = self._tried([entry for entry in late if entry.description in _GRANTS], "grants")
-        refreshes = [entry for entry in late if entry.description in _REFRESHES]
-        return complaints + self._tried(refreshes, "refresh", f"--jobs={jobs}")
+    def grants(self) -> list[Complaint]:
+        """Restore grants; returns and raises like `indexes`."""
+        return self._tried([entry for entry in self._late() if entry.description in _GRANTS], "grants")
+
+    def refreshes(self) -> list[ArchiveEntry]:
+        """The materialized views that were populated, each after those that it reads."""
+        return [entry for entry in self._late() if entry.description in _REFRESHES]
+
+    def refresh(self, jobs: int) -> list[Complaint]:
+        """Refresh materialized views, once grants are there; returns and raises like `indexes`."""
+        return self._tried(self.refreshes(), "refresh", f"--jobs={jobs}")
 
     def all_after_rows(self) -> None:
         """Restore all that follows the rows, for tables that hold none: stop at the first error.
@@ -166,13 +171,15 @@ class SchemaArchive:
         options = ["--no-owner"] if self.restorer else []
         self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
 
-    def statements(self, dump_id: int) -> str:
-        """An entry as SQL."""
-        chosen = self._chosen([dump_id], "one")
-        arguments = [f"--use-list={chosen}", "--file=-", str(self.path)]
-        return self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline).decode(
-            "utf-8", "replace"
-        )
+    def scripts(self, dump_ids: Iterable[int], encoding: str = "utf-8") -> dict[int, str]:
+        """Entries as SQL, by their numbers and in the archive's order; see `read_scripts`."""
+        wanted = list(dump_ids)
+        if not wanted:
+            return {}
+        chosen = self._chosen(wanted, "scripts")
+        arguments = ["--verbose", f"--use-list={chosen}", "--file=-", str(self.path)]
+        written = self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline)
+        return read_scripts(written.decode(encoding, "replace"), wanted)
 
     def _restore(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> None:
         for wanted, target in self._runs(entries):

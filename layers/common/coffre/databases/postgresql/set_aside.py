@@ -11,9 +11,10 @@ Source: https://www.postgresql.org/docs/current/sql-altertable.html (NOT VALID)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from coffre.databases.postgresql.absent import AbsentRows, reading
 from coffre.databases.postgresql.connection import Session, identifier, literal, qualified
 from coffre.errors import CoffreError
 from coffre.results import Finding
@@ -127,18 +128,24 @@ class SetAsideChecks:
                 session.run(f"ALTER {check.subject} DROP CONSTRAINT IF EXISTS {identifier(check.constraint)}")
             self._checks.append(check)
 
-    def put_back(self) -> list[Finding]:
-        """Add all of them again; those that the rows violate are named, with the number of such rows."""
+    def put_back(self, absent: AbsentRows | None = None) -> list[Finding]:
+        """Add all of them again; those that the rows violate are named, with the number of such rows.
+
+        Parameters
+        ----------
+        absent:
+            Rows that aren't there: what a check needs of them is no reproach.
+        """
         findings = []
         for check in self._checks:
             with self._open_as(check.owner) as session:
-                finding = _put_back(session, check)
+                finding = _put_back(session, check, absent)
             findings += [finding] if finding else []
         self._checks = []
         return findings
 
 
-def _put_back(session: Session, check: _Check) -> Finding | None:
+def _put_back(session: Session, check: _Check, absent: AbsentRows | None) -> Finding | None:
     name = identifier(check.constraint)
     if check.on == "TABLE" and _exists(session, check):
         return None  # a parent's came back already
@@ -146,6 +153,7 @@ def _put_back(session: Session, check: _Check) -> Finding | None:
     try:
         session.run(add)
     except CoffreError as error:
+        read = absent.attempt(session, add).read if absent is not None else ()
         count, said = _violations(session, check), error.message
     else:
         return None
@@ -153,6 +161,8 @@ def _put_back(session: Session, check: _Check) -> Finding | None:
         session.run(f"{add} NOT VALID")
     except CoffreError as error:
         said = f"{error.message}; it was left out"
+    if read:
+        return _unproven(check, read)
     rows = f"{count} rows violate it" if count is not None else "rows violate it, or it can't be computed"
     return Finding(
         level="refuse",
@@ -161,6 +171,16 @@ def _put_back(session: Session, check: _Check) -> Finding | None:
         message=f"the constraint {check.constraint} of {check.schema}.{check.name}: {rows} ({said})",
         advice=FIX,
         count=count,
+    )
+
+
+def _unproven(check: _Check, read: Sequence[str]) -> Finding:
+    return Finding(
+        level="warn",
+        code="unproven-constraint",
+        object=check.label,
+        message=f"the constraint {check.constraint} of {check.schema}.{check.name} can't be checked: "
+        f"{reading(read)}",
     )
 
 

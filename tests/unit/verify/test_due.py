@@ -1,0 +1,47 @@
+"""When a proof is due."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from coffre.catalogue.index import Catalogue
+from coffre.databases.registration import Registration
+from coffre.databases.registry import Registry
+from coffre.events import Verdict
+from coffre.notify.publisher import Publisher
+from coffre.results import Sample
+from coffre.verify.job import Services, Verification
+from coffre.verify.proof import have_proven
+from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.store import MemoryStore
+from tests.fakes.vault import SAMPLE, put_backup, put_evidence
+from tests.support.vault import Registrations
+
+FIRST, SECOND = "20261120T030000Z-hourly-aaaaaa", "20261120T040000Z-hourly-bbbbbb"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sample", "due"),
+    [
+        ("proven", None, False),
+        ("inconclusive", SAMPLE, False),
+        ("inconclusive", None, True),
+        ("failed", None, True),
+    ],
+)
+def test_a_day_needs_one_proof_and_where_no_other_is_possible_one_sample(
+    tmp_path: Path, verdict: Verdict, sample: Sample | None, due: bool
+) -> None:
+    store, catalogue = MemoryStore(), Catalogue(MemoryDynamo(), "table")
+    first, root = put_backup(store, FIRST, [b"row\n"])
+    catalogue.complete(first, root)
+    put_evidence(store, first, root, verdict, sample=sample)
+    manifest, digest = put_backup(store, SECOND, [b"row\n"])
+    registry = cast("Registry", Registrations(Registration(secret="-", prove="daily")))
+    nobody: Any = None
+    services = Services(store, catalogue, cast("Publisher", nobody), registry, tmp_path, 900, nobody, nobody)
+    report = have_proven(Verification(services, manifest, digest, tmp_path / "sections", 0.0, nobody))
+    assert [reason.code for reason in report.reasons] == ["no-time" if due else "not-due"]
