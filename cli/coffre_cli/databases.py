@@ -68,7 +68,10 @@ def add(
     rto_minutes: Annotated[float | None, typer.Option(help="How long a restore may take.")] = None,
     scratch: Annotated[
         str | None,
-        typer.Option(metavar="SECRET", help="A secret with the URL of a server for scheduled drills."),
+        typer.Option(
+            metavar="URL|SECRET",
+            help="A server for scheduled drills and load tests, or a secret that names one.",
+        ),
     ] = None,
     drill_exceptions: Annotated[
         bool,
@@ -140,6 +143,8 @@ def add(
     if url is not None and database is not None:
         raise UsageError("--database goes with --secret; a URL names its database")
     target = secrets.read_target(url, ca) if url is not None else None
+    server = secrets.read_target(scratch, None) if scratch is not None and "://" in scratch else None
+    found = find_stack(stack, region)
     options = {
         "credentials": secret if url is not None else None,
         "replica": replica,
@@ -148,7 +153,7 @@ def add(
         "retention": registering.read_retention(retention or []) or None,
         "rpo_hours": rpo_hours,
         "rto_minutes": rto_minutes,
-        "scratch": scratch,
+        "scratch": scratch if server is None else secrets.scratch_secret(found, name),
         "drill_exceptions": "accept" if drill_exceptions else None,
         "endpoints": registering.read_endpoints(endpoint or []) or None,
         "availability_percent": availability,
@@ -162,10 +167,12 @@ def add(
     decided: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if waiters is not None:
         decided["waiters"] = waiters or None
-    found = find_stack(stack, region)
     own = secrets.database_secret(found, name)
     entry = registering.build(name, own if url is not None or secret is None else secret, decided)
-    registering.register(found, name, entry, target)
+    written = {own: target, secrets.scratch_secret(found, name): server}
+    registering.register(
+        found, name, entry, {secret: where for secret, where in written.items() if where is not None}
+    )
     document = {"name": name, **entry.model_dump(mode="json")}
     emit(document, as_json, f"{name} is registered; try it with `coffre databases check {name}`")
 

@@ -106,12 +106,12 @@ def _scratch(
 def _embedded(stack: Stack, name: str, reference: str) -> tuple[dict[str, Any], int]:
     """A proof: it restores into a server of its own, and its time is kept as a measured one."""
     from coffre.results import VerifyResult
-    from coffre_cli import invoke, show_backups
+    from coffre_cli import invoke, show_backups, show_restores
     from coffre_cli.backups import VERDICT_EXITS
     from coffre_cli.progress import spinner
 
     with spinner(f"proving {name} {reference}"):
         answer = invoke.call(stack, "verify", {"database": name, "backup_id": reference})
     result = VerifyResult.model_validate(answer)
-    note(show_backups.verification(result))
+    note(show_backups.verification(result), "", show_restores.phases(result.phases))
     return answer, VERDICT_EXITS[result.verdict]

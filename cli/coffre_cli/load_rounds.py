@@ -68,9 +68,10 @@ class Rounds:
             done = done.model_copy(update={"backup": backup})
             told("backup", done)
             with self.watch.during("proof", number):
-                done = done.model_copy(update={"proof": self._proof(backup)})
+                proof = self._proof(backup)
+            done = done.model_copy(update={"proof": proof})
             told("proof", done)
-            done = done.model_copy(update={"restore": self._restore(number, backup)})
+            done = done.model_copy(update={"restore": self._restore(number, backup, proof)})
             told("restore", done)
         except CoffreError as error:
             return done.model_copy(update={"fault": _fault(error, self.watch.stage)})
@@ -99,6 +100,7 @@ class Rounds:
         return TestedProof(
             verdict=found.verdict,
             seconds=found.seconds,
+            phases=found.phases,
             tables=compared.tables,
             rows=compared.rows,
             digests=compared.digests,
@@ -119,9 +121,9 @@ class Rounds:
             time.sleep(POLL_SECONDS)
         return None
 
-    def _restore(self, number: int, backup: TestedBackup) -> TestedRestore | None:
+    def _restore(self, number: int, backup: TestedBackup, proof: TestedProof) -> TestedRestore | None:
         if self.scratch is None:
-            return self._proven_restore(backup)
+            return self._proven_restore(backup, proof)
         with self.watch.during("restore", number):
             return self._drill(backup, self.scratch)
 
@@ -132,7 +134,7 @@ class Rounds:
             kind="drill", **drilled.model_dump(include=set(TestedRestore.model_fields) - {"kind"})
         )
 
-    def _proven_restore(self, backup: TestedBackup) -> TestedRestore | None:
+    def _proven_restore(self, backup: TestedBackup, proof: TestedProof) -> TestedRestore | None:
         """The restore of the proof, as the history has it; None if nothing was proven."""
         history = self.stack.catalogue().restores(self.database)
         entry = next(
@@ -147,6 +149,7 @@ class Rounds:
             rows=entry.rows,
             bytes=entry.bytes,
             seconds=entry.milliseconds / 1000,
+            phases=proof.phases,
             digests_equal=True,
         )
 

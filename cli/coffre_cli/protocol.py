@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from coffre.databases.registration import Registration
 
 DAYS = 90
+_KEPT = ("backup_id", "root_hash", "tables", "rows", "bytes", "seconds", "phases")
 
 
 def write_protocol(
@@ -61,7 +62,7 @@ def _proof(answer: dict[str, Any]) -> dict[str, Any]:
     """A proof's answer in the words of a drill: only one that passed has compared everything."""
     verdict = answer["verdict"]
     status = {"proven": "completed", "failed": "failed"}.get(verdict, "inconclusive")
-    same = {key: answer[key] for key in ("backup_id", "root_hash", "tables", "rows", "bytes", "seconds")}
+    same = {key: answer[key] for key in _KEPT}
     return {
         **same,
         "server": "the embedded server of a proof",

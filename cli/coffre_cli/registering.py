@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -12,7 +12,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration, encode
 from coffre.errors import DatabaseExistsError, InvalidRegistrationError, UnknownDatabaseError
 from coffre_cli.errors import UsageError
-from coffre_cli.secret import database_secret, delete_secret, write_secret
+from coffre_cli.secret import database_secret, delete_secret, scratch_secret, write_secret
 from coffre_cli.stack import Stack
 
 
@@ -83,8 +83,13 @@ def build(name: str, secret: str, decided: dict[str, Any]) -> Registration:
     return entry
 
 
-def register(stack: Stack, name: str, entry: Registration, target: Target | None) -> None:
-    """Write the secret (if there is a target), then the parameter; neither stays if the second fails.
+def register(stack: Stack, name: str, entry: Registration, secrets: Mapping[str, Target]) -> None:
+    """Write the secrets, then the parameter; nothing stays if the parameter can't be written.
+
+    Parameters
+    ----------
+    secrets:
+        What each of them says, by its name.
 
     Raises
     ------
@@ -94,16 +99,16 @@ def register(stack: Stack, name: str, entry: Registration, target: Target | None
     path, parameters = f"{stack.registrations}/{name}", stack.client("ssm")
     if _exists(parameters, path):
         raise DatabaseExistsError(f"a database {name} is registered already")
-    if target is not None:
-        write_secret(stack, database_secret(stack, name), target)
+    for secret, target in secrets.items():
+        write_secret(stack, secret, target)
     try:
         parameters.put_parameter(Name=path, Value=encode(entry, name=name), Type="String", Overwrite=False)
     except ClientError as error:
         if error.response["Error"]["Code"] == "ParameterAlreadyExists":
-            # Somebody else registered it at this moment: the secret is theirs by now.
+            # Somebody else registered it at this moment: the secrets are theirs by now.
             raise DatabaseExistsError(f"a database {name} is registered already") from error
-        if target is not None:
-            delete_secret(stack, database_secret(stack, name))
+        for secret in secrets:
+            delete_secret(stack, secret)
         raise
 
 
@@ -116,7 +121,7 @@ def replace_registration(stack: Stack, name: str, entry: Registration) -> None:
 
 
 def unregister(stack: Stack, name: str) -> None:
-    """Remove the parameter, then our own secret; a secret that was only named is left alone.
+    """Remove the parameter, then our own secrets; a secret that was only named is left alone.
 
     Raises
     ------
@@ -129,6 +134,7 @@ def unregister(stack: Stack, name: str) -> None:
             raise UnknownDatabaseError(f"no database {name} is registered") from error
         raise
     delete_secret(stack, database_secret(stack, name))
+    delete_secret(stack, scratch_secret(stack, name))
 
 
 def _exists(parameters: Any, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets as random
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from coffre_cli.stack import Stack
 
 TARGET_KEPT = timedelta(days=1)
 """A target's secret that is older belongs to no run: a function lives for 15 minutes."""
+DESCRIPTION = "Written by the coffre command"
+_OURS = re.compile(r"[0-9a-f]{12}\Z")
+"""The last piece of the name of a target's secret, as `new_target_secret` makes it."""
 
 
 def read_target(url: str, ca: Path | None) -> Target:
@@ -52,7 +56,7 @@ def write_secret(stack: Stack, name: str, target: Target) -> None:
     content = {"url": format_url(target), **({"ca": target.ca} if target.ca else {})}
     client, text = stack.client("secretsmanager"), json.dumps(content)
     try:
-        client.create_secret(Name=name, SecretString=text, Description="Written by the coffre command")
+        client.create_secret(Name=name, SecretString=text, Description=DESCRIPTION)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceExistsException":
             raise
@@ -71,6 +75,11 @@ def delete_secret(stack: Stack, name: str) -> None:
 def database_secret(stack: Stack, database: str) -> str:
     """The name of a database's own secret."""
     return f"{stack.secrets}/databases/{database}"
+
+
+def scratch_secret(stack: Stack, database: str) -> str:
+    """The name of the secret of a database's scratch server, where the restore function may read it."""
+    return f"{stack.secrets}/targets/scratch-{database}"
 
 
 def new_target_secret(stack: Stack) -> str:
@@ -103,7 +112,8 @@ def held(stack: Stack, to: str | None, ca: Path | None) -> Iterator[dict[str, st
 def sweep_targets(stack: Stack) -> int:
     """Delete targets' secrets that earlier restores left and that no run can use any more; how many.
 
-    A caller who may not list secrets sweeps nothing.
+    Others below the same prefix, such as those of scratch servers, are the owner's.  A caller who may not
+    list secrets sweeps nothing.
     """
     prefix, oldest = f"{stack.secrets}/targets/", datetime.now(UTC) - TARGET_KEPT
     pages = stack.client("secretsmanager").get_paginator("list_secrets")
@@ -112,7 +122,10 @@ def sweep_targets(stack: Stack) -> int:
             item["Name"]
             for page in pages.paginate(Filters=[{"Key": "name", "Values": [prefix]}])
             for item in page["SecretList"]
-            if item["Name"].startswith(prefix) and item["CreatedDate"] < oldest
+            if item["Name"].startswith(prefix)
+            and _OURS.match(item["Name"].removeprefix(prefix))
+            and item.get("Description") == DESCRIPTION
+            and item["CreatedDate"] < oldest
         ]
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":

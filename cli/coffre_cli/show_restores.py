@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -102,13 +102,18 @@ def drilled(result: DrillResult) -> Group:
             "database": f"kept as {result.kept_as}" if result.kept_as else "dropped again",
         }
     )
-    longest = max(result.phases.values(), default=0.0)
+    told = findings_below([*result.exceptions, *result.findings])
+    return Group(summary, "", phases(result.phases), *told)
+
+
+def phases(times: Mapping[str, float]) -> Table:
+    """How long each phase took, and its share."""
+    longest = max(times.values(), default=0.0)
     rows = (
         (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
-        for name, seconds in result.phases.items()
+        for name, seconds in times.items()
     )
-    told = findings_below([*result.exceptions, *result.findings])
-    return Group(summary, "", table("phase", "time", "", rows=rows), *told)
+    return table("phase", "time", "", rows=rows)
 
 
 def undo_plan(found: UndoPlan) -> Table:

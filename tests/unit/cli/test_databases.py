@@ -204,3 +204,22 @@ def test_checks_that_arent_valid_change_nothing(world: World, tmp_path: Path, te
     assert (outcome.code, "invalid-checks" in outcome.err) == (2, True)
     assert world.run("databases", "checks", "shop", "--file", str(tmp_path / "none")).code == 2
     assert world.parameters() == before
+
+
+def test_the_url_of_a_scratch_server_goes_into_a_secret_and_away_with_the_database(world: World) -> None:
+    scratch = "postgresql://admin:covert@scratch.example:5432/postgres"
+    added = world.run("databases", "add", "shop", "--url", URL, "--scratch", scratch, "--json")
+    name = f"coffre/{STACK}/targets/scratch-shop"
+    assert added.document["scratch"] == name
+    assert "covert" in world.secrets()[name]["url"]
+    assert "covert" not in json.dumps(world.parameters()) + added.out
+    assert world.run("databases", "remove", "shop").code == 0
+    assert world.secrets() == {}
+
+
+def test_a_secret_that_names_a_scratch_server_stays_the_owners(world: World) -> None:
+    boto3.client("secretsmanager").create_secret(Name="mine", SecretString="{}")
+    added = world.run("databases", "add", "shop", "--url", URL, "--scratch", "mine", "--json")
+    assert added.document["scratch"] == "mine"
+    assert world.run("databases", "remove", "shop").code == 0
+    assert set(world.secrets()) == {"mine"}

@@ -48,6 +48,7 @@ def proof(verdict: Any) -> dict[str, Any]:
         compared=Compared(),
         evidence="shop/proofs/x.json",
         seconds=3,
+        phases={"schema": 0.5, "rows": 1.5} if verdict == "proven" else {},
     ).answer()
 
 
@@ -77,7 +78,17 @@ def test_a_proof_that_is_inconclusive_is_no_exercise_that_passed(world: World, t
     assert "Result: **inconclusive**" in text
     assert "there is no postgis" in text
     world.functions.answers["verify"] = lambda _: proof("proven")
-    assert "Result: **restored and equal" in drill(world, tmp_path / "protocol.md")[1]
+    proven = drill(world, tmp_path / "protocol.md")[1]
+    assert "Result: **restored and equal" in proven
+    assert "| rows | 1.5 s |" in proven
+
+
+def test_a_proof_is_timed_phase_by_phase_as_any_drill(world: World) -> None:
+    world.register()
+    world.functions.answers["verify"] = lambda _: proof("proven")
+    lines = [line.split() for line in world.run("drill", "shop").err.splitlines()]
+    assert ["rows", "1.5", "s", "█" * 30] in lines
+    assert ["schema", "0.5", "s", "█" * 10] in lines
 
 
 def test_a_drill_that_fails_leaves_a_protocol_of_its_failure(world: World, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Played:
             compared=Compared(tables=2, rows=10, digests=2),
             evidence=evidence,
             seconds=3,
+            phases={"schema": 0.5, "rows": 2},
         )
         boto3.client("s3").put_object(Bucket="vault", Key=evidence, Body=found.model_dump_json())
         self.world.catalogue.verdict(found)
@@ -155,6 +156,7 @@ def test_without_a_scratch_server_the_restore_of_the_proof_is_measured(played: P
     document = run(played, "--json").document
     (only,) = document["rounds"]
     assert (only["restore"]["kind"], only["restore"]["seconds"]) == ("proof", 2.5)
+    assert only["restore"]["phases"] == {"schema": 0.5, "rows": 2}
     assert [reason["code"] for reason in document["reasons"]] == ["restored-by-proof"]
     assert document["verdict"] == "met"
 

@@ -49,5 +49,10 @@ def estimate(size: int, measured: Iterable[RestoreEntry]) -> Estimate:
     what = "restore" if real else "proof"
     number = f"{len(used)} {what}s" if len(used) > 1 else f"1 {what}"
     return Estimate(
-        round(seconds, 1), f"the median of {number}, scaled by size; the newest of {used[0].time}"
+        round(seconds, 1), f"the median of {number}, scaled by size; the newest of {_minute(used[0].time)}"
     )
+
+
+def _minute(stamped: str) -> str:
+    """A time that `coffre.ids.stamp` wrote, to the minute."""
+    return f"{stamped[:10]} {stamped[11:16]} UTC"

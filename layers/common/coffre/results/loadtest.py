@@ -141,6 +141,7 @@ class TestedProof(Result):
 
     verdict: Verdict
     seconds: float
+    phases: dict[str, float] = {}
     tables: int = 0
     rows: int = 0
     digests: int = 0

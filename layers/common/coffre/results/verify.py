@@ -80,7 +80,15 @@ class UpgradeReport(Result):
 
 
 class VerifyResult(Result):
-    """A backup's verdict; ``sample``: how much was restored for it, if not all."""
+    """A backup's verdict.
+
+    Attributes
+    ----------
+    phases:
+        Seconds by phase of the restore that proved it, if there was one.
+    sample:
+        How much was restored for it, if not all.
+    """
 
     database: str
     backup_id: str
@@ -94,6 +102,7 @@ class VerifyResult(Result):
     compared: Compared
     evidence: str
     seconds: float
+    phases: dict[str, float] = {}
     sample: Sample | None = None
     upgrade: UpgradeReport | None = None
 

@@ -148,6 +148,7 @@ def _record(
         sample=report.sample,
         evidence=evidence,
         seconds=round(seconds, 3),
+        phases=report.phases,
         upgrade=upgrade,
     )
     result = bounded(result, MAX_REASONS)

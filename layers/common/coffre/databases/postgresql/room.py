@@ -43,7 +43,7 @@ def lacking_room(session: Session, size: int) -> tuple[list[str], list[Finding]]
     if there is None:
         return lacking, [_unknown(needed)]
     if needed > there:
-        lacking.append(f"room on its disk: about {needed} bytes are needed, {there} are free")
+        lacking.append(f"room on its disk: about {_size(needed)} are needed, {_size(there)} are free")
     return lacking, []
 
 
@@ -62,6 +62,11 @@ def _unknown(needed: int) -> Finding:
         level="info",
         code="disk-unknown",
         object="disk",
-        message=f"about {needed} bytes are needed on the target's disk; what is free there can't be asked",
+        message=f"about {_size(needed)} are needed on the target's disk; what is free there can't be asked",
         advice="Look before you confirm.",
     )
+
+
+def _size(number: int) -> str:
+    """Bytes as people read them."""
+    return f"{number / 1e6:,.1f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB"
