@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from coffre.errors import CoffreError, LeaseHeldError
+from coffre.errors import (
+    AuthenticationError,
+    BadInputError,
+    CoffreError,
+    DatabaseMissingError,
+    LeaseHeldError,
+    PoolerRefusedError,
+    SourceUnreachableError,
+    TlsError,
+)
 from coffre.ids import backup_id
 from coffre.results import (
     BackupResult,
@@ -30,6 +39,15 @@ REASON = "load test"
 IDLE_SECONDS = 60.0
 """How long a verification may take to begin by itself; then it is asked for."""
 POLL_SECONDS = 1.0
+NO_SERVER = (
+    BadInputError,
+    SourceUnreachableError,
+    AuthenticationError,
+    TlsError,
+    DatabaseMissingError,
+    PoolerRefusedError,
+)
+"""What a restore fails with if its scratch server can't be used, which says nothing about the backup."""
 SHOWN_REASONS = 20
 
 
@@ -155,8 +173,9 @@ class Rounds:
 
 
 def _fault(error: CoffreError, stage: Stage) -> Finding:
-    """What ended a round: somebody else's run says nothing about this test's."""
-    level = "warn" if isinstance(error, LeaseHeldError) else "refuse"
+    """What ended a round; somebody else's run, and a scratch server that can't be used, prove nothing."""
+    idle = isinstance(error, LeaseHeldError) or (stage == "restore" and isinstance(error, NO_SERVER))
+    level = "warn" if idle else "refuse"
     return Finding.model_validate(
         {
             "level": level,

@@ -198,6 +198,19 @@ def test_a_restore_that_fails_ends_the_rounds_and_is_told(played: Played) -> Non
     assert document["reasons"][0]["code"] == "object-missing"
 
 
+def test_a_scratch_server_that_cannot_be_used_proves_nothing(played: Played) -> None:
+    def fail(_: dict[str, Any]) -> Any:
+        raise FunctionError(
+            "SourceUnreachableError", "[source-unreachable] no way to scratch.example. Check it."
+        )
+
+    played.world.functions.answers["restore"] = fail
+    outcome = run(played, *SCRATCH, "--json")
+    assert (outcome.code, outcome.document["verdict"]) == (3, "inconclusive")
+    codes = [reason["code"] for reason in outcome.document["reasons"]]
+    assert codes == ["source-unreachable", "restore-not-measured"]
+
+
 def test_a_database_that_somebody_else_backs_up_is_inconclusive(played: Played) -> None:
     def busy(_: dict[str, Any]) -> Any:
         raise FunctionError("LeaseHeldError", "[lease-held] shop is being backed up. Wait for it.")
