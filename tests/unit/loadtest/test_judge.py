@@ -120,11 +120,12 @@ def test_the_slowest_restore_is_what_the_rto_is_judged_by() -> None:
     assert (rto.verdict, rto.allowed, rto.measured) == ("missed", 600, 601)
 
 
-def test_a_drill_makes_up_for_a_proof_that_was_not_due() -> None:
-    not_due = one_round(proof=proof("inconclusive", "not-due"))
+@pytest.mark.parametrize("code", ["not-due", "sampled"])
+def test_a_drill_makes_up_for_a_proof_that_did_less(code: str) -> None:
+    not_due = one_round(proof=proof("inconclusive", code))
     verdict, parts, reasons = verdicts(measured(rounds=[not_due]))
     assert (verdict, parts["integrity"], reasons) == ("met", "met", ["proof-inconclusive"])
-    by_proof = one_round(proof=proof("inconclusive", "not-due"), restore=None)
+    by_proof = one_round(proof=proof("inconclusive", code), restore=None)
     assert verdicts(measured(rounds=[by_proof]))[1]["integrity"] == "inconclusive"
 
 

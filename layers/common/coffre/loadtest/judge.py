@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from coffre.results import Finding, Met, ObjectivesReport
-from coffre.results.loadtest import Part, PartName, PartVerdict, Round, Stage, Watched
+from coffre.results.loadtest import Part, PartName, PartVerdict, Round, Stage, TestedProof, Watched
 
 SLOWER = 2.0
 SLOWER_SECONDS = 0.05
 """A median that is so many times the one before, and so much longer, is worth telling."""
+SPARED = {"not-due", "sampled"}
+"""Why a proof that found nothing wrong didn't restore everything."""
 UNASKED_SHARE = 0.1
 """If more of the moments than this went by without a question, the shares of the others say too little."""
 
@@ -87,15 +89,17 @@ def _integrity(measured: Measured) -> Judged:
 
 
 def _intact(one: Round) -> bool:
-    """A drill that compared every digest shows as much as a proof that wasn't due by the policy."""
+    """A drill that compared every digest makes up for a proof that wasn't due, or that took a sample."""
     if one.proof is None or one.restore is None or one.fault is not None:
         return False
-    shown = one.proof.verdict == "proven" or (_not_due(one) and one.restore.kind == "drill")
+    shown = one.proof.verdict == "proven" or (_only_spared(one.proof) and one.restore.kind == "drill")
     return shown and one.restore.digests_equal
 
 
-def _not_due(one: Round) -> bool:
-    return one.proof is not None and [reason.code for reason in one.proof.reasons] == ["not-due"]
+def _only_spared(proof: TestedProof) -> bool:
+    """Whether nothing but less work than a whole proof stands against it."""
+    doubts = {reason.code for reason in proof.reasons if reason.level != "info"}
+    return proof.verdict == "inconclusive" and bool(doubts) and doubts <= SPARED
 
 
 def _doubts(one: Round, database: str) -> list[Finding]:
