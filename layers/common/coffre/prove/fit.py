@@ -15,8 +15,12 @@ from coffre.vault.ticket import Ticket
 LEAST_FREE = 64 << 20
 """Bytes of scratch space; with less a proof has run into a full disk."""
 
-EMPTY_TABLE = 32 << 10
-"""Bytes on disk of a table without rows: empty indexes of a page or two, and its lines in the catalogues."""
+SERVER_BYTES = 192 << 20
+"""Bytes of scratch space that a server takes for itself: its catalogues, and 128 MiB of write-ahead log."""
+
+EMPTY_TABLE = 48 << 10
+"""Bytes on disk of a table without rows, with its lines in the catalogues: measured were 3 KB for a plain one
+up to 46 KB for one with a sequence, two indexes and values that may be long."""
 
 BYTES_A_SECOND = 8 << 20
 """Bytes of COPY text that a proof restores, indexes and compares in a second, at least: a tenth of what was
@@ -50,10 +54,11 @@ def fitting(manifest: Manifest, contents: Contents, ticket: Ticket, *, free: int
         That the proof has.
     """
     totals, large = manifest.totals, manifest.file("large_objects")
-    needed = totals.bytes * DISK_FACTOR + (large.size * (1 + DISK_FACTOR) if large is not None else 0)
-    if needed <= free:
+    archive = large.size if large is not None else 0
+    left = free - LEAST_FREE - SERVER_BYTES - len(contents.relations) * EMPTY_TABLE
+    if (totals.bytes + archive) * DISK_FACTOR + archive <= left:
         return Fitting(contents)
-    room = (free - LEAST_FREE - len(contents.relations) * EMPTY_TABLE) / DISK_FACTOR
+    room = left / DISK_FACTOR
     chosen = choose(
         units(contents),
         critical=ticket.critical,
