@@ -29,28 +29,39 @@ def status(
     region: Region = None,
     as_json: Json = False,
 ) -> None:
-    """Follow the backup of a database that is in progress.
+    """Follow the backup, or the restore on the state machine, of a database that is in progress.
 
     Shows batches, rows, bytes, rate and the time left until it ends; with --once or --json as it is now.
-    The exit code is 1 if the backup failed.
+    The exit code is 1 if the backup, or the restore that was followed, failed.
     """
+    from coffre_cli import restoring
     from coffre_cli.progress import backup_reader, bar
     from coffre_cli.tables import facts
 
     found = find_stack(stack, region)
     catalogue = found.catalogue()
-    entry = next(catalogue.backups(name), None)
-    if entry is None:
+    entry, attempt = next(catalogue.backups(name), None), restoring.attempt_in_progress(catalogue, name)
+    if entry is None and attempt is None:
         found.registry().get(name)
         emit({"database": name, "backup_id": None, "status": None}, as_json, f"{name} has no backup yet")
         return
-    if entry.status == "in_progress" and not once and not as_json:
-        with bar(f"backup of {name}", backup_reader(catalogue, name, entry.backup_id)) as tick:
-            _wait(catalogue, name, entry.backup_id, tick)
-        entry = catalogue.backup(name, entry.backup_id) or entry
-    document = _document(catalogue, entry)
-    emit(document, as_json, facts(_shown(document)))
-    if entry.status == "failed":
+    if not once and not as_json:
+        if entry is not None and entry.status == "in_progress":
+            with bar(f"backup of {name}", backup_reader(catalogue, name, entry.backup_id)) as tick:
+                _wait(catalogue, name, entry.backup_id, tick)
+            entry = catalogue.backup(name, entry.backup_id) or entry
+        elif attempt is not None:
+            with bar(f"restore of {name}", restoring.reader(catalogue, name, attempt)) as tick:
+                restoring.wait(catalogue, name, attempt, tick)
+    document = _document(catalogue, entry) if entry is not None else {"database": name, "status": None}
+    restore = restoring.document(catalogue, name, attempt)
+    lines = _shown(document) if entry is not None else {}
+    emit(
+        {**document, "restore": restore},
+        as_json,
+        facts(lines | (restoring.shown(restore) if restore else {})),
+    )
+    if document["status"] == "failed" or (restore is not None and restore["status"] == "failed"):
         raise typer.Exit(1)
 
 
@@ -63,11 +74,12 @@ def follow(catalogue: Catalogue, name: str, backup_id: str, tick: Callable[[], N
         With which the backup ended.
     """
     from coffre.errors import revive
+    from coffre_cli.restoring import class_of
 
     entry = _wait(catalogue, name, backup_id, tick)
     if entry.status != "completed":
         fault = {"code": entry.error_code or "internal", "message": entry.error_message or "it was deleted"}
-        raise revive({"type": _class_of(fault["code"]), "advice": "", **fault})
+        raise revive({"type": class_of(fault["code"]), "advice": "", **fault})
     names = ("rows", "bytes", "stored_bytes", "new_bytes", "chunks", "new_chunks", "relations", "root_hash")
     took = _seconds(entry.started, entry.completed)
     return {"status": "completed", "seconds": took, **{name: getattr(entry, name) for name in names}}
@@ -87,12 +99,6 @@ def _wait(catalogue: Catalogue, name: str, backup_id: str, tick: Callable[[], No
             )
         tick()
         time.sleep(POLL_SECONDS)
-
-
-def _class_of(code: str) -> str:
-    from coffre.errors import error_classes
-
-    return next((name for name, cls in error_classes().items() if cls.code == code), "CoffreError")
 
 
 def _document(catalogue: Catalogue, entry: BackupEntry) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["new", "swap", "tables"]
 Roles = Literal["keep", "mine"]
+Runs = Literal["auto", "function", "machine"]
 COUNTDOWN_SECONDS = 10
 
 Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the target.")]
@@ -97,6 +98,13 @@ def run(
         ),
     ] = False,
     source: From = "vault",
+    runs: Annotated[
+        Runs,
+        typer.Option(
+            help="Where it runs: in one function, on the state machine, or where it fits (auto); "
+            "single tables run in one function only."
+        ),
+    ] = "auto",
     yes: Yes = False,
     wait: Wait = False,
     stack: StackName = None,
@@ -111,8 +119,8 @@ def run(
     a schema that is made for them, and the plan says what comes along and what stays out.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
-    deleted at the end, whatever happens; without --wait it is kept for the run, and the next `coffre restore`
-    more than a day later deletes it.
+    deleted at the end, unless a restore on the state machine failed and can go on; without --wait it is kept
+    for the run, and the next `coffre restore` more than a day later deletes it.
     """
     wanted = mode or ("tables" if table else "new")
     if to is None and wanted == "new":
@@ -123,6 +131,7 @@ def run(
     more |= {"safety": "skip"} if no_safety else {}
     more |= {"exceptions": "accept"} if with_exceptions else {}
     more |= {"source": source} if source != "vault" else {}
+    more |= {"runs": runs} if runs != "auto" else {}
     _refuse_if_nobody_can_be_asked(yes)
     found = find_stack(stack, region)
     started: list[str] = []
@@ -131,7 +140,7 @@ def run(
         plan = _confirmed_plan(found, {**request, "action": "plan", "backup": reference}, yes=yes)
         event = {**request, "action": "run", "backup": plan.backup_id, "token": plan.token}
         if wait:
-            _run(found, event, plan, as_json)
+            _run(found, event, plan, as_json, started)
         else:
             started.append(plan.backup_id)
             _start(found, event, as_json)
@@ -172,6 +181,53 @@ def undo(
     undone = UndoResult.model_validate(answer)
     emit(answer, as_json, show_restores.undone(undone))
     raise typer.Exit(int(undone.status == "application-down"))
+
+
+@app.command()
+def resume(
+    name: Database,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="The same target again, where the secret of then is gone."),
+    ] = None,
+    ca: Ca = None,
+    wait: Wait = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Let the restore on the state machine go on that failed or was stopped last.
+
+    What is loaded, compared and built already isn't done again.
+    """
+    from coffre.errors import NothingToResumeError
+    from coffre.results import RestoreResult
+    from coffre_cli import invoke, restoring, show_restores
+    from coffre_cli.progress import bar
+
+    found = find_stack(stack, region)
+    catalogue = found.catalogue()
+    entry = restoring.resumable(catalogue, name)
+    if entry is None:
+        raise NothingToResumeError(
+            f"the last restore of {name} on the state machine didn't fail, or there was none"
+        )
+    started: list[str] = []
+    with _target(found, to, ca, started) as target:
+        event = {"action": "resume", "database": name, "token": entry.token, **target}
+        answer = invoke.call(found, "restore", event)
+        started.append(entry.backup_id)
+        if not wait:
+            told = f"the restore of {entry.backup_id} goes on; `coffre status {name}` follows it"
+            emit(answer, as_json, told)
+            return
+        attempt = str(entry.token)[:12]
+        with bar(f"restore of {name}", restoring.reader(catalogue, name, attempt)) as tick:
+            answer = restoring.follow(catalogue, name, attempt, tick)
+        started.clear()
+    restored = RestoreResult.model_validate(answer)
+    emit(answer, as_json, show_restores.restored(restored, []))
+    raise typer.Exit(int(restored.status == "application-down"))
 
 
 @app.command("list")
@@ -299,14 +355,20 @@ def _confirm(question: str, warning: str, *, yes: bool) -> None:
         time.sleep(1)
 
 
-def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool) -> None:
+def _run(stack: Stack, event: dict[str, Any], plan: RestorePlan, as_json: bool, started: list[str]) -> None:
     from coffre.results import RestoreResult
-    from coffre_cli import invoke, show_restores
+    from coffre_cli import invoke, restoring, show_restores
     from coffre_cli.progress import bar, run_reader
 
     read = run_reader(stack, plan.database, "restore", plan.backup_id)
+    if plan.where == "machine":
+        read = restoring.reader(stack.catalogue(), plan.database, plan.token[:12])
     with bar(f"restore into {plan.target_database}", read) as tick:
         answer = invoke.call(stack, "restore", event, tick)
+        if answer["status"] == "started":
+            started.append(plan.backup_id)  # its functions need the secret, and so does whoever resumes it
+            answer = restoring.follow(stack.catalogue(), plan.database, plan.token[:12], tick)
+            started.clear()
     restored = RestoreResult.model_validate(answer)
     emit(answer, as_json, show_restores.restored(restored, plan.findings))
     raise typer.Exit(int(restored.status == "application-down"))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
 
 
+_PLACES = {"function": "in one function", "machine": "on the state machine"}
+
+
 def plan(found: RestorePlan) -> Group:
     """What a restore will do."""
     swap = found.mode == "swap"
@@ -42,6 +45,7 @@ def plan(found: RestorePlan) -> Group:
             "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
             "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
             "time": _estimate(found),
+            "runs": f"{_PLACES[found.where]}: {found.reason}" if found.reason else None,
         }
     )
     return Group(summary, *findings_below(found.findings))

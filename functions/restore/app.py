@@ -1,4 +1,4 @@
-"""Plan a restore or the undoing of one, run the plan that was confirmed, or rehearse a restore."""
+"""Plan a restore or the undoing of one, run what was confirmed, rehearse a restore, or do a step of one."""
 
 from __future__ import annotations
 
@@ -8,30 +8,50 @@ from coffre import wiring
 from coffre.databases.postgresql.urls import parse_secret
 from coffre.errors import NoScratchServerError
 from coffre.events import DrillRequest, RestoreRequest, parse
-from coffre.restore import drill, run, tables, undo
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point.
 
-    See `coffre.events.RestoreRequest` and, for the action ``drill``, `coffre.events.DrillRequest`.
+    See `coffre.events.RestoreRequest`, for the action ``drill`` `coffre.events.DrillRequest`, and for what
+    belongs to the state machine `coffre.restore.asked`.
     """
-    if isinstance(event, dict) and event.get("action") == "drill":
+    asked = event if isinstance(event, dict) else {}
+    if asked.keys() & {"step", "detail"} or asked.get("action") == "resume":
+        return _on_the_machine(asked, context)
+    if asked.get("action") == "drill":
         return _drill(parse(DrillRequest, event), context)
+    from coffre.restore import run, tables, undo  # the others need none of it
+
     request = parse(RestoreRequest, event)
-    registry, services = wiring.registry(), wiring.restore_services(request.source)
-    if request.target_secret is None:
-        target = registry.target(registry.get(request.database))
-    else:
-        target = parse_secret(registry.secret(request.target_secret))
-    seconds = wiring.seconds_left(context)
+    services, target = wiring.restore_services(request.source), wiring.restore_target(request)
     kind = {"undo": undo, "tables": tables}.get(request.mode, run)
     act = kind.plan if request.action == "plan" else kind.run
-    answer: dict[str, Any] = act(request, target, services, seconds=seconds).answer()
+    answer: dict[str, Any] = act(request, target, services, seconds=wiring.seconds_left(context)).answer()
     return answer
 
 
+def _on_the_machine(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
+    from coffre.restore import asked, ending, machine, steps
+
+    if "detail" in event:
+        ended = asked.RestoreEnded.from_event(event)
+        target = wiring.late_target(ended.run)
+        return ending.clean_up(wiring.restore_services(), ended, target).answer()
+    if "step" not in event:
+        request, services = parse(asked.ResumeRequest, event), wiring.restore_services()
+        run = machine.failed_run(request, services)
+        return machine.resume(run, wiring.restore_target(run.request), services).answer()
+    step = parse(asked.RestoreStepRequest, event)
+    if step.step == "abort":
+        services = wiring.restore_services()
+        return ending.abort(services, step.run, step.error, wiring.late_target(step.run)).answer()
+    return steps.do(step, wiring.restore_job(step.run, context)).answer()
+
+
 def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:
+    from coffre.restore import drill
+
     registry, database = wiring.registry(), request.database
     if database is None:
         due = [name for name, entry in registry.all().items() if entry.scratch is not None]

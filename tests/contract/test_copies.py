@@ -68,7 +68,7 @@ def test_only_verify_and_restore_read_the_copy(resources: Resources) -> None:
         for _, where in allowed(role)
         if "CopyBucketArn" in json.dumps(where) or "CopyKmsKeyArn" in json.dumps(where)
     }
-    assert readers == {"VerifyRole", "RestoreRole"}
+    assert readers == {"VerifyRole", "RestoreRole", "LoadRole"}
     for name in readers:
         actions = {
             action

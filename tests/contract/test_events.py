@@ -35,6 +35,7 @@ from coffre.events import (
     VerifyRequest,
     parse,
 )
+from coffre.restore.asked import LoadRequest, RestoreEnded, RestoreStepRequest, ResumeRequest
 
 
 def backup_event(event: dict[str, Any]) -> Event:
@@ -53,18 +54,29 @@ def report_event(event: dict[str, Any]) -> Event:
     return parse(LoadTestEnded if "action" in event else ReportRequest, event)
 
 
+def restore_event(event: dict[str, Any]) -> Event:
+    """What the restore function makes of an event."""
+    if event.get("source") == "aws.states":
+        return RestoreEnded.from_event(event)
+    if "step" in event:
+        return parse(RestoreStepRequest, event)
+    kinds: dict[str, type[Event]] = {"drill": DrillRequest, "resume": ResumeRequest}
+    return parse(kinds.get(event["action"], RestoreRequest), event)
+
+
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
     "backup": backup_event,
     "hold": lambda event: parse(HolderRequest, event),
     "capture": lambda event: parse(CaptureRequest, event),
+    "load": lambda event: parse(LoadRequest, event),
     "verify": lambda event: (
         parse(CopyRequest if event["action"] == "copy" else RecheckRequest, event)
         if "action" in event
         else VerifyRequest.from_event(event)
     ),
     "prove": lambda event: parse(ProveRequest, event),
-    "restore": lambda event: parse(DrillRequest if event["action"] == "drill" else RestoreRequest, event),
+    "restore": restore_event,
     "rotate": lambda event: parse(HoldRequest if "action" in event else RotateRequest, event),
     "report": report_event,
     "health": lambda event: parse(ProbeRequest if "action" in event else HealthRequest, event),

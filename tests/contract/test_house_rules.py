@@ -25,7 +25,9 @@ from coffre.vault.locks import LONGEST
 Resources = dict[str, dict[str, Any]]
 
 PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
-VERBS = sorted(["backup", "capture", "health", "hold", "report", "restore", "rotate", "verify", *PROVERS])
+VERBS = sorted(
+    ["backup", "capture", "health", "hold", "load", "report", "restore", "rotate", "verify", *PROVERS]
+)
 # Those without OnFailure: Lambda demands that a role may send to its function's destination,
 # and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
 WITHOUT_ON_FAILURE = set(PROVERS)
@@ -168,7 +170,7 @@ def test_a_run_that_fails_for_good_reaches_its_queue(resources: Resources, verb:
 
 
 def test_every_schedule_and_rule_keeps_what_it_could_not_deliver(resources: Resources) -> None:
-    assert len(deliveries(resources)) == 14
+    assert len(deliveries(resources)) == 15
     for verb, target in deliveries(resources).values():
         assert target["DeadLetterConfig"]["Arn"] == queue_of(verb)
         assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
@@ -415,6 +417,7 @@ def test_the_vaults_policy_refuses_what_would_lose_a_backup(resources: Resources
             "hold",
             "capture",
             "machine",
+            "load",
             "verify",
             "prove",
             "restore",

@@ -28,7 +28,7 @@ BASE = {
 SHARED = {"databases", "vault", "catalogue", "notify"}
 VERBS = {"backup", "verify", "prove", "rotate", "restore", "health", "report", "loadtest"}
 # Functions that do a part of a verb.
-PARTS_OF = {"hold": "backup", "capture": "backup"}
+PARTS_OF = {"hold": "backup", "capture": "backup", "load": "restore"}
 # Processes start here, as they do in a handler.
 OUTERMOST = {"wiring", "worker"}
 RANK = {

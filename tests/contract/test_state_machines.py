@@ -43,7 +43,7 @@ def whole(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_there_are_state_machines() -> None:
-    assert [path.name for path in PATHS] == ["backup.asl.yaml"]
+    assert [path.name for path in PATHS] == ["backup.asl.yaml", "restore.asl.yaml"]
 
 
 def test_every_state_leads_to_one_that_exists_and_each_is_reached(whole: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def test_each_role_writes_new_objects_of_its_own_kind_and_no_others() -> None:
         "capture": {"manifest", "chunk"},
         "verify": {"proof", "ticket"},
         "report": {"report"},
-        **{verb: set() for verb in ("hold", "machine", "prove", "restore", "rotate", "health")},
+        **{verb: set() for verb in ("hold", "machine", "load", "prove", "restore", "rotate", "health")},
     }
 
 
@@ -108,9 +108,9 @@ def test_who_reads_backups_and_who_reads_credentials() -> None:
     rows = {verb for verb in VERBS if can(verb, "s3:GetObject", CHUNK)}
     credentials = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", DATABASE_SECRET)}
     targets = {verb for verb in VERBS if can(verb, "secretsmanager:GetSecretValue", TARGET_SECRET)}
-    assert rows == {"backup", "capture", "verify", "restore", "rotate"}
-    assert credentials == {"backup", "hold", "capture", "restore", "health"}
-    assert targets == {"restore"}
+    assert rows == {"backup", "capture", "load", "verify", "restore", "rotate"}
+    assert credentials == {"backup", "hold", "capture", "load", "restore", "health"}
+    assert targets == {"restore", "load"}
 
 
 def test_nobody_deletes_from_the_catalogue() -> None:
@@ -120,6 +120,7 @@ def test_nobody_deletes_from_the_catalogue() -> None:
         "backup",
         "hold",
         "capture",
+        "load",
         "verify",
         "restore",
         "rotate",
@@ -136,6 +137,7 @@ def test_a_role_uses_the_key_through_the_store_only() -> None:
         "backup",
         "capture",
         "machine",
+        "load",
         "verify",
         "report",
         "restore",

@@ -56,11 +56,12 @@ def test_the_environment_is_what_settings_read(functions: Resources) -> None:
     }
     calls = {
         "verify": {"COFFRE_PROVE_FUNCTION"},
-        "restore": {"COFFRE_BACKUP_FUNCTION"},
+        "restore": {"COFFRE_BACKUP_FUNCTION", "COFFRE_RESTORE_MACHINE"},
         "backup": {"COFFRE_BACKUP_MACHINE"},
         "hold": {"COFFRE_HOLD_SECONDS"},
         "capture": {"COFFRE_CAPTURE_SECONDS"},
         **{prover: {"COFFRE_SCRATCH_MB"} for prover in PROVERS},
+        "load": {"COFFRE_LOAD_SECONDS"},
     }
     common = known - set().union(*calls.values())
     for verb in FUNCTIONS:
@@ -75,7 +76,7 @@ def test_byte_code_is_kept_where_workers_start_and_no_server_of_a_customers_cont
         for verb, properties in functions.items()
         if "PYTHONPYCACHEPREFIX" in properties["Environment"]["Variables"]
     }
-    assert kept == {"backup", "capture", "verify", "restore"}
+    assert kept == {"backup", "capture", "load", "verify", "restore"}
 
 
 def test_no_function_is_given_a_secret_in_its_environment(functions: Resources) -> None:

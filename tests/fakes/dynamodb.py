@@ -84,14 +84,20 @@ class MemoryDynamo:
         ConditionExpression: str = "",  # noqa: N803
         **_: Any,
     ) -> Item:
-        """Set and remove attributes if the condition holds."""
+        """Set, remove and add to attributes if the condition holds."""
         item = dict(self.items.get(_place(Key), Key))
         if ConditionExpression and not _holds(
             ConditionExpression, item, ExpressionAttributeNames, ExpressionAttributeValues
         ):
             answer = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}}
             raise ClientError(answer, "UpdateItem")
-        settings, _, removals = UpdateExpression.removeprefix("SET ").partition(" REMOVE ")
+        expression, _, additions = UpdateExpression.removeprefix("SET ").partition(" ADD ")
+        settings, _, removals = expression.partition(" REMOVE ")
+        for addition in filter(None, additions.split(", ")):
+            name, value = addition.split(" ")
+            before = item.get(ExpressionAttributeNames[name], {"N": "0"})
+            total = int(before["N"]) + int(ExpressionAttributeValues[value]["N"])
+            item[ExpressionAttributeNames[name]] = {"N": str(total)}
         for setting in settings.split(", "):
             name, value = setting.split(" = ")
             item[ExpressionAttributeNames[name]] = ExpressionAttributeValues[value]

@@ -11,7 +11,19 @@ from tests.support.calls import ACCOUNT, REGION
 from tests.support.iam import Resolver, Statement
 
 STACK = "local"
-VERBS = ["backup", "hold", "capture", "machine", "verify", "prove", "restore", "rotate", "health", "report"]
+VERBS = [
+    "backup",
+    "hold",
+    "capture",
+    "machine",
+    "load",
+    "verify",
+    "prove",
+    "restore",
+    "rotate",
+    "health",
+    "report",
+]
 OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
 COPY = "arn:aws:s3:::second-vault"
 

@@ -16,6 +16,7 @@ from coffre.backup.job import Services as BackupServices
 from coffre.backup.task import CaptureTask
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.compare import CompareTask
+from coffre.databases.postgresql.late import LateTask
 from coffre.databases.postgresql.load import LoadTask
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
@@ -167,13 +168,17 @@ class Verbs:
     ----------
     tools_root, scratch:
         The fixtures ``postgres_root`` and ``scratch_root``.
+    catalogue:
+        By default one that forgets everything.
     """
 
-    def __init__(self, store: MemoryStore, tools_root: Path, scratch: Path) -> None:
+    def __init__(
+        self, store: MemoryStore, tools_root: Path, scratch: Path, catalogue: Catalogue | None = None
+    ) -> None:
         self.store = store
         self._root = tools_root
         self._scratch = scratch
-        self._catalogue = cast("Catalogue", _Silent())
+        self._catalogue = catalogue or cast("Catalogue", _Silent())
         self._publisher = cast("Publisher", _Silent())
         self.scratch_bytes = 10 << 30
         """What a proof may fill."""
@@ -220,7 +225,18 @@ class Verbs:
         self, target: Target, *, backup_id: str = "latest", database: str = DATABASE, **more: Any
     ) -> RestoreResult:
         """Make a plan and run it; ``more`` goes into the request."""
-        services = RestoreServices(
+        services = self.restore_services()
+        request = RestoreRequest(
+            action="plan", database=database, backup=backup_id, target_secret="none", **more
+        )
+        kind = tables if request.mode == "tables" else restore
+        token = kind.plan(request, target, services, seconds=SECONDS).token
+        confirmed = request.model_copy(update={"action": "run", "token": token})
+        return kind.run(confirmed, target, services, seconds=SECONDS)
+
+    def restore_services(self) -> RestoreServices:
+        """What a restore works with."""
+        return RestoreServices(
             store=self.store,
             catalogue=self._catalogue,
             publisher=self._publisher,
@@ -231,13 +247,6 @@ class Verbs:
             start_workers=self._start_workers,
             take_backup=lambda _, __: {},
         )
-        request = RestoreRequest(
-            action="plan", database=database, backup=backup_id, target_secret="none", **more
-        )
-        kind = tables if request.mode == "tables" else restore
-        token = kind.plan(request, target, services, seconds=SECONDS).token
-        confirmed = request.model_copy(update={"action": "run", "token": token})
-        return kind.run(confirmed, target, services, seconds=SECONDS)
 
     def manifest(self, *, backup_id: str = "latest", database: str = DATABASE) -> Manifest:
         """A backup's manifest."""
@@ -255,6 +264,8 @@ class Verbs:
             return CaptureTask(setup, self.store)
         if setup["task"] == "read":
             return ReadTask(self.store)
+        if setup["task"] == "late":
+            return LateTask(setup)
         if setup["task"] == "load":
             return LoadTask(setup, TicketReader(Path(setup["urls"])) if "urls" in setup else self.store)
         return CompareTask(setup)

@@ -277,6 +277,8 @@ class RestoreRequest(Event):
         tells the backup's time, for example ``restored_20261120t023000z``.
     source:
         ``copy``: read the second vault, that the first one is replicated into.
+    runs:
+        In one function, on the state machine, or (``auto``) where it fits.
     """
 
     action: Literal["plan", "run"]
@@ -291,6 +293,7 @@ class RestoreRequest(Event):
     tables: Annotated[list[str], Field(max_length=100)] = []
     into: Annotated[str, AfterValidator(_new_schema)] | None = None
     source: Literal["vault", "copy"] = "vault"
+    runs: Literal["auto", "function", "machine"] = "auto"
     token: str | None = None
 
     @model_validator(mode="after")
@@ -313,8 +316,9 @@ class RestoreRequest(Event):
             "role_map",
             "exceptions",
             "source",
+            "runs",
         }:
-            raise ValueError("an undo takes neither backup nor source nor roles nor exceptions")
+            raise ValueError("an undo takes neither backup nor source nor runs nor roles nor exceptions")
         self._fits_tables()
         if self.role_map and self.roles == "mine":
             raise ValueError("role_map is for roles: keep; with mine all belongs to one role")
@@ -325,6 +329,8 @@ class RestoreRequest(Event):
             raise ValueError("the mode tables needs tables: a list of SCHEMA.TABLE")
         if self.mode != "tables" and (self.tables or self.into is not None):
             raise ValueError("tables and into are for the mode tables")
+        if self.mode == "tables" and self.runs == "machine":
+            raise ValueError("the mode tables runs in one function")
         if self.mode == "tables" and self.model_fields_set & {"roles", "role_map"}:
             raise ValueError("restored tables belong to the target's role: no roles are kept or mapped")
 

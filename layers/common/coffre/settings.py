@@ -31,6 +31,8 @@ class Settings(BaseModel):
     backup_function: str = Field(alias="COFFRE_BACKUP_FUNCTION", default="")
     backup_machine: str = Field(alias="COFFRE_BACKUP_MACHINE", default="")
     capture_seconds: int = Field(alias="COFFRE_CAPTURE_SECONDS", default=750, ge=1)
+    restore_machine: str = Field(alias="COFFRE_RESTORE_MACHINE", default="")
+    load_seconds: int = Field(alias="COFFRE_LOAD_SECONDS", default=750, ge=1)
     hold_seconds: int = Field(alias="COFFRE_HOLD_SECONDS", default=300, ge=1, le=450)
     max_run_seconds: int = Field(alias="COFFRE_MAX_RUN_SECONDS", default=21_600, ge=900)
     patience_seconds: int = Field(alias="COFFRE_PATIENCE_SECONDS", default=0, ge=0)

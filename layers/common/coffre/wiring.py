@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from coffre.settings import Settings
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from coffre.backup.job import Job
     from coffre.backup.job import Services as BackupServices
     from coffre.catalogue.index import Catalogue
+    from coffre.databases.postgresql.target import Target
     from coffre.databases.registry import Registry
-    from coffre.events import MachineRun
+    from coffre.events import MachineRun, RestoreRequest
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
     from coffre.notify.waiting import TaskToken
     from coffre.prove.job import Services as ProveServices
     from coffre.report.job import Services as ReportServices
+    from coffre.restore.asked import RestoreRun
     from coffre.restore.job import Services as RestoreServices
+    from coffre.restore.machine import MachineJob
     from coffre.results import FanOutResult
     from coffre.rotate.run import Services as RotateServices
     from coffre.vault.store import ObjectStore
@@ -163,7 +166,7 @@ def backup_services() -> BackupServices:
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
-        start_machine=start_machine if here.backup_machine else None,
+        start_machine=partial(start_machine, here.backup_machine) if here.backup_machine else None,
     )
 
 
@@ -234,7 +237,31 @@ def restore_services(source: Literal["vault", "copy"] = "vault") -> RestoreServi
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
         take_backup=lambda payload, seconds: invoke(here.backup_function, payload, seconds=seconds),
+        start_machine=partial(start_machine, here.restore_machine) if here.restore_machine else None,
     )
+
+
+def restore_target(request: RestoreRequest) -> Target:
+    """Where a restore goes: what its secret names, or the registered database itself."""
+    from coffre.databases.postgresql.urls import parse_secret
+
+    known = registry()
+    if request.target_secret is None:
+        return known.target(known.get(request.database))
+    return parse_secret(known.secret(request.target_secret))
+
+
+def restore_job(run: RestoreRun, context: Context) -> MachineJob:
+    """The restore that a function of the state machine works on."""
+    from coffre.restore.machine import machine_job
+
+    services, target = restore_services(run.request.source), restore_target(run.request)
+    return machine_job(run, target, services, seconds=seconds_left(context))
+
+
+def late_target(run: RestoreRun) -> Callable[[], Target]:
+    """The same target, looked up when it is asked for: its secret may be gone."""
+    return partial(restore_target, run.request)
 
 
 def rotate_services() -> RotateServices:
@@ -337,8 +364,8 @@ def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[st
     return content
 
 
-def start_machine(name: str, content: dict[str, str]) -> None:
-    """Start an execution of the backup's state machine, unless the same one runs.
+def start_machine(machine: str, name: str, content: dict[str, Any]) -> None:
+    """Start an execution of a state machine, unless the same one runs.
 
     A name belongs to one execution for 90 days: where one of that name has ended without a backup, the next
     gets another name.
@@ -346,8 +373,7 @@ def start_machine(name: str, content: dict[str, str]) -> None:
     """
     import secrets
 
-    machine, states = settings().backup_machine, client("stepfunctions")
-    given = json.dumps(content)
+    states, given = client("stepfunctions"), json.dumps(content)
     try:
         states.start_execution(stateMachineArn=machine, name=name, input=given)
     except states.exceptions.ExecutionAlreadyExists:

@@ -26,6 +26,7 @@ def make_task(setup: Message) -> Task:
         "read": _read,
         "load": _load,
         "compare": _compare,
+        "late": _late,
     }
     return tasks[setup["task"]](setup)
 
@@ -52,6 +53,12 @@ def _compare(setup: Message) -> Task:
     from coffre.databases.postgresql.compare import CompareTask
 
     return CompareTask(setup)
+
+
+def _late(setup: Message) -> Task:
+    from coffre.databases.postgresql.late import LateTask
+
+    return LateTask(setup)
 
 
 def _reader(setup: Message) -> ChunkReader:

@@ -64,7 +64,10 @@ NOT_SEEN = {
 }
 """What no request shows here, and why it is needed all the same."""
 
-NOT_SEEN_OF = {("capture", "s3:ListBucket"): "S3 calls a missing object forbidden without it; moto doesn't"}
+NOT_SEEN_OF = {
+    (verb, "s3:ListBucket"): "S3 calls a missing object forbidden without it; moto doesn't"
+    for verb in ("capture", "load")
+}
 """The same, of one function."""
 
 
@@ -132,6 +135,13 @@ class Desk:
             self.call("backup", type="daily", scheduled_time=moment, database=f"{name}-large")
             self._await_machine()
 
+    def restore_on_the_machine(self, name: str, **event: Any) -> None:
+        """A restore on the state machine that comes to its end."""
+        assert self.restore(name, runs="machine", **event)["status"] == "started"
+        self._await_machine()
+        newest = next(self.catalogue.restores(name))
+        assert (newest.status, newest.where) == ("completed", "machine"), newest
+
     def hold_in_vain(self, name: str) -> None:
         """A holder that can't reach its database, of a machine that doesn't wait any more."""
         run = MachineRun(
@@ -149,11 +159,10 @@ class Desk:
 
     def _await_machine(self) -> None:
         states = self.cloud.client("stepfunctions")
-        (machine,) = states.list_state_machines()["stateMachines"]
-        while states.list_executions(stateMachineArn=machine["stateMachineArn"], statusFilter="RUNNING")[
-            "executions"
-        ]:
-            time.sleep(0.3)
+        for machine in states.list_state_machines()["stateMachines"]:
+            asked = {"stateMachineArn": machine["stateMachineArn"], "statusFilter": "RUNNING"}
+            while states.list_executions(**asked)["executions"]:
+                time.sleep(0.3)
         assert self.cloud.drain(120)
 
     def hold(self, name: str) -> None:
@@ -185,6 +194,8 @@ def look_at_copies(desk: Desk) -> None:
     assert desk.restore("one", source="copy", target_secret=desk.target(url(desk.server, "from_copy")))[
         "rows"
     ]
+    desk.restore_on_the_machine("one", source="copy", mode="swap", safety="skip")
+    assert "errorMessage" not in desk.restore("one", mode="undo")
 
 
 def live(desk: Desk) -> None:
@@ -219,6 +230,7 @@ def live(desk: Desk) -> None:
     desk.mark(listed[0]["Key"])
     assert desk.call("verify", database="one", backup_id="latest")["verdict"] != "failed"
     assert desk.restore("one", target_secret=desk.target(url(server, "restored")))["digests_equal"]
+    desk.restore_on_the_machine("one", target_secret=desk.target(url(server, "restored_large")))
     assert desk.restore("one", mode="swap")["digests_equal"]
     assert "errorMessage" not in desk.restore("one", mode="undo")
     unplanned = desk.call("restore", action="run", database="one", mode="swap", token=new_token(utc_now()))

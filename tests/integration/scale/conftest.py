@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 from tests.support.postgres import customer_server
 from tests.support.stack import Stack
 
-SECONDS = {"HOLD": 4, "CAPTURE": 4}
+SECONDS = {"HOLD": 4, "CAPTURE": 4, "LOAD": 1}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def hurried(postgres_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The real template, but for the time after which holders and workers pass on their work."""
     folder = tmp_path_factory.mktemp("hurried")
@@ -32,7 +32,7 @@ def hurried(postgres_root: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """A PostgreSQL 16 that plays a customer's."""
     with customer_server(postgres_root, 16, scratch_root) as made:

@@ -105,3 +105,49 @@ def test_a_run_that_was_not_begun_has_no_ledger_whatever_is_told(ledger: Ledger)
     assert not other.tell("snapshot-lost", "who?")
     assert not other.fail()
     assert other.read() is None
+
+
+def test_a_restore_that_failed_begins_again_once_and_forgets_its_fault(ledger: Ledger) -> None:
+    later = utc_now() + timedelta(hours=2)
+    assert not ledger.open_again(later)
+    ledger.tell("disk-full", "no room")
+    assert ledger.fail()
+    assert ledger.open_again(later)
+    assert not ledger.open_again(later)
+    state = ledger.read()
+    assert state is not None
+    assert (state.state, state.tries, state.code) == ("open", 2, "")
+    assert ledger.fail()
+    assert ledger.open_again(later)
+    state = ledger.read()
+    assert state is not None
+    assert state.tries == 3
+
+
+def test_an_item_that_is_done_twice_counts_once_and_clears_what_it_said_before(ledger: Ledger) -> None:
+    assert ledger.enter("rows", batches=2, total=100)
+    ledger.tell_batch("1-rows-000001", "connection-lost", "gone")
+    assert ledger.fault() == ("connection-lost", "gone")
+    for _ in range(2):
+        ledger.settle("1-rows-000001")
+    ledger.add(rows=3, done=40)
+    ledger.add(rows=4, done=60)
+    state = ledger.read()
+    assert state is not None
+    assert (state.batches_done, state.rows, state.done, state.total) == (1, 7, 100, 100)
+    assert ledger.fault() is None
+    assert ledger.enter("digests", batches=9)
+    state = ledger.read()
+    assert state is not None
+    assert (state.phase, state.batches, state.batches_done, state.total) == ("digests", 9, 0, 100)
+
+
+def test_what_came_out_is_kept_and_nothing_of_a_restore_that_ended_changes(ledger: Ledger) -> None:
+    assert ledger.keep("so far")
+    assert ledger.conclude("all")
+    assert not ledger.conclude("something else")
+    assert not ledger.keep("something else")
+    assert not ledger.enter("rows", batches=1)
+    state = ledger.read()
+    assert state is not None
+    assert (state.state, state.result) == ("committed", "all")

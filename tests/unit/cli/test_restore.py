@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import timedelta
 from typing import Any
 
 import boto3
 import pytest
 
+from coffre.catalogue.entries import RestoreEntry
+from coffre.ids import stamp, utc_now
 from coffre_cli import secret
 from tests.unit.cli.conftest import BACKUP, STACK, FunctionError, World
 
@@ -152,3 +155,92 @@ def test_exceptions_are_accepted_only_when_asked_to(restoring: World) -> None:
     outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait", "--with-exceptions")
     assert [event["exceptions"] for _, event, _ in restoring.functions.calls[-2:]] == ["accept", "accept"]
     assert "public.t: fits" in outcome.out
+
+
+TOKEN = "0123456789abcdef0123456789abcdef-20261120T231500Z"
+
+
+@pytest.fixture
+def large(world: World) -> World:
+    """A world whose restores run on the state machine, and have done so when one looks."""
+    ledger = world.catalogue.ledger("shop", TOKEN[:12])
+
+    def answer(event: dict[str, Any]) -> dict[str, Any]:
+        if event["action"] == "plan":
+            reason = "about 5000 s: more than 60% of the 895 s of one function"
+            return {**PLAN, "token": TOKEN, "where": "machine", "reason": reason}
+        if event["action"] == "resume":
+            assert ledger.open_again(utc_now() + timedelta(hours=1))
+            ledger.conclude(json.dumps(RESULT))
+        elif not ledger.open(BACKUP, utc_now() + timedelta(hours=1)):
+            raise AssertionError("it runs already")
+        elif event.get("exceptions") == "accept":
+            ledger.conclude(json.dumps(RESULT))
+        else:
+            ledger.fail()
+            world.catalogue.record_restore(FAILED)
+        return {**RESULT, "status": "started", "where": "machine", "rows": 0}
+
+    world.functions.answers["restore"] = answer
+    return world
+
+
+FAILED = RestoreEntry(
+    "shop",
+    stamp(utc_now()),
+    "new",
+    "failed",
+    BACKUP,
+    where="machine",
+    token=TOKEN,
+    error_code="disk-full",
+    error_message="no room for public.orders",
+)
+
+
+def test_the_plan_says_where_it_runs_and_why(large: World) -> None:
+    shown = large.run("restore", "shop", "latest", "--to", URL, "--yes", "--runs", "machine").err
+    assert "on the state machine: about 5000 s: more than 60%" in " ".join(shown.split())
+    assert {event.get("runs") for _, event, _ in large.functions.calls} == {"machine"}
+
+
+def test_a_restore_on_the_state_machine_is_waited_for_and_told_with_its_numbers(large: World) -> None:
+    options = ("--to", URL, "--yes", "--wait", "--with-exceptions", "--json")
+    outcome = large.run("restore", "shop", "latest", *options)
+    assert (outcome.code, outcome.document["status"], outcome.document["rows"]) == (0, "completed", 10)
+    assert not [name for name in large.secrets() if name.startswith(TARGETS)]
+
+
+def test_one_that_failed_tells_its_cause_keeps_its_target_and_is_resumed(large: World) -> None:
+    outcome = large.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait")
+    assert outcome.code == 1
+    assert "[disk-full]" in outcome.err
+    assert "coffre restore resume" in outcome.err
+    assert [name for name in large.secrets() if name.startswith(TARGETS)]
+    resumed = large.run("restore", "resume", "shop", "--wait", "--json")
+    assert (resumed.code, resumed.document["status"]) == (0, "completed")
+    assert large.functions.calls[-1][1] == {"action": "resume", "database": "shop", "token": TOKEN}
+
+
+def test_nothing_is_resumed_where_nothing_failed(large: World) -> None:
+    outcome = large.run("restore", "resume", "shop")
+    assert (outcome.code, "[nothing-to-resume]" in outcome.err) == (2, True)
+
+
+def test_status_follows_a_restore_on_the_state_machine(world: World) -> None:
+    deadline = utc_now() + timedelta(hours=1)
+    ledger = world.catalogue.ledger("shop", TOKEN[:12])
+    ledger.open(BACKUP, deadline)
+    world.catalogue.start_run("shop", "restore", f"{BACKUP}-{TOKEN[:12]}", deadline, BACKUP)
+    ledger.enter("rows", batches=7, total=2_000_000)
+    ledger.add(rows=1234, done=1_000_000)
+    ledger.settle("1-rows-000001")
+    ledger.settle("1-rows-000001")
+    document = world.run("status", "shop", "--json").document["restore"]
+    assert (document["status"], document["phase"], document["rows"]) == ("in_progress", "rows", 1234)
+    assert (document["batches"], document["batches_done"]) == (7, 1)
+    assert document["seconds_left"] > 0
+    assert "1.0 MB of 2.0 MB" in world.run("status", "shop", "--once").out
+    ledger.fail()
+    world.catalogue.record_restore(FAILED)
+    assert world.run("status", "shop", "--once").code == 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.catalogue.entries import RestoreEntry, RestoreKind
-from coffre.restore.estimate import UNKNOWN, estimate
+from coffre.restore.estimate import UNKNOWN, choose, estimate
 
 
 def entry(kind: RestoreKind = "new", size: int = 1000, seconds: float = 10) -> RestoreEntry:
@@ -60,3 +60,31 @@ def test_no_estimate_is_below_the_fastest_restore(history: list[RestoreEntry], s
     seconds = estimate(size, history).seconds
     assert seconds is not None
     assert seconds >= round(min(item.milliseconds for item in history) / 1000, 1)
+
+
+FUNCTION_SECONDS = 895.0
+
+
+def test_what_was_measured_decides_where_a_restore_runs() -> None:
+    measured = [entry(size=1_000_000, seconds=100.0)]
+    assert choose(4_000_000, measured, FUNCTION_SECONDS).where == "function"
+    choice = choose(6_000_000, measured, FUNCTION_SECONDS)
+    assert choice.where == "machine"
+    assert "about 600 s as measured" in choice.reason
+
+
+def test_what_a_small_restore_or_the_state_machine_took_says_nothing_about_one_function() -> None:
+    slow = [
+        entry(size=1000, seconds=60.0),
+        replace(entry(size=1_000_000_000, seconds=3000.0), where="machine"),
+    ]
+    choice = choose(1_000_000_000, slow, FUNCTION_SECONDS)
+    assert (choice.where, "assumed" in choice.reason) == ("function", True)
+    assert choose(10_000_000_000, slow, FUNCTION_SECONDS).where == "machine"
+
+
+def test_what_was_asked_for_is_done_and_without_a_machine_one_function_does_it() -> None:
+    assert choose(1, [], FUNCTION_SECONDS, runs="machine").where == "machine"
+    assert choose(1 << 40, [], FUNCTION_SECONDS, runs="function").where == "function"
+    alone = choose(1 << 40, [], FUNCTION_SECONDS, machine=False)
+    assert (alone.where, "no state machine" in alone.reason) == ("function", True)

@@ -5,14 +5,14 @@ It needs nothing of the database: its registration or its secret may be what is 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from coffre.backup.finish import let_go
 from coffre.backup.job import Services
 from coffre.catalogue.ledger import Progress
-from coffre.errors import BackupStoppedError, SnapshotLostError
+from coffre.errors import BackupStoppedError, FunctionFailedError, SnapshotLostError
 from coffre.events import MachineEnded, MachineRun
+from coffre.notify import machines
 from coffre.results import StepResult
 from coffre.vault.layout import Layout
 
@@ -81,18 +81,12 @@ def clean_up(services: Services, ended: MachineEnded) -> StepResult:
 
 
 def caught(error: dict[str, Any] | None) -> tuple[str, str]:
-    """(code, message) of what a state machine caught: a function's error, or the machine's own."""
-    name, cause = str((error or {}).get("Error", "")), str((error or {}).get("Cause", ""))
-    try:
-        text = str(json.loads(cause)["errorMessage"])
-    except (ValueError, KeyError, TypeError):
-        text = cause
-    if text.startswith("[") and "]" in text:
-        code, _, message = text[1:].partition("]")
-        return code, message.strip()
-    if name in _SILENT:
+    """(code, message) of what the state machine caught; a step's silence is the snapshot's loss."""
+    code, message = machines.caught(error)
+    name = (error or {}).get("Error", "")
+    if code == FunctionFailedError.code and name in _SILENT:
         return SnapshotLostError.code, f"a holder of the snapshot, or a step, gave no sign any more ({name})"
-    return "function-failed", f"the state machine ended with {name or 'an error'}: {text or 'no cause given'}"
+    return code, message
 
 
 def _tell(services: Services, run: MachineRun, code: str, message: str, *, entry: bool) -> None:

@@ -172,6 +172,10 @@ class RestoreEntry:
         How long it took, a safety backup not included.
     exceptions:
         How many objects were left out, as the restore was told it may.
+    where:
+        Whether it ran in one function or on the state machine.
+    token:
+        Of the plan, where a restore on the state machine could go on.
     """
 
     database: str
@@ -188,6 +192,8 @@ class RestoreEntry:
     bytes: int = 0
     milliseconds: int = 0
     exceptions: int = 0
+    where: Literal["function", "machine"] = "function"
+    token: str | None = None
     error_code: str | None = None
     error_message: str | None = None
 

@@ -1,4 +1,4 @@
-"""The ledger: how far a backup on the state machine is, who holds its snapshot, and what was captured.
+"""The ledger: how far a backup or a restore on the state machine is, and what its functions tell each other.
 
 One item for the run, and one for each batch.  Every write that could be repeated is conditional: a doubled
 worker, a late holder or a second end changes nothing.  AWS Step Functions does the bookkeeping of what runs;
@@ -42,6 +42,10 @@ class Progress:
         Seconds before another attempt, so that whoever waited for this one's locks goes first.
     code, message:
         What a holder failed with.
+    phase, tries:
+        Of a restore: what it does now, and how often it was started.
+    given, result:
+        Of a restore: what the state machine was given, and what came out, as JSON.
     """
 
     backup_id: str
@@ -59,6 +63,10 @@ class Progress:
     rows: int = 0
     code: str = ""
     message: str = ""
+    phase: str = ""
+    tries: int = 1
+    given: str = ""
+    result: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Ledger:
         self._sort = f"LEDGER#{attempt}"
         self._now = now
 
-    def open(self, backup_id: str, deadline: datetime, *, pause: int) -> bool:
+    def open(self, backup_id: str, deadline: datetime, *, pause: int = 0, given: str = "") -> bool:
         """Begin.  False if this attempt has been begun before."""
         moment = stamp(self._now())
         values = {
@@ -112,11 +120,30 @@ class Ledger:
             "started": moment,
             "moved": moment,
             "pause": pause,
+            "given": given or None,
             "expires_at": int((deadline + KEPT).timestamp()),
         }
         return self._table.update(
             self._database, self._sort, values, condition="attribute_not_exists(#state)"
         )
+
+    def open_again(self, deadline: datetime) -> bool:
+        """Begin again what has failed.  False if it hasn't."""
+        values = {
+            "state": "open",
+            "deadline": stamp(deadline),
+            "moved": stamp(self._now()),
+            "code": None,
+            "message": None,
+            "expires_at": int((deadline + KEPT).timestamp()),
+        }
+        before = self.read()
+        if before is None:
+            return False
+        values["tries"] = before.tries + 1
+        given = {"failed": "failed", "before": before.tries}
+        condition = "#state = :failed AND (attribute_not_exists(#tries) OR #tries = :before)"
+        return self._set(values, condition, given)
 
     def read(self) -> Progress | None:
         """How far it is; None if it wasn't begun."""
@@ -134,6 +161,34 @@ class Ledger:
         """Say how much there is to do.  False if the run has ended."""
         values = {"batches": batches, "total": total, "moved": stamp(self._now())}
         return self._set(values, "#state = :open", {"open": "open"})
+
+    def enter(self, phase: str, *, batches: int, total: int | None = None) -> bool:
+        """Say what a restore does now, and in how many batches.  False if the run has ended."""
+        values: dict[str, Any] = {"phase": phase, "batches": batches, "batches_done": 0}
+        values |= {"moved": stamp(self._now()), **({"total": total} if total is not None else {})}
+        return self._set(values, "#state = :open", {"open": "open"})
+
+    def add(self, *, rows: int, done: int) -> None:
+        """Say that rows and bytes were restored."""
+        moved = {"moved": stamp(self._now())}
+        self._table.update(self._database, self._sort, moved, add={"rows": rows, "done": done})
+
+    def settle(self, name: str) -> None:
+        """Say that a batch of a restore is done; who says so of the same one later isn't counted."""
+        values = {"part": "none", "code": None, "message": None}
+        if self._table.update(
+            self._database, self._batch(name), values, condition="attribute_not_exists(#part)"
+        ):
+            moved = {"moved": stamp(self._now())}
+            self._table.update(self._database, self._sort, moved, add={"batches_done": 1})
+
+    def keep(self, report: str) -> bool:
+        """Keep what is to be told of a restore when it ends.  False if it has."""
+        return self._set({"result": report}, "#state = :open", {"open": "open"})
+
+    def conclude(self, result: str) -> bool:
+        """Say what came out of a restore that is done.  False if it has ended before."""
+        return self._set({"state": "committed", "result": result}, "#state = :open", {"open": "open"})
 
     def moving(self) -> bool:
         """Say that work goes on.  False if the run has ended."""

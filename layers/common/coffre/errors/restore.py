@@ -101,3 +101,40 @@ class RestoreExceptionsError(CoffreError):
 
     code = "restore-exceptions"
     advice = "All rows are in the backup: `--with-exceptions` restores them and leaves out what is named."
+
+
+class RestoreTooLargeError(BadInputError):
+    """A restore doesn't fit into one function, and can't run on the state machine as it was asked for."""
+
+    code = "restore-too-large"
+    advice = "`--runs function` tries it all the same."
+
+
+class RestoreIncompleteError(CoffreError):
+    """A step of a restore on the state machine found that something before it was not done."""
+
+    code = "restore-incomplete"
+    advice = "`coffre restore resume NAME` goes on where it stopped."
+
+
+class RestoreOverError(CoffreError):
+    """The restore that a piece of work belongs to has ended already."""
+
+    code = "restore-over"
+    advice = "Nothing is left to do; `coffre restore list NAME` says how it ended."
+
+
+class RestoreStoppedError(CoffreError):
+    """The state machine of a restore was stopped by hand, or came to the end of its time."""
+
+    code = "restore-stopped"
+    advice = (
+        "`coffre restore resume NAME` goes on where it stopped; or drop the database with the working name."
+    )
+
+
+class NothingToResumeError(BadInputError):
+    """No restore on the state machine has failed that could go on."""
+
+    code = "nothing-to-resume"
+    advice = "`coffre restore list NAME` and `coffre status NAME` show what there is; ask for a new plan."

@@ -52,6 +52,7 @@ def run(
         target_secret=_NAMED_BY_CALLER,
         roles=request.roles,
         exceptions=request.exceptions or "refuse",
+        runs="function",
     )
     time_left = seconds - ENDING_SECONDS
     try:

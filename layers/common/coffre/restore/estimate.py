@@ -1,4 +1,4 @@
-"""How long a restore will take, from those that were measured."""
+"""How long a restore will take, from those that were measured, and where it runs.  Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,71 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
+from typing import Literal
 
 from coffre.catalogue.entries import RestoreEntry
 
 LOOKED_AT = 100
 USED = 10
 UNKNOWN = "unknown, no restore was measured"
+
+
+ASSUMED_BYTES_PER_SECOND = 10_000_000
+ASSUMED_SECONDS = 15.0
+"""Where nothing was measured: COPY text with all that follows it, and what comes beside it; slower than any
+server that was tried, so that nothing is promised."""
+
+MARGIN = 0.6
+"""A restore runs in one function if it is expected to need no more than this share of its time."""
+
+COMPARABLE = 10
+
+Where = Literal["function", "machine"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where a restore runs, and why."""
+
+    where: Where
+    reason: str
+
+
+def choose(
+    size: int,
+    measured: Iterable[RestoreEntry],
+    seconds: float,
+    *,
+    runs: Literal["auto", "function", "machine"] = "auto",
+    machine: bool = True,
+) -> Choice:
+    """Where a restore of ``size`` bytes of rows runs.
+
+    Parameters
+    ----------
+    measured:
+        Newest first, as for `estimate`; those that ran in one function count, and held a tenth as much at
+        least: what a small one takes says little about a large one.
+    seconds:
+        What one function has.
+    runs:
+        What was asked for.
+    machine:
+        Whether there is a state machine at all.
+    """
+    alike = (entry for entry in islice(measured, LOOKED_AT) if entry.bytes * COMPARABLE >= size)
+    needed = estimate(size, alike, "function").seconds
+    told = f"about {needed:.0f} s as measured" if needed is not None else ""
+    if needed is None:
+        needed = ASSUMED_SECONDS + size / ASSUMED_BYTES_PER_SECOND
+        told = f"about {needed:.0f} s at {ASSUMED_BYTES_PER_SECOND / 1e6:.0f} MB/s (assumed)"
+    if runs != "auto":
+        return Choice(runs, f"asked for (runs: {runs}); {told}")
+    if needed <= seconds * MARGIN:
+        return Choice("function", f"{told}: it fits into one function")
+    if not machine:
+        return Choice("function", f"{told}, and there is no state machine here")
+    return Choice("machine", f"{told}: more than {MARGIN:.0%} of the {seconds:.0f} s of one function")
 
 
 @dataclass(frozen=True)
@@ -22,7 +81,7 @@ class Estimate:
     basis: str
 
 
-def estimate(size: int, measured: Iterable[RestoreEntry]) -> Estimate:
+def estimate(size: int, measured: Iterable[RestoreEntry], where: Where | None = None) -> Estimate:
     """Estimate a restore of ``size`` bytes of rows.
 
     Each measured one is scaled by its size, upwards only: what a small restore takes is mostly not its rows.
@@ -33,6 +92,8 @@ def estimate(size: int, measured: Iterable[RestoreEntry]) -> Estimate:
     ----------
     measured:
         Newest first; only a bounded number is read.
+    where:
+        Those that ran there count; None: all.
     """
     known = [
         entry
@@ -40,6 +101,7 @@ def estimate(size: int, measured: Iterable[RestoreEntry]) -> Estimate:
         if entry.status == "completed"
         and entry.kind in ("new", "swap", "drill", "proof")
         and entry.milliseconds
+        and where in (None, entry.where)
     ]
     real = [entry for entry in known if entry.kind != "proof"][:USED]
     used = real or known[:USED]

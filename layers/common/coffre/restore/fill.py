@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
@@ -17,11 +17,11 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import CoffreError, RestoreExceptionsError, RestoreMismatchError
 from coffre.restore.critical import critical_tables, missing_tables
-from coffre.restore.job import Restore, mapped
+from coffre.restore.job import Restore, mapped, options_of
 from coffre.restore.plan import Situation
 from coffre.results import Finding
 from coffre.vault.contents import largest_first
-from coffre.vault.parts import Role
+from coffre.vault.parts import DatabaseRecord, Role
 from coffre.vault.reader import fetch_file
 
 
@@ -42,17 +42,15 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
     """
     services, watch = restore.services, restore.watch
     major = restore_major(situation.major)
-    options = (
-        "--no-tablespaces",
-        *(("--no-owner", "--no-privileges") if restore.request.roles == "mine" else ()),
-    )
+    options = options_of(restore.request)
     left_out = situation.left_out
     archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
     reading = {"bucket": services.store.bucket}
     start = services.start_workers
     rebuild = Rebuild(target, restore.manifest, restore.contents, watch, start, reading, as_owner=False)
     with watch.phase("roles"), rebuild.session() as session:
-        _create_roles(session, situation)
+        roles = situation.create_roles
+        create_roles(session, roles, situation.join_roles, superuser=situation.superuser)
     with watch.phase("schema"):
         archive.before_rows()
     with watch.phase("rows"):
@@ -73,7 +71,8 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         session.run("ANALYZE")
         _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
         # What takes another database's place gets that one's settings with its name.
-        findings = [] if situation.swap else _settings(restore, session, target)
+        record, role_map = restore.contents.database, restore.request.role_map
+        findings = [] if situation.swap else apply_settings(record, role_map, session, target)
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
         findings += detach_subscriptions(session)
@@ -123,17 +122,26 @@ def _restore_large_objects(restore: Restore, major: int, target: Target, options
         restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
 
 
-def _create_roles(session: Session, situation: Situation) -> None:
-    for role in situation.create_roles:
-        session.run(create_role(role if situation.superuser else _ordinary(role)))
-    names = {role.name for role in situation.create_roles}
-    for role in situation.create_roles:
+def create_roles(session: Session, roles: Sequence[Role], join: Sequence[str], *, superuser: bool) -> None:
+    """Create roles with their memberships in each other, and make the session's own role a member of some.
+
+    Parameters
+    ----------
+    join:
+        Names of the latter.
+    superuser:
+        Whether the session's role is one; others can't give every attribute.
+    """
+    for role in roles:
+        session.run(create_role(role if superuser else _ordinary(role)))
+    names = {role.name for role in roles}
+    for role in roles:
         groups = replace(role, member_of=tuple(group for group in role.member_of if group in names))
         for grant in grant_memberships(groups):
             session.run(grant)
     me = identifier(str(session.value("SELECT current_user")))
     inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
-    for name in situation.join_roles:
+    for name in join:
         session.run(f"GRANT {identifier(name)} TO {me}{inherit}")
 
 
@@ -151,12 +159,13 @@ def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
         raise RestoreMismatchError(f"{target.label} differs from the backup: {what}")
 
 
-def _settings(restore: Restore, session: Session, target: Target) -> list[Finding]:
+def apply_settings(
+    record: DatabaseRecord | None, role_map: Mapping[str, str], session: Session, target: Target
+) -> list[Finding]:
     """Apply what belongs to the database itself; what this role may not set is reported."""
     findings = []
-    record, mapped = restore.contents.database, restore.request.role_map
     if record is not None:
-        settings = tuple((mapped.get(role, role), setting) for role, setting in record.settings)
+        settings = tuple((role_map.get(role, role), setting) for role, setting in record.settings)
         record = replace(record, settings=settings)
     for statement in database_statements(record, target.database) if record is not None else []:
         try:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
@@ -14,7 +15,7 @@ from coffre.databases.postgresql.role_map import map_roles
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registry import Registry
-from coffre.errors import CopyIncompleteError
+from coffre.errors import CoffreError, CopyIncompleteError, FunctionFailedError, ObjectMissingError
 from coffre.events import RestoreRequest
 from coffre.notify.publisher import Publisher
 from coffre.restore.plan import chosen_backup
@@ -40,6 +41,8 @@ class Services:
         Where the backup is read: the vault, or its copy.
     take_backup:
         Calls the backup function and waits: (event, seconds to wait) -> its answer.
+    start_machine:
+        Starts the state machine: (name, input); None where there is none.
     """
 
     store: ObjectStore
@@ -51,6 +54,19 @@ class Services:
     max_run_seconds: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     take_backup: Callable[[dict[str, object], float], dict[str, object]]
+    start_machine: Callable[[str, dict[str, Any]], None] | None = None
+
+    def machine(self) -> Callable[[str, dict[str, Any]], None]:
+        """What starts the state machine.
+
+        Raises
+        ------
+        FunctionFailedError
+            There is none.
+        """
+        if self.start_machine is None:
+            raise FunctionFailedError("this function knows no state machine", "Deploy the template again.")
+        return self.start_machine
 
 
 @dataclass(frozen=True)
@@ -84,7 +100,7 @@ def opened(request: RestoreRequest, target: Target, services: Services, seconds:
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         if request.source == "copy":
-            _complete(services, manifest, digest, folder)
+            require_all(services, manifest, digest, folder, of_copy=True)
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
         schema = mapped(schema, request)
         meter = _meter(services, request, manifest, manifest.totals.bytes)
@@ -101,26 +117,38 @@ def _meter(services: Services, request: RestoreRequest, manifest: Manifest, size
     return Meter(tell, size)
 
 
-def _complete(services: Services, manifest: Manifest, digest: str, folder: Path) -> None:
+def require_all(services: Services, manifest: Manifest, digest: str, folder: Path, *, of_copy: bool) -> None:
     """A copy may lack what its manifest names: what is to be restored is looked for before anything is made.
+
+    So is what a restore of hours would miss at its end.
 
     A manifest that isn't the one that the catalogue knows is refused: replication can write over one.
 
+    Parameters
+    ----------
+    folder:
+        Of the restore's own, with the sections that `read_contents` wrote.
+
     Raises
     ------
-    CopyIncompleteError
+    CopyIncompleteError, ObjectMissingError
+        The latter of the vault itself.
     """
-    where = f"the copy of {manifest.id} in {services.store.bucket}"
+    where = f"{'the copy of ' if of_copy else ''}{manifest.id} in {services.store.bucket}"
+    lacking: type[CoffreError] = CopyIncompleteError if of_copy else ObjectMissingError
     known = services.catalogue.backup(manifest.database, manifest.id)
     if known is not None and known.root_hash not in (None, digest):
-        raise CopyIncompleteError(
-            f"{where} has a manifest with root hash {digest}, expected {known.root_hash}"
-        )
+        raise lacking(f"{where} has a manifest with root hash {digest}, expected {known.root_hash}")
     look = Look(services.store, folder / "sections", folder / "slices", most=NAMED_GAPS)
     presence = look.at(manifest)
     if presence.gaps:
         what = "; ".join(gap.message for gap in presence.gaps)
-        raise CopyIncompleteError(f"{where} is incomplete: {what}{'; and more' if presence.more else ''}")
+        raise lacking(f"{where} is incomplete: {what}{'; and more' if presence.more else ''}")
+
+
+def options_of(request: RestoreRequest) -> tuple[str, ...]:
+    """Options of pg_restore for what was asked for."""
+    return ("--no-tablespaces", *(("--no-owner", "--no-privileges") if request.roles == "mine" else ()))
 
 
 def mapped(archive: Path, request: RestoreRequest) -> Path:

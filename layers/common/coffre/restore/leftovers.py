@@ -11,9 +11,15 @@ from coffre.results import Finding
 _SCHEMA = re.compile(r"coffre_restoring_[0-9a-f]{12}")
 
 
-def working_name(name: str) -> str:
-    """A database's name that shows that the restore isn't done; PostgreSQL's names have at most 63 bytes."""
-    return f"{_start(name)}_restoring_{new_attempt()}"
+def working_name(name: str, attempt: str = "") -> str:
+    """A database's name that shows that the restore isn't done; PostgreSQL's names have at most 63 bytes.
+
+    Parameters
+    ----------
+    attempt:
+        12 hex digits of a restore that must find its database again; by default new ones.
+    """
+    return f"{_start(name)}_restoring_{attempt or new_attempt()}"
 
 
 def working_schema() -> str:

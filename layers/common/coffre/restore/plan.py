@@ -17,7 +17,7 @@ from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
-from coffre.restore.estimate import Estimate
+from coffre.restore.estimate import Choice, Estimate
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
@@ -132,10 +132,8 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        used = [role for role in contents.roles if role.used] if roles == "keep" else []
-        lacking += _unmapped(session, used, role_map)
-        used = [replace(role, name=role_map.get(role.name, role.name)) for role in used]
-        create, join, missing = _roles(session, used, superuser)
+        lacking += _unmapped(session, _used(contents, roles), role_map)
+        create, join, missing = needed_roles(session, contents, roles, role_map, superuser=superuser)
         lacking += missing
         if not superuser:
             lacking += [
@@ -143,18 +141,43 @@ def inspect_target(
             ]
         if lacking:
             raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
-        left_out = {entry.dump_id for entry in entries if not superuser and _extension_comment(entry)}
+        left_out = unrestorable(entries, superuser=superuser)
         return Situation(
             session.major,
             superuser,
             creates,
             tuple(create),
             tuple(join),
-            frozenset(left_out),
+            left_out,
             (*_warnings(target, superuser, roles, create, len(left_out)), *_elsewhere(tablespaces), *unknown),
             swap,
             role_map,
         )
+
+
+def needed_roles(
+    session: Session, contents: Contents, roles: str, role_map: Mapping[str, str], *, superuser: bool
+) -> tuple[list[Role], list[str], list[str]]:
+    """What has to be done about roles: those to create, those to join, and what is lacking for that.
+
+    Parameters
+    ----------
+    roles, role_map:
+        As for `inspect_target`.
+    superuser:
+        Whether the session's role is one.
+    """
+    used = [replace(role, name=role_map.get(role.name, role.name)) for role in _used(contents, roles)]
+    return _roles(session, used, superuser)
+
+
+def unrestorable(entries: Sequence[ArchiveEntry], *, superuser: bool) -> frozenset[int]:
+    """Dump ids of entries that only a superuser could restore, and that aren't content."""
+    return frozenset(entry.dump_id for entry in entries if not superuser and _extension_comment(entry))
+
+
+def _used(contents: Contents, roles: str) -> list[Role]:
+    return [role for role in contents.roles if role.used] if roles == "keep" else []
 
 
 def bound_to(
@@ -179,6 +202,7 @@ def make_plan(
     manifest: Manifest,
     target: Target,
     situation: Situation,
+    choice: Choice,
     taking: Estimate,
     *,
     token: str,
@@ -204,6 +228,8 @@ def make_plan(
         bytes=manifest.totals.bytes,
         estimate_seconds=taking.seconds,
         estimate_basis=taking.basis,
+        where=choice.where,
+        reason=choice.reason,
         findings=[
             *situation.findings,
             *(swap.findings if swap else ()),

@@ -16,11 +16,13 @@ from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.toc import read_toc
+from coffre.errors import RestoreTooLargeError
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
+from coffre.restore import machine
 from coffre.restore.application import ask_application
 from coffre.restore.build import build
-from coffre.restore.estimate import estimate
+from coffre.restore.estimate import Choice, choose, estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, opened
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
@@ -49,8 +51,9 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     token = new_token(utc_now())
     with opened(request, target, services, seconds) as restore:
         situation = _inspect(restore, token)
-        expires = services.catalogue.offer_plan(request.database, token, _digest(restore, situation))
-        return _shown(restore, situation, token).model_copy(update={"expires": expires})
+        choice = _where(restore, situation, seconds)
+        expires = services.catalogue.offer_plan(request.database, token, _digest(restore, situation, choice))
+        return _shown(restore, situation, choice, token).model_copy(update={"expires": expires})
 
 
 def run(
@@ -78,8 +81,11 @@ def run(
     started, token = utc_now(), str(request.token)
     with opened(request, target, services, seconds) as restore:
         situation = _inspect(restore, token)
-        shown = _shown(restore, situation, token)
-        services.catalogue.confirm_plan(request.database, token, _digest(restore, situation))
+        choice = _where(restore, situation, seconds)
+        shown = _shown(restore, situation, choice, token)
+        services.catalogue.confirm_plan(request.database, token, _digest(restore, situation, choice))
+        if choice.where == "machine":
+            return machine.start(restore, situation, _audited(restore, situation))
         outcome, deadline = _Outcome(), started + timedelta(seconds=seconds)
         keep = partial(_keep, restore, situation, outcome, started, drill)
         with recorded(restore, deadline, _audited(restore, situation), keep):
@@ -145,24 +151,52 @@ def _inspect(restore: Restore, token: str) -> Situation:
     )
 
 
-def _digest(restore: Restore, situation: Situation) -> str:
+def _where(restore: Restore, situation: Situation, seconds: float) -> Choice:
+    """Where it runs.
+
+    Raises
+    ------
+    RestoreTooLargeError
+        The state machine builds under a working name, so it can't fill a database that has its name already.
+    """
+    request, services = restore.request, restore.services
+    choice = choose(
+        restore.manifest.totals.bytes,
+        services.catalogue.restores(request.database),
+        seconds,
+        runs=request.runs,
+        machine=services.start_machine is not None,
+    )
+    if choice.where == "machine" and not situation.creates:
+        raise RestoreTooLargeError(
+            f"{restore.wanted.label} is there already, and empty; {choice.reason}",
+            "Name a database that doesn't exist, which gets its name when it is whole, or use --mode swap; "
+            "`--runs function` tries it in one function all the same.",
+        )
+    return choice
+
+
+def _digest(restore: Restore, situation: Situation, choice: Choice) -> str:
     roles = restore.request.roles
     exceptions = restore.request.exceptions
     return plan_digest(
         bound_to(
             restore.manifest, restore.root_hash, restore.wanted, situation, roles=roles, exceptions=exceptions
         )
-        | {"source": restore.request.source}
+        | {"source": restore.request.source, "where": choice.where}
     )
 
 
-def _shown(restore: Restore, situation: Situation, token: str) -> RestorePlan:
-    measured = restore.services.catalogue.restores(restore.request.database)
-    taking = estimate(restore.manifest.totals.bytes, measured)
+def _shown(restore: Restore, situation: Situation, choice: Choice, token: str) -> RestorePlan:
+    measured, size = restore.services.catalogue.restores, restore.manifest.totals.bytes
+    taking = estimate(size, measured(restore.request.database), choice.where)
+    if taking.seconds is None:
+        taking = estimate(size, measured(restore.request.database))
     return make_plan(
         restore.manifest,
         restore.wanted,
         situation,
+        choice,
         taking,
         token=token,
         exceptions=restore.request.exceptions,
@@ -212,5 +246,5 @@ def _protect(restore: Restore, situation: Situation, outcome: _Outcome) -> None:
         watch, take = restore.watch, restore.services.take_backup
         with watch.phase("safety_backup"):
             outcome.safety_backup = safety_backup(
-                situation.swap, restore.manifest.id, take, watch.seconds_left
+                situation.swap.registered, restore.manifest.id, take, watch.seconds_left
             )

@@ -16,6 +16,7 @@ from coffre.databases.postgresql.standing import (
     carry_over,
     dated,
     find,
+    without_mark,
     write_mark,
 )
 from coffre.databases.postgresql.target import Target
@@ -122,8 +123,11 @@ def put_in_place(target: Target, swap: Swap, working: str, *, seconds: float) ->
         if new is None:
             raise DatabaseMissingError(f"the restored database {working!r} is gone", "Run the restore again.")
         findings = carry_over(session, old, working)
+        carried = find(session, working)
     mark = Mark(old.name, old.oid, new.oid, stamp(utc_now()), "swap")
-    comments = {swap.aside: write_mark(old.comment, mark)}
+    comments: dict[str, str | None] = {swap.aside: write_mark(old.comment, mark)}
+    if carried is not None and carried.comment != without_mark(carried.comment):
+        comments[old.name] = without_mark(carried.comment)
     names = Exchange(old.name, old.oid, swap.aside, (new.oid, working), comments)
     exchange_names(there, names, seconds=seconds)
     return findings
@@ -182,12 +186,22 @@ def require_rights(session: Session, target: Target, *standings: Standing) -> in
 
 
 def safety_backup(
-    swap: Swap, backup_id: str, take: Callable[[dict[str, object], float], dict[str, object]], seconds: float
+    registered: str | None,
+    backup_id: str,
+    take: Callable[[dict[str, object], float], dict[str, object]],
+    seconds: float,
+    planned: datetime | None = None,
 ) -> str | None:
     """Back up the database that is to be replaced; the backup's id, or None if none was wanted.
 
     Parameters
     ----------
+    registered:
+        The name under which it is registered.
+    backup_id:
+        The backup that takes its place.
+    planned:
+        The backup's scheduled time, of which there is one backup: by default now.
     take:
         Calls the backup function: (event, seconds to wait) -> its answer.
 
@@ -196,12 +210,12 @@ def safety_backup(
     FunctionFailedError
         Nothing was changed.
     """
-    if swap.registered is None:
+    if registered is None:
         return None
     event: dict[str, object] = {
         "type": "safety",
-        "scheduled_time": stamp(utc_now()),
-        "database": swap.registered,
+        "scheduled_time": stamp(planned or utc_now()),
+        "database": registered,
         "reason": f"before {backup_id} takes its place",
     }
     return str(take(event, seconds)["backup_id"])

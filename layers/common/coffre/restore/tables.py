@@ -12,10 +12,12 @@ from functools import partial
 from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.target import Target
+from coffre.errors import RestoreTooLargeError
 from coffre.events import RestoreRequest
 from coffre.ids import utc_now
 from coffre.restore.beside import build_beside
 from coffre.restore.chosen import Chosen, choose
+from coffre.restore.estimate import choose as where_to_run
 from coffre.restore.estimate import estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, measured, opened
@@ -37,6 +39,7 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     token = new_token(utc_now())
     with opened(request, target, services, seconds) as restore:
         chosen = choose(restore)
+        where = _in_one_function(restore, chosen, seconds)
         expires = services.catalogue.offer_plan(request.database, token, _digest(restore, chosen))
         taking = estimate(chosen.bytes, services.catalogue.restores(request.database))
         return RestorePlan(
@@ -56,8 +59,27 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
             bytes=chosen.bytes,
             estimate_seconds=taking.seconds,
             estimate_basis=taking.basis,
+            reason=where,
             findings=listed(chosen.findings),
         )
+
+
+def _in_one_function(restore: Restore, chosen: Chosen, seconds: float) -> str:
+    """Why one function does it: the state machine restores whole databases only.
+
+    Raises
+    ------
+    RestoreTooLargeError
+    """
+    choice = where_to_run(chosen.bytes, (), seconds)
+    if choice.where == "machine" and restore.request.runs == "auto":
+        raise RestoreTooLargeError(
+            f"the tables of {restore.manifest.id} take {choice.reason}, and single tables come back in one "
+            "function only",
+            "Restore all into a new database, which can run on the state machine, and take the tables from "
+            "there; or name fewer.  `--runs function` tries it all the same.",
+        )
+    return choice.reason
 
 
 def run(request: RestoreRequest, target: Target, services: Services, *, seconds: float) -> RestoreResult:

@@ -40,7 +40,15 @@ from coffre.results.report import (
     ReportResult,
     WrittenReport,
 )
-from coffre.results.restore import DrillResult, RestorePlan, RestoreResult, UndoPlan, UndoResult
+from coffre.results.restore import (
+    DrillResult,
+    LoadResult,
+    RestorePlan,
+    RestoreResult,
+    RestoreStep,
+    UndoPlan,
+    UndoResult,
+)
 from coffre.results.rotate import HoldResult, RotateDecision, RotateReport, RotateResult
 from coffre.results.verify import (
     SAMPLED,
@@ -77,6 +85,7 @@ __all__ = [
     "HealthResult",
     "HoldResult",
     "HolderResult",
+    "LoadResult",
     "LoadTestReport",
     "Met",
     "MonthlyReport",
@@ -96,6 +105,7 @@ __all__ = [
     "ReportedVault",
     "RestorePlan",
     "RestoreResult",
+    "RestoreStep",
     "Result",
     "RotateDecision",
     "RotateReport",

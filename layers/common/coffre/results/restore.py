@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from coffre.results.finding import Finding, Result
 from coffre.results.health import EndpointAnswer
@@ -25,6 +25,8 @@ class RestorePlan(Result):
         Mode ``tables``: the tables and what they are made of, as phrases; the findings say what stays out.
     estimate_seconds:
         How long it will take, by ``estimate_basis``; None if nothing was measured.
+    where, reason:
+        Whether it will run in one function or on the state machine, and why.
     """
 
     action: Literal["plan"] = "plan"
@@ -48,17 +50,19 @@ class RestorePlan(Result):
     bytes: int
     estimate_seconds: float | None = None
     estimate_basis: str = ""
+    where: Literal["function", "machine"] = "function"
+    reason: str = ""
     findings: list[Finding]
 
 
 class RestoreResult(Result):
-    """A restore that was run.
+    """A restore that was run, or started on the state machine.
 
     Attributes
     ----------
     status:
-        ``application-down``: the database is restored and in its place, and an endpoint of the application
-        doesn't answer as it should.
+        ``started``: it goes on, on the state machine; ``application-down``: the database is
+        restored and in its place, and an endpoint of the application doesn't answer as it should.
     into:
         Mode ``tables``: the schema that holds them.
     kept_as:
@@ -71,7 +75,8 @@ class RestoreResult(Result):
 
     action: Literal["run"] = "run"
     mode: Literal["new", "swap", "tables"] = "new"
-    status: Literal["completed", "application-down"] = "completed"
+    status: Literal["completed", "started", "application-down"] = "completed"
+    where: Literal["function", "machine"] = "function"
     database: str
     backup_id: str
     root_hash: str = ""
@@ -88,6 +93,39 @@ class RestoreResult(Result):
     findings: list[Finding]
     exceptions: list[Finding] = []
     endpoints: list[EndpointAnswer] = []
+
+
+class RestoreStep(Result):
+    """What a step of a restore on the state machine tells the machine.
+
+    Attributes
+    ----------
+    run:
+        The run that the next states work on.
+    go:
+        Whether there are items to do.
+    again:
+        The step's time ended before its work: it is to be called again.
+    items, concurrency:
+        What workers are to do, and how many of them at the same time.
+    report:
+        What the checks found; for the last step.
+    """
+
+    run: dict[str, Any]
+    go: bool = True
+    again: bool = False
+    items: list[dict[str, Any]] = []
+    concurrency: int = 1
+    report: dict[str, Any] = {}
+
+
+class LoadResult(Result):
+    """What a worker of a restore did; ``again`` if there is a rest, which is the ``item`` then."""
+
+    again: bool = False
+    item: dict[str, Any] = {}
+    rows: int = 0
 
 
 class UndoPlan(Result):

@@ -40,6 +40,24 @@ class Expected:
     digest: int
     generated: str = ""
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Schema and name of the table that is read."""
+        relation = self.relation
+        if relation.load == "root":
+            return str(relation.root_schema), str(relation.root_name)
+        return relation.schema, relation.name
+
+    def item(self) -> Message:
+        """A work item for `CompareTask`."""
+        return {
+            "relation": encode_record(self.relation).decode(),
+            "label": self.label,
+            "rows": self.rows,
+            "digest": f"{self.digest:032x}",
+            "generated": self.generated,
+        }
+
 
 class CompareTask:
     """A comparing worker process: digests of the relations that the parent names."""
@@ -51,18 +69,20 @@ class CompareTask:
         self._session.run(f"SET client_encoding = '{setup['encoding']}'")
 
     def run(self, item: Message) -> Message:
-        """Read one relation; the answer holds its rows and digest."""
+        """Read one relation, or only ``pages`` of it; the answer holds its rows and digest."""
         relation = decode_record(item["relation"].encode())
         if not isinstance(relation, Relation):
             raise TypeError("an item holds a relation")
-        sink = DigestSink()
-        through_root = relation.load == "root"
-        rows = copy_out(self._session, copy_tree_to(relation) if through_root else copy_to(relation), sink)
+        sink, given = DigestSink(), item.get("pages")
+        pages = (given[0], given[1]) if given else None
+        content, computed_ones = copy_to, generated_to
+        if relation.load == "root":
+            content, computed_ones = copy_tree_to, generated_tree_to
+        rows = copy_out(self._session, content(relation, pages), sink)
         answer = {"rows": rows, "digest": sink.digest.hex(), "bytes": sink.bytes, "generated": ""}
         if item["generated"]:
             computed = DigestSink()
-            statement = generated_tree_to(relation) if through_root else generated_to(relation)
-            copy_out(self._session, statement, computed)
+            copy_out(self._session, computed_ones(relation, pages), computed)
             answer["generated"] = computed.digest.hex()
         return answer
 
@@ -92,13 +112,7 @@ def expectations(contents: Contents) -> Iterator[Expected]:
 def compare_items(expected: Iterable[Expected]) -> Iterator[Message]:
     """Work items for `CompareTask`, the largest relations first."""
     for entry in sorted(expected, key=lambda entry: -entry.rows):
-        yield {
-            "relation": encode_record(entry.relation).decode(),
-            "label": entry.label,
-            "rows": entry.rows,
-            "digest": f"{entry.digest:032x}",
-            "generated": entry.generated,
-        }
+        yield entry.item()
 
 
 def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding | None:

@@ -233,6 +233,30 @@ def copy_in(session: Session, statement: str, blocks: Iterable[bytes | bytearray
     return announced
 
 
+def run_script(session: Session, script: bytes) -> None:
+    """Run several statements as one message, which the server does in one transaction.
+
+    Parameters
+    ----------
+    script:
+        In the session's client encoding, whatever that is; it goes to the server as it is.
+
+    Raises
+    ------
+    CoffreError
+        What fits the server's first error; nothing of the script stays.
+    """
+    _send(session, b"Q", script + b"\x00")
+    fault: Exception | None = None
+    for kind, payload in _incoming(session):
+        if kind == b"E":
+            fault = server_error(_fields(payload), session.target.label)
+        elif kind == b"Z":
+            break
+    if fault is not None:
+        raise fault
+
+
 def _await_copy_in(session: Session) -> None:
     fault: Exception | None = None
     for kind, payload in _incoming(session):

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
+from coffre.databases.postgresql.notes import Notes
 from coffre.databases.postgresql.statements import copy_from
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
@@ -29,7 +31,8 @@ from coffre.workers import Message
 
 AHEAD = 4
 ITEM_BYTES = 64 << 20
-"""Plain bytes of one COPY: both workers share a large table, and a single one isn't cut into slivers."""
+"""Plain bytes of one COPY: both workers share a large table, and a single one isn't cut into slivers.  A
+restore by many functions notes its runs by their numbers, so one that goes on must cut as it did before."""
 
 
 def load_items(sections: Iterable[tuple[Relation, Sequence[Chunk]]]) -> Iterator[Message]:
@@ -54,7 +57,8 @@ class LoadTask:
     """A loading worker process.
 
     The setup's ``as_owner`` makes it connect as the owner of each table: code in the restored database (CHECK
-    functions run while rows load) then has that role's rights and no way to others.
+    functions run while rows load) then has that role's rights and no way to others.  ``attempt`` names a
+    restore by many functions: items that were loaded before, whoever did it, are skipped.
     """
 
     def __init__(self, setup: Message, reader: ChunkReader) -> None:
@@ -62,6 +66,7 @@ class LoadTask:
         self._seconds = float(setup["seconds"])
         self._as_owner = bool(setup["as_owner"])
         self._encoding = setup["encoding"]
+        self._attempt = setup.get("attempt")
         self._reader = reader
         self._sessions: dict[str, Session] = {}
         self._threads = ThreadPoolExecutor(AHEAD, "fetch")
@@ -69,20 +74,31 @@ class LoadTask:
     def run(self, item: Message) -> Message:
         """Load a run of chunks in one COPY; the answer holds the rows, or what the server ``refused``.
 
-        A refused COPY has left nothing.  The parent decides what to do about it.
+        A refused COPY has left nothing.  The parent decides what to do about it.  ``part`` and ``run`` are
+        the numbers under which a restore by many functions notes it.
         """
         relation, *chunks = map(decode_record, [item["relation"].encode(), *map(str.encode, item["chunks"])])
         if not isinstance(relation, Relation):
             raise TypeError("an item starts with its relation")
         wanted = [chunk for chunk in chunks if isinstance(chunk, Chunk)]
+        session = self._session(relation.owner)
         try:
-            rows = copy_in(self._session(relation.owner), copy_from(relation), self._blocks(wanted))
+            if self._attempt is None:
+                self._copy(session, relation, wanted)
+            else:
+                rows, notes = sum(chunk.rows for chunk in wanted), Notes(session, self._attempt)
+                copy = partial(self._copy, session, relation, wanted)
+                if not notes.load_once(item["part"], item["run"], rows, copy):
+                    return {"rows": 0, "bytes": 0}
         except (QueryFailedError, CatalogChangedError, PrivilegesMissingError) as error:
             return {"rows": 0, "bytes": 0, "refused": describe(error)}
-        expected = sum(chunk.rows for chunk in wanted)
+        return {"rows": sum(c.rows for c in wanted), "bytes": sum(c.bytes for c in wanted)}
+
+    def _copy(self, session: Session, relation: Relation, chunks: Sequence[Chunk]) -> None:
+        rows = copy_in(session, copy_from(relation), self._blocks(chunks))
+        expected = sum(chunk.rows for chunk in chunks)
         if rows != expected:
             raise RowCountMismatchError(f"{relation.label}: the server took {rows} rows of {expected}")
-        return {"rows": rows, "bytes": sum(chunk.bytes for chunk in wanted)}
 
     def finish(self) -> Message:
         """End the sessions."""
@@ -122,6 +138,14 @@ class LoadTask:
 
     def _fetch(self, chunk: Chunk) -> BinaryIO:
         return locate_chunk(self._reader, chunk)[1]
+
+
+def relation_of(item: Message) -> Relation:
+    """The relation whose rows an item holds."""
+    relation = decode_record(item["relation"].encode())
+    if not isinstance(relation, Relation):
+        raise TypeError("an item starts with its relation")
+    return relation
 
 
 def _drop(futures: Iterable[Future[BinaryIO]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
-from coffre.databases.postgresql.load import load_items
+from coffre.databases.postgresql.load import load_items, relation_of
 from coffre.databases.postgresql.schema import set_sequences
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.databases.postgresql.target import Target
@@ -17,7 +17,6 @@ from coffre.results import Finding
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, Section
 from coffre.vault.manifest import Manifest
-from coffre.vault.parts import Relation, decode_record
 from coffre.workers import Message, WorkerPool
 
 WORKERS = 2
@@ -72,7 +71,7 @@ class Rebuild:
         refused = self._load(load_items((section.relation, section.chunks) for section in sections), told)
         if refused:
             checks = SetAsideChecks(self.open_as)
-            relations = {item["relation"]: _relation(item) for item, _ in refused}
+            relations = {item["relation"]: relation_of(item) for item, _ in refused}
             if not checks.take_off(relations.values()):
                 raise _load_failed(*refused[0])
             again = self._load((item for item, _ in refused), told)
@@ -137,14 +136,7 @@ class Rebuild:
         return self.start_workers([setup] * WORKERS, self.watch.check)
 
 
-def _relation(item: Message) -> Relation:
-    relation = decode_record(item["relation"].encode())
-    if not isinstance(relation, Relation):
-        raise TypeError("an item starts with its relation")
-    return relation
-
-
 def _load_failed(item: Message, fault: dict[str, str]) -> CoffreError:
     """The server's error, with the table's name."""
-    message = f"the rows of {_relation(item).label} can't be loaded: {fault['message']}"
+    message = f"the rows of {relation_of(item).label} can't be loaded: {fault['message']}"
     return revive({**fault, "message": message})

@@ -27,6 +27,11 @@ FROM pg_roles r WHERE r.rolname = current_user
 """
 
 
+def free_sessions(session: Session) -> int:
+    """How many further sessions the role may open."""
+    return max(0, int(session.value(_FREE)))
+
+
 def lacking_room(session: Session, size: int) -> tuple[list[str], list[Finding]]:
     """What the server lacks to take a database, as phrases; and what can't be known.
 
@@ -36,9 +41,9 @@ def lacking_room(session: Session, size: int) -> tuple[list[str], list[Finding]]
         Bytes of COPY text.
     """
     lacking = []
-    free = int(session.value(_FREE))
+    free = free_sessions(session)
     if free < SESSIONS:
-        lacking.append(f"connections: {max(0, free)} are free, a restore takes {SESSIONS}")
+        lacking.append(f"connections: {free} are free, a restore takes {SESSIONS}")
     needed, there = int(size * DISK_FACTOR), _free_disk(session)
     if there is None:
         return lacking, [_unknown(needed)]

@@ -88,6 +88,10 @@ class SchemaArchive:
     left_out: frozenset[int] = frozenset()
     restorer: str = ""
 
+    def without(self, left_out: frozenset[int]) -> SchemaArchive:
+        """The same without these entries."""
+        return replace(self, left_out=left_out)
+
     def entries(self, *options: str) -> list[ArchiveEntry]:
         """The archive's entries; see `list_entries`."""
         return list_entries(self.tools, self.major, self.path, *options, deadline=self.deadline)
@@ -168,7 +172,7 @@ class SchemaArchive:
 
         Their owners must be superusers, which the source's roles aren't where a `restorer` restores.
         """
-        options = ["--no-owner"] if self.restorer else []
+        options = ["--single-transaction", *(["--no-owner"] if self.restorer else [])]
         self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
 
     def scripts(self, dump_ids: Iterable[int], encoding: str = "utf-8") -> dict[int, str]:
@@ -180,6 +184,23 @@ class SchemaArchive:
         arguments = ["--verbose", f"--use-list={chosen}", "--file=-", str(self.path)]
         written = self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline)
         return read_scripts(written.decode(encoding, "replace"), wanted)
+
+    def late(self) -> list[ArchiveEntry]:
+        """What follows the rows, in the archive's order; event triggers and what is left out excepted."""
+        return [entry for entry in self._late() if entry.dump_id not in self.left_out]
+
+    def script(self, dump_id: int) -> bytes:
+        """An entry as pg_restore would send it, with the settings that it makes before.
+
+        Newer versions of pg_restore frame what they write with commands for psql, under a random word.
+        Source: CVE-2025-8714, ``restrict_key`` in pg_backup_archiver.c
+        """
+        chosen = self._chosen([dump_id], f"one-{dump_id}")
+        arguments = [*self.options, f"--use-list={chosen}", "--file=-", str(self.path)]
+        lines = self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline).split(b"\n")
+        words = [line.split()[1] for line in lines if line.startswith(b"\\restrict ")]
+        framing = {b"\\restrict " + words[0], b"\\unrestrict " + words[0]} if words else set()
+        return b"\n".join(line for line in lines if line not in framing)
 
     def _restore(self, entries: Iterable[ArchiveEntry], name: str, *options: str) -> None:
         for wanted, target in self._runs(entries):

@@ -11,8 +11,8 @@ Source: https://www.postgresql.org/docs/current/sql-altertable.html (NOT VALID)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from coffre.databases.postgresql.absent import AbsentRows, reading
 from coffre.databases.postgresql.connection import Session, identifier, literal, qualified
@@ -93,10 +93,17 @@ class SetAsideChecks:
     ----------
     open_as:
         Opens a session as a role; it may be another one that has the role's rights.
+    keep:
+        Called with a check and the session whose transaction takes it off, for whoever has to remember it.
     """
 
-    def __init__(self, open_as: Callable[[str], Session]) -> None:
+    def __init__(
+        self,
+        open_as: Callable[[str], Session],
+        keep: Callable[[Session, Mapping[str, str]], None] | None = None,
+    ) -> None:
         self._open_as = open_as
+        self._keep = keep
         self._checks: list[_Check] = []
 
     def take_off(self, relations: Iterable[Relation]) -> int:
@@ -125,7 +132,11 @@ class SetAsideChecks:
     def _drop(self, checks: Iterable[_Check]) -> None:
         for check in checks:
             with self._open_as(check.owner) as session:
+                session.run("BEGIN")
+                if self._keep is not None:
+                    self._keep(session, asdict(check))
                 session.run(f"ALTER {check.subject} DROP CONSTRAINT IF EXISTS {identifier(check.constraint)}")
+                session.run("COMMIT")
             self._checks.append(check)
 
     def put_back(self, absent: AbsentRows | None = None) -> list[Finding]:
@@ -145,10 +156,25 @@ class SetAsideChecks:
         return findings
 
 
-def _put_back(session: Session, check: _Check, absent: AbsentRows | None) -> Finding | None:
+def put_back_kept(session: Session, kept: Mapping[str, str]) -> Finding | None:
+    """Add a check again that was remembered; it may be back already, if who did that was killed.
+
+    Returns
+    -------
+    Finding or None
+        As `SetAsideChecks.put_back` gives them.
+    """
+    check = _Check(**kept)
+    return _put_back(session, check, None, again=True)
+
+
+def _put_back(
+    session: Session, check: _Check, absent: AbsentRows | None, *, again: bool = False
+) -> Finding | None:
     name = identifier(check.constraint)
-    if check.on == "TABLE" and _exists(session, check):
-        return None  # a parent's came back already
+    validated = _validated(session, check) if again or check.on == "TABLE" else None
+    if validated is not None:  # a parent's came back already, or this one before who did it was killed
+        return None if validated or not again else _violated(check, _violations(session, check), "not valid")
     add = f"ALTER {check.subject} ADD CONSTRAINT {name} {check.definition}"
     try:
         session.run(add)
@@ -161,8 +187,10 @@ def _put_back(session: Session, check: _Check, absent: AbsentRows | None) -> Fin
         session.run(f"{add} NOT VALID")
     except CoffreError as error:
         said = f"{error.message}; it was left out"
-    if read:
-        return _unproven(check, read)
+    return _unproven(check, read) if read else _violated(check, count, said)
+
+
+def _violated(check: _Check, count: int | None, said: str) -> Finding:
     rows = f"{count} rows violate it" if count is not None else "rows violate it, or it can't be computed"
     return Finding(
         level="refuse",
@@ -184,13 +212,13 @@ def _unproven(check: _Check, read: Sequence[str]) -> Finding:
     )
 
 
-def _exists(session: Session, check: _Check) -> bool:
-    table = literal(qualified(check.schema, check.name))
-    statement = (
-        f"SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = {table}::regclass "
-        f"AND conname = {literal(check.constraint)})"
-    )
-    return bool(session.value(statement))
+def _validated(session: Session, check: _Check) -> bool | None:
+    """Whether the constraint is valid; None if there is none."""
+    name = literal(qualified(check.schema, check.name))
+    of = f"conrelid = {name}::regclass" if check.on == "TABLE" else f"contypid = {name}::regtype"
+    named = f"conname = {literal(check.constraint)}"
+    value = session.value(f"SELECT convalidated FROM pg_constraint WHERE {of} AND {named}")
+    return None if value is None else bool(value)
 
 
 def _violations(session: Session, check: _Check) -> int | None:

@@ -118,6 +118,18 @@ def without_mark(comment: str | None) -> str | None:
     return comment.rpartition("\n")[0] or None
 
 
+def mark_whole(comment: str | None, attempt: str) -> str:
+    """A comment that says that a restored database lacks nothing but its name; it goes with the renaming."""
+    own = without_mark(comment)
+    line = f"{_MARK}{json.dumps({'whole': attempt})}"
+    return f"{own}\n{line}" if own else line
+
+
+def is_whole(comment: str | None, attempt: str) -> bool:
+    """Whether a comment says so."""
+    return comment is not None and comment == mark_whole(comment, attempt)
+
+
 def dated(name: str, what: str, moment: datetime) -> str:
     """``<name>_<what>_<UTC time>``, cut to PostgreSQL's 63 bytes: ``shop_before_20261120T231500Z``."""
     end = f"_{what}_{moment.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}"
@@ -158,9 +170,11 @@ def _belongings(session: Session, source: Standing, name: str) -> Iterator[str]:
     subject = f"DATABASE {identifier(name)}"
     yield f"ALTER {subject} OWNER TO {identifier(source.owner)}"
     yield f"ALTER {subject} CONNECTION LIMIT {source.connections}"
-    comment = without_mark(source.comment)
+    comment, own = without_mark(source.comment), find(session, name)
     if comment is not None:
-        yield f"COMMENT ON {subject} IS {literal(comment)}"
+        line = own.comment.rpartition("\n")[2] if own is not None and own.comment else ""
+        kept = f"{comment}\n{line}" if line.startswith(_MARK) else comment
+        yield f"COMMENT ON {subject} IS {literal(kept)}"
     if not session.value(f"SELECT datacl IS NOT NULL FROM pg_database WHERE oid = {source.oid}"):
         return  # PostgreSQL's own defaults
     for grantee in ("PUBLIC", identifier(source.owner)):

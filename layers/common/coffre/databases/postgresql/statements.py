@@ -20,9 +20,10 @@ def copy_to(relation: Relation, pages: Pages | None = None) -> str:
     return f"COPY (SELECT {_list(relation.columns)} FROM ONLY {name} {where}) TO STDOUT"
 
 
-def copy_tree_to(relation: Relation) -> str:
-    """Read the whole partition tree that a leaf belongs to."""
-    return f"COPY (SELECT {_list(relation.columns)} FROM {_root(relation)}) TO STDOUT"
+def copy_tree_to(relation: Relation, pages: Pages | None = None) -> str:
+    """Read the whole partition tree that a leaf belongs to; only some pages of each leaf if asked for."""
+    where = f" {_page_condition(pages)}" if pages is not None else ""
+    return f"COPY (SELECT {_list(relation.columns)} FROM {_root(relation)}{where}) TO STDOUT"
 
 
 def generated_to(relation: Relation, pages: Pages | None = None) -> str:
@@ -32,9 +33,10 @@ def generated_to(relation: Relation, pages: Pages | None = None) -> str:
     return f"COPY (SELECT {_list(relation.generated)} FROM ONLY {name}{where}) TO STDOUT"
 
 
-def generated_tree_to(relation: Relation) -> str:
+def generated_tree_to(relation: Relation, pages: Pages | None = None) -> str:
     """The same for the whole partition tree that a leaf belongs to."""
-    return f"COPY (SELECT {_list(relation.generated)} FROM {_root(relation)}) TO STDOUT"
+    where = f" {_page_condition(pages)}" if pages is not None else ""
+    return f"COPY (SELECT {_list(relation.generated)} FROM {_root(relation)}{where}) TO STDOUT"
 
 
 def copy_from(relation: Relation) -> str:

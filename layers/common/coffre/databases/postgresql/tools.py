@@ -70,7 +70,7 @@ class Tools:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def run(
         self,
@@ -119,7 +119,7 @@ class Tools:
         DeadlineExceededError
             It wasn't done in time.
         """
-        program = self._root / str(major) / "bin" / name
+        program = self.root / str(major) / "bin" / name
         if not program.is_file():
             raise ToolMissingError(f"there is no {program}")
         command = [str(program), *_fixed_arguments(name, target), *arguments]
@@ -129,7 +129,7 @@ class Tools:
             if target is not None:
                 environment |= _connection(target, secrets)
                 if _may_use_tls(target):
-                    environment["LD_PRELOAD"] = f"{secrets.folder(self._root / 'libpq')}/libpq.so.5"
+                    environment["LD_PRELOAD"] = f"{secrets.folder(self.root / 'libpq')}/libpq.so.5"
             said = files.enter_context(tempfile.TemporaryFile())
             if stderr is not None:
                 said = files.enter_context(stderr.open("w+b"))

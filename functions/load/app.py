@@ -1,0 +1,18 @@
+"""Do one item of a restore on the state machine: load rows, read them back, or build what follows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coffre import wiring
+from coffre.events import parse
+from coffre.restore.asked import LoadRequest
+from coffre.restore.items import Clock, do_item
+
+
+def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
+    """Lambda's entry point; see `coffre.restore.asked.LoadRequest` for the event."""
+    request = parse(LoadRequest, event)
+    left, working = wiring.seconds_left(context), wiring.settings().load_seconds
+    job = wiring.restore_job(request.run, context)
+    return do_item(job, request.item, Clock(left, working)).answer()

@@ -1,0 +1,95 @@
+"""The beginning of a restore on the state machine: a database under a working name, empty, with its schema.
+
+What was begun and isn't whole is begun again: nothing can be in it yet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coffre.databases.postgresql.compare import expectations
+from coffre.databases.postgresql.connection import Session, identifier
+from coffre.databases.postgresql.notes import only_one
+from coffre.databases.postgresql.schema import SchemaArchive, set_sequences
+from coffre.databases.postgresql.standing import find, is_whole
+from coffre.databases.postgresql.tools import restore_major
+from coffre.errors import DatabaseMissingError, TargetLacksError
+from coffre.restore.build import create_database
+from coffre.restore.fill import create_roles
+from coffre.restore.job import mapped, options_of, require_all
+from coffre.restore.machine import MachineJob
+from coffre.restore.plan import needed_roles, unrestorable
+from coffre.vault.contents import Contents, read_contents, scratch_folder
+from coffre.vault.reader import fetch_file
+
+
+def begin_database(job: MachineJob) -> tuple[int, bool]:
+    """Make the database with its schema and sequences, unless it is there.
+
+    Returns
+    -------
+    tuple[int, bool]
+        Its OID, and whether it lacks nothing any more but its name, if that.
+
+    Raises
+    ------
+    LockNotGrantedError
+        Another function does the same at this moment.
+    CoffreError
+        What is begun by then is taken away by the next try.
+    """
+    with job.maintenance() as server, scratch_folder(job.services.scratch, "begin") as folder:
+        only_one(server, job.run.attempt)
+        standing, named = find(server, job.working.database), find(server, job.wanted.database)
+        if standing is None and named is not None and named.oid == job.kept()[0]:
+            return named.oid, True  # it has its name; only nobody was told
+        if standing is not None and is_whole(standing.comment, job.run.attempt):
+            return standing.oid, True
+        if standing is not None and _has_schema(job):
+            return standing.oid, False
+        store, manifest = job.services.store, job.manifest
+        contents = read_contents(store, manifest, folder / "sections")
+        of_copy = job.run.request.source == "copy"
+        require_all(job.services, manifest, job.run.root_hash, folder, of_copy=of_copy)
+        schema = mapped(fetch_file(store, manifest.schema_file, folder / "schema"), job.run.request)
+        if standing is not None:
+            server.run(f"DROP DATABASE {identifier(job.working.database)} WITH (FORCE)")
+        superuser = _make_roles(job, server, contents)
+        create_database(server, manifest, job.working.database)
+        _fill_with_schema(job, contents, schema, superuser=superuser)
+        made = find(server, job.working.database)
+        if made is None:
+            raise DatabaseMissingError(f"{job.working.label} was dropped by somebody else")
+        return made.oid, False
+
+
+def _has_schema(job: MachineJob) -> bool:
+    with job.session() as session:
+        return job.notes(session).exist()
+
+
+def _make_roles(job: MachineJob, server: Session, contents: Contents) -> bool:
+    """Create the roles that are missing, all or none; whether ours is a superuser."""
+    request = job.run.request
+    superuser = bool(server.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+    create, join, lacking = needed_roles(
+        server, contents, request.roles, request.role_map, superuser=superuser
+    )
+    if lacking:
+        raise TargetLacksError(
+            f"the role {job.wanted.user} at {job.wanted.label} lacks: {'; '.join(lacking)}"
+        )
+    server.run("BEGIN")
+    create_roles(server, create, join, superuser=superuser)
+    server.run("COMMIT")
+    return superuser
+
+
+def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path, *, superuser: bool) -> None:
+    with job.session() as session:
+        major = restore_major(session.major)
+        options, deadline = options_of(job.run.request), job.watch.deadline
+        archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)
+        archive.without(unrestorable(archive.entries(), superuser=superuser)).before_rows()
+        set_sequences(session, contents.sequences)
+        job.notes(session).create(expectations(contents))

@@ -1,0 +1,136 @@
+"""What a restore on the state machine looks at when all is built: statistics, numbers, order, exceptions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from coffre.databases.postgresql.compare import compare_objects
+from coffre.databases.postgresql.complaints import Complaint
+from coffre.databases.postgresql.connection import Session, open_session, qualified
+from coffre.databases.postgresql.exceptions import Exceptions, explain
+from coffre.databases.postgresql.notes import Notes, only_one
+from coffre.databases.postgresql.recheck import recheck_text_indexes
+from coffre.databases.postgresql.subscriptions import detach_subscriptions
+from coffre.errors import RestoreExceptionsError, RestoreMismatchError
+from coffre.restore.critical import critical_tables, missing_tables
+from coffre.restore.fill import apply_settings
+from coffre.restore.late import archive_of
+from coffre.restore.machine import MachineJob
+from coffre.results import Finding, RestoreStep, listed
+from coffre.vault.contents import read_contents, scratch_folder
+
+SHARE = 0.5
+"""Of the function's time at most is for statistics and the order of indexes; the next call goes on."""
+
+TABLES = """
+SELECT n.nspname::text, c.relname::text, c.oid::int8
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'p') AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
+  AND n.nspname <> :notes AND c.oid > :after ORDER BY c.oid LIMIT 500
+"""
+NAMED = 20
+SHOWN = 700
+"""Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
+
+
+def check(job: MachineJob) -> RestoreStep:
+    """Gather statistics, compare what can be counted, and say what the restored database is without.
+
+    Raises
+    ------
+    RestoreExceptionsError
+        If something couldn't be built and the plan doesn't accept that.
+    RestoreMismatchError
+        If objects are missing or indexes out of order.
+    """
+    run = job.run.model_dump(mode="json", exclude_defaults=True)
+    job.ledger.enter("checks", batches=0)
+    until = time.monotonic() + SHARE * job.watch.seconds_left
+    with job.session() as session:
+        only_one(session, job.run.attempt)
+        notes = job.notes(session)
+        exceptions = _exceptions(job, session, notes)
+        found = exceptions.findings
+        if found and job.run.request.exceptions == "refuse":
+            what = "; ".join(finding.message for finding in found[:NAMED])
+            raise RestoreExceptionsError(f"{job.run.backup_id} can't be restored whole: {what}")
+        if not _analyzed(session, notes, until):
+            return RestoreStep(run=run, again=True)
+        _raise(job, compare_objects(session, job.manifest, exceptions.missing))
+        findings = _belongings(job, session)
+        out_of_order, unchecked = recheck_text_indexes(session, until=until)
+        _raise(job, out_of_order)
+        report = {
+            "findings": _told([*findings, *unchecked]),
+            "exceptions": _told(found),
+        }
+    return RestoreStep(run=run, report=report)
+
+
+def _told(findings: list[Finding]) -> list[dict[str, Any]]:
+    """As many as the state machine hands on, each as long as it may be for that."""
+    shown = (found.model_copy(update={"message": found.message[:SHOWN]}) for found in listed(findings))
+    return [found.model_dump() for found in shown]
+
+
+def _exceptions(job: MachineJob, session: Session, notes: Notes) -> Exceptions:
+    """What the database is restored without; explained once, because that adds constraints as NOT VALID."""
+    known = notes.fact("exceptions")
+    if known is not None:
+        content = json.loads(known)
+        findings = [Finding.model_validate(one) for one in content["findings"]]
+        return Exceptions(findings, Counter(content["missing"]))
+    findings = notes.put_back() + [
+        Finding.model_validate(one) for one in json.loads(notes.fact("generated") or "[]")
+    ]
+    exceptions = Exceptions(findings)
+    complaints = {number: text for number, text in notes.built().items() if text}
+    if complaints:
+        with scratch_folder(job.services.scratch, "check") as folder:
+            archive = archive_of(job, session, folder)
+            named = [
+                Complaint(one, complaints[one.dump_id]) for one in archive.late() if one.dump_id in complaints
+            ]
+            more = explain(archive, named, lambda _: _as_ours(job), session)
+        exceptions = Exceptions(findings + more.findings, more.missing)
+    told = {"findings": [one.model_dump() for one in exceptions.findings], "missing": exceptions.missing}
+    notes.note("exceptions", json.dumps(told))
+    return exceptions
+
+
+def _as_ours(job: MachineJob) -> Session:
+    return open_session(job.working, seconds=job.watch.seconds_left, application="coffre/restore")
+
+
+def _analyzed(session: Session, notes: Notes, until: float) -> bool:
+    """Gather the statistics of one table after the other; False if there is no time for all."""
+    after = int(notes.fact("analyzed") or 0)
+    while tables := session.run(TABLES, notes=notes.schema, after=after):
+        for schema, name, oid in tables:
+            if time.monotonic() > until:
+                return False
+            session.run(f"ANALYZE {qualified(schema, name)}")
+            after = int(oid)
+        notes.note("analyzed", str(after))
+    return True
+
+
+def _belongings(job: MachineJob, session: Session) -> list[Finding]:
+    """What belongs to the database itself; one that takes another's place gets that one's with its name."""
+    findings: list[Finding] = []
+    request = job.run.request
+    if job.run.aside is None:
+        with scratch_folder(job.services.scratch, "settings") as folder:
+            contents = read_contents(job.services.store, job.manifest, folder / "sections")
+        findings += apply_settings(contents.database, request.role_map, session, job.working)
+    findings += missing_tables(session, critical_tables(job.services.registry, request.database))
+    return findings + detach_subscriptions(session)
+
+
+def _raise(job: MachineJob, differences: list[Finding]) -> None:
+    if differences:
+        what = "; ".join(finding.message for finding in differences[:NAMED])
+        raise RestoreMismatchError(f"{job.working.label} differs from the backup: {what}")

@@ -1,0 +1,149 @@
+"""How a restore on the state machine ends: well, or given up, or stopped by hand.
+
+What was restored until then stays under its working name: it can go on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from coffre.catalogue.entries import RestoreEntry
+from coffre.catalogue.ledger import Progress
+from coffre.databases.postgresql.connection import literal, open_session
+from coffre.databases.postgresql.standing import MAINTENANCE
+from coffre.databases.postgresql.target import Target
+from coffre.errors import CatalogueUnavailableError, CoffreError, RestoreIncompleteError, RestoreStoppedError
+from coffre.ids import moment, stamp, utc_now
+from coffre.notify.machines import caught
+from coffre.observability import log
+from coffre.restore.asked import RestoreEnded, RestoreRun
+from coffre.restore.job import Services
+from coffre.restore.leftovers import working_name
+from coffre.results import RestoreResult, RestoreStep
+
+_OF_A_WORKER = {"function-failed", RestoreIncompleteError.code}
+"""What the machine says where a worker's own last words tell more."""
+
+LOOKED_AT = 50
+ENDING_SECONDS = 20.0
+
+
+def abort(
+    services: Services, run: RestoreRun, error: dict[str, Any] | None, target: Callable[[], Target]
+) -> RestoreStep:
+    """Give up a restore that failed: its workers end, and everybody is told why.
+
+    It may be called twice, and for a restore that has come to its end after all.
+
+    Parameters
+    ----------
+    error:
+        What the state machine caught: ``Error`` and ``Cause``.
+    target:
+        Finds the target; its secret may be what is wrong.
+    """
+    ledger = services.catalogue.ledger(run.database, run.attempt)
+    code, message = caught(error)
+    if code in _OF_A_WORKER:
+        code, message = ledger.fault() or (code, message)
+    state = ledger.read()
+    if state is not None and state.tries == run.tries:
+        fail(services, run, code, message)
+        _end_sessions(run, target)
+    return RestoreStep(run=run.model_dump(mode="json", exclude_defaults=True), go=False)
+
+
+def clean_up(services: Services, ended: RestoreEnded, target: Callable[[], Target]) -> RestoreStep:
+    """End what an execution left that was stopped by hand, or whose time was over."""
+    error = RestoreStoppedError(f"the state machine's execution ended: {ended.status}")
+    return abort(services, ended.run, {"Error": type(error).__name__, "Cause": str(error)}, target)
+
+
+def fail(services: Services, run: RestoreRun, code: str, message: str) -> None:
+    """Say that a restore failed, once: in the ledger, the history and an event; let the backup go."""
+    catalogue = services.catalogue
+    ledger = catalogue.ledger(run.database, run.attempt)
+    state = ledger.read()
+    if state is None or state.tries != run.tries or not ledger.fail():
+        return  # it has ended before, or goes on in another execution
+    try:
+        _remember(services, history(run, state, status="failed", error_code=code, error_message=message))
+        told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
+        services.publisher.publish("Restore Failed", told)
+    finally:
+        catalogue.end_run(run.database, run.run_id)
+
+
+def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
+    """Say that a restore is done: in the ledger, the history and an event; let the backup go.
+
+    Called again it says what is missing: a function may be killed between any two of these.
+    """
+    catalogue = services.catalogue
+    ledger = catalogue.ledger(run.database, run.attempt)
+    state = ledger.read()
+    ledger.conclude(result.model_dump_json())
+    known = (
+        entry.token
+        for entry in islice(catalogue.restores(run.database), LOOKED_AT)
+        if entry.status == "completed"
+    )
+    try:
+        if run.request.token not in known:
+            done = history(
+                run,
+                state,
+                status="completed",
+                kept_as=result.kept_as,
+                safety_backup=result.safety_backup,
+                tables=result.tables,
+                rows=result.rows,
+                bytes=result.bytes,
+                exceptions=len(result.exceptions),
+            )
+            _remember(services, done)
+            services.publisher.publish("Restore Completed", result.answer())
+    finally:
+        catalogue.end_run(run.database, run.run_id)
+
+
+def history(run: RestoreRun, state: Progress | None, **values: Any) -> RestoreEntry:
+    """A restore's entry in the history, as of now."""
+    now = utc_now()
+    took = (now - moment(state.started)).total_seconds() if state is not None else 0.0
+    entry = {
+        "database": run.database,
+        "time": stamp(now),
+        "kind": "swap" if run.aside else "new",
+        "backup_id": run.backup_id,
+        "target": run.target,
+        "target_database": run.target_database,
+        "milliseconds": round(took * 1000),
+        "where": "machine",
+        "token": run.request.token,
+    }
+    return RestoreEntry(**{**entry, **values})
+
+
+def _remember(services: Services, entry: RestoreEntry) -> None:
+    try:
+        services.catalogue.record_restore(entry)
+    except CatalogueUnavailableError as away:
+        log("a restore is missing in the history", database=entry.database, reason=away.message)
+
+
+def _end_sessions(run: RestoreRun, target: Callable[[], Target]) -> None:
+    """End what still runs in the database that was being filled: an index may outlive who asked for it."""
+    try:
+        wanted = target()
+        name = literal(working_name(wanted.database, run.attempt))
+        there = Target(**{**vars(wanted), "database": MAINTENANCE})
+        with open_session(there, seconds=ENDING_SECONDS, application="coffre/restore") as session:
+            session.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                f"WHERE datname = {name} AND usename = current_user"
+            )
+    except CoffreError as error:
+        log("sessions of a restore that failed may go on", run=run.run_id, reason=error.message)

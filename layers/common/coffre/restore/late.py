@@ -1,0 +1,64 @@
+"""The schema archive of a restore on the state machine, and what of it follows the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.toc import read_toc
+from coffre.databases.postgresql.tools import restore_major
+from coffre.restore.job import mapped, options_of
+from coffre.restore.machine import MachineJob
+from coffre.restore.plan import unrestorable
+from coffre.restore.waves import Wave, plan_waves
+from coffre.vault.contents import scratch_folder
+from coffre.vault.reader import fetch_file
+
+_UNLINK = "SELECT lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 1000) AS found"
+"""A thousand at a time: each takes a lock until its transaction ends."""
+
+
+def archive_of(job: MachineJob, session: Session, folder: Path) -> SchemaArchive:
+    """The archive, fetched into ``folder``."""
+    path = fetch_file(job.services.store, job.manifest.schema_file, folder / "schema")
+    superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+    archive = SchemaArchive(
+        job.services.tools,
+        restore_major(session.major),
+        mapped(path, job.run.request),
+        job.working,
+        job.watch.deadline,
+        options_of(job.run.request),
+    )
+    return archive.without(unrestorable(archive.entries(), superuser=superuser))
+
+
+def waves_of(archive: SchemaArchive) -> list[Wave]:
+    """What follows the rows; the same for every function that looks."""
+    return plan_waves(archive.late(), {entry.dump_id: entry.needs for entry in read_toc(archive.path)})
+
+
+def restore_objects(job: MachineJob, session: Session) -> None:
+    """Restore the large objects, once; what a killed try left of them goes first.
+
+    One function does it: an archive of them can only be restored whole.
+    """
+    notes = job.notes(session)
+    if notes.fact("large_objects") is not None:
+        return
+    file = job.manifest.file("large_objects")
+    if file is not None:
+        while session.run(_UNLINK):
+            job.watch.check()
+        with scratch_folder(job.services.scratch, "objects") as folder:
+            path = fetch_file(job.services.store, file, folder / "large_objects")
+            restore_large_objects(
+                job.services.tools,
+                restore_major(session.major),
+                mapped(path, job.run.request),
+                job.working,
+                deadline=job.watch.deadline,
+                options=options_of(job.run.request),
+            )
+    notes.note("large_objects", "done")

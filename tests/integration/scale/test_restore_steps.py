@@ -1,0 +1,313 @@
+"""A restore's steps, one by one: however often they die, pass on or come twice, the outcome is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coffre.catalogue.entries import RestoreEntry
+from coffre.catalogue.index import Catalogue
+from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.tools import Tools
+from coffre.errors import (
+    CoffreError,
+    NothingToResumeError,
+    PlanChangedError,
+    RestoreExceptionsError,
+    RestoreIncompleteError,
+    RestoreMismatchError,
+    RestoreStoppedError,
+    RestoreTooLargeError,
+)
+from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.store import MemoryStore
+from tests.fakes.tables import TABLE
+from tests.integration.scale.desk import content
+from tests.integration.scale.steps import Hand, KilledError, dying
+from tests.support.postgres import create, databases, dumped, no_sessions_left, sql, target
+from tests.support.vault import Verbs
+
+TABLES = 3
+VIEWS_ALLOWED = """
+SELECT set_config(name, '', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
+CONTENT = f"""
+DO $$ BEGIN FOR t IN 1..{TABLES} LOOP
+  EXECUTE format('CREATE TABLE t%s AS SELECT n, md5(n::text) AS x FROM generate_series(1, 500) n', t);
+  EXECUTE format('ALTER TABLE t%s ADD PRIMARY KEY (n)', t);
+  EXECUTE format('CREATE INDEX ON t%s (x)', t);
+END LOOP; END $$;
+CREATE TABLE measured (at int, value text) PARTITION BY RANGE (at);
+CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM (0) TO (100);
+CREATE TABLE measured_2 PARTITION OF measured FOR VALUES FROM (100) TO (1000);
+INSERT INTO measured SELECT n, n::text FROM generate_series(0, 300) n;
+CREATE INDEX ON measured (at);
+CREATE TYPE mood AS ENUM ('low', 'high');
+CREATE TABLE hashed (m mood, n int, twice int GENERATED ALWAYS AS (n * 2) STORED) PARTITION BY HASH (m);
+CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO hashed (m, n) SELECT (enum_range(NULL::mood))[1 + n % 2], n FROM generate_series(1, 50) n;
+ALTER TABLE t1 ADD FOREIGN KEY (n) REFERENCES t2;
+ALTER TABLE t2 ADD FOREIGN KEY (n) REFERENCES t1;
+CREATE SEQUENCE counter; SELECT setval('counter', 77);
+CREATE VIEW seen AS SELECT n, x FROM t3 GROUP BY n;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS c FROM seen;
+CREATE INDEX ON counted (c);
+CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER touched BEFORE UPDATE ON t3 FOR EACH ROW EXECUTE FUNCTION touched();
+CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watched();
+COMMENT ON INDEX t1_x_idx IS 'ours';
+COMMENT ON EVENT TRIGGER watch IS 'theirs';
+GRANT SELECT ON t2 TO PUBLIC;
+SELECT lo_from_bytea(0, 'large'), lo_from_bytea(0, 'larger');
+COMMENT ON DATABASE whole IS 'a comment';
+"""
+
+
+class World:
+    """A database, its backup, and restores of it by hand."""
+
+    def __init__(self, server: EphemeralServer, root: Path, scratch: Path) -> None:
+        self.server = server
+        self.root = root
+        self.catalogue = Catalogue(MemoryDynamo(), TABLE)
+        self.verbs = Verbs(MemoryStore(), root, scratch, self.catalogue)
+        self.source = create(server, "whole", VIEWS_ALLOWED, CONTENT)
+        self.verbs.backup(self.source)
+        self.expected = dumped(root, self.source)
+
+    def hand(self, name: str) -> Hand:
+        """A restore into a new database."""
+        return Hand(self.verbs, self.catalogue, target(self.server, name))
+
+    def assert_whole(self, where: Target) -> None:
+        """It is as the source is, and nothing of the restore is left."""
+        assert leaves_apart(where) == leaves_apart(self.source)
+        assert dumped(self.root, where) == self.expected
+        assert sql(where, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [[0]]
+        assert sql(where, "SELECT evtname, obj_description(oid) FROM pg_event_trigger") == [
+            ["watch", "theirs"]
+        ]
+        assert not [name for name in databases(self.server) if "_restoring_" in name]
+        assert no_sessions_left(self.server)
+
+
+@pytest.fixture(scope="module")
+def world(server: EphemeralServer, postgres_root: Path, scratch_root: Path) -> Iterator[World]:
+    yield World(server, postgres_root, scratch_root)
+
+
+def leaves_apart(where: Target) -> dict[str, Any]:
+    """The content, without the leaves of a table whose rows lie elsewhere where an enum has other OIDs."""
+    return {name: found for name, found in content(where).items() if not name.startswith("public.hashed_")}
+
+
+def comment(server: EphemeralServer, name: str) -> str:
+    """A database's comment."""
+    asked = f"SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{name}'"
+    return str(sql(target(server, "postgres"), asked)[0][0])
+
+
+def test_a_worker_that_begins_one_piece_at_a_time_comes_to_the_end(world: World) -> None:
+    hand = world.hand("piecemeal")
+    assert hand.confirm().status == "started"
+    answer = hand.go()
+    assert (answer["status"], answer["where"], answer["digests_equal"]) == ("completed", "machine", True)
+    assert answer["rows"] == TABLES * 500 + 301 + 50
+    assert hand.calls.count("rows") > TABLES
+    assert hand.calls.count("late") > 2 * TABLES
+    world.assert_whole(hand.wanted)
+    assert comment(world.server, "piecemeal") == "a comment"
+    state = hand.catalogue.ledger("shop", hand.token[:12]).read()
+    assert state is not None
+    assert (state.state, state.rows) == ("committed", answer["rows"])
+    assert not list(hand.catalogue.live_runs("shop"))
+
+
+@pytest.mark.parametrize(("kind", "deaths"), [(Session, 6), (Tools, 3)])
+def test_killed_at_any_moment_and_started_again_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type, deaths: int
+) -> None:
+    """At statements and programs from first to last: no row comes twice, no name is given too early."""
+    real, seen = kind.run, [0]  # type: ignore[attr-defined]
+    counted = world.hand(f"counted by {kind.__name__}")
+    counted.confirm()
+    monkeypatch.setattr(kind, "run", dying(0, real, seen))
+    counted.go()
+    calls = seen[0]
+    for number in range(deaths):
+        hand = world.hand(f"killed at {kind.__name__} {number}")
+        monkeypatch.setattr(kind, "run", real)
+        hand.confirm()
+        monkeypatch.setattr(kind, "run", dying(calls - number * (calls - 1) // (deaths - 1), real, [0]))
+        with pytest.raises(KilledError) as died:
+            hand.go()
+        monkeypatch.setattr(kind, "run", real)
+        if hand.wanted.database in databases(world.server):
+            world.assert_whole(hand.wanted)
+        hand.fail(died.value)
+        assert not list(hand.catalogue.live_runs("shop"))
+        assert hand.resume().status == "started"
+        assert hand.go()["status"] == "completed"
+        world.assert_whole(hand.wanted)
+        sql(target(world.server, "postgres"), f'DROP DATABASE "{hand.wanted.database}"')
+
+
+VIOLATED = """
+CREATE FUNCTION fits(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
+CREATE TABLE checked (n int CONSTRAINT fits CHECK (public.fits(n)));
+CREATE TABLE parents (id int);
+CREATE TABLE children (parent int);
+INSERT INTO checked SELECT generate_series(1, 20);
+INSERT INTO children VALUES (1), (2);
+INSERT INTO parents VALUES (1);
+ALTER TABLE parents ADD PRIMARY KEY (id);
+ALTER TABLE children ADD CONSTRAINT known FOREIGN KEY (parent) REFERENCES parents NOT VALID;
+UPDATE pg_constraint SET convalidated = true WHERE conname = 'known';
+CREATE OR REPLACE FUNCTION fits(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN n <= 15; END';
+"""
+
+
+class Small:
+    """A small database that breaks its own rules, its backup, and restores of it."""
+
+    def __init__(self, server: EphemeralServer, root: Path, scratch: Path) -> None:
+        self.server = server
+        self.catalogue = Catalogue(MemoryDynamo(), TABLE)
+        self.store = MemoryStore()
+        self.verbs = Verbs(self.store, root, scratch, self.catalogue)
+        self.source = create(server, "violated", VIOLATED)
+        self.verbs.backup(self.source)
+
+    def hand(self, name: str) -> Hand:
+        """A restore into a new database, whose workers have time."""
+        made = Hand(self.verbs, self.catalogue, target(self.server, name))
+        made.working_seconds = 60.0
+        return made
+
+    def newest(self) -> RestoreEntry:
+        """The last entry of the history."""
+        return next(self.catalogue.restores("shop"))
+
+
+@pytest.fixture(scope="module")
+def small(server: EphemeralServer, postgres_root: Path, scratch_root: Path) -> Small:
+    return Small(server, postgres_root, scratch_root)
+
+
+def test_what_the_source_violates_is_named_and_left_out_only_if_that_is_accepted(small: Small) -> None:
+    refused = small.hand("refused")
+    refused.confirm()
+    with pytest.raises(RestoreExceptionsError, match="5 rows violate it") as error:
+        refused.go()
+    refused.fail(error.value)
+    assert (small.newest().status, small.newest().error_code) == ("failed", "restore-exceptions")
+    accepted = small.hand("accepted")
+    accepted.confirm(exceptions="accept")
+    answer = accepted.go()
+    found = {one["code"]: one["count"] for one in answer["exceptions"]}
+    assert found == {"exception-check": 5, "exception-foreign-key": 1}
+    assert small.newest().exceptions == 2
+    assert content(accepted.wanted) == content(small.source)
+    valid = "SELECT conname::text, convalidated FROM pg_constraint WHERE conname IN ('fits', 'known')"
+    assert sorted(sql(accepted.wanted, valid)) == [["fits", False], ["known", False]]
+
+
+def test_items_that_come_twice_at_once_load_and_count_once(small: Small) -> None:
+    hand = small.hand("doubled")
+    hand.confirm(exceptions="accept")
+
+    def twice(planned: dict[str, Any]) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            for item in planned["items"]:
+                assert [one for one in threads.map(hand.item, [item, item]) if one] == []
+
+    hand._items = twice  # type: ignore[method-assign]
+    assert hand.go()["rows"] == 23
+    assert content(hand.wanted) == content(small.source)
+    state = small.catalogue.ledger("shop", hand.token[:12]).read()
+    assert state is not None
+    assert state.rows == 23
+
+
+def test_a_chunk_that_is_damaged_fails_it_with_its_cause_and_healed_it_goes_on(small: Small) -> None:
+    hand = small.hand("damaged")
+    hand.confirm(exceptions="accept")
+    (chunk, *_) = (key for key in small.store.keys() if "/chunks/" in key)  # noqa: SIM118 - not a mapping
+    small.store.tamper(chunk, lambda sound: bytes(reversed(sound)))
+    with pytest.raises(CoffreError) as error:
+        hand.go()
+    cause = error.value.code
+    hand.fail(RestoreIncompleteError("rows are missing"))  # as a machine says whose worker failed
+    assert (small.newest().status, small.newest().error_code) == ("failed", cause)
+    assert hand.wanted.database not in databases(small.server)
+    small.store.tamper(chunk, lambda damaged: bytes(reversed(damaged)))
+    hand.resume()
+    assert hand.go()["status"] == "completed"
+    assert content(hand.wanted) == content(small.source)
+
+
+def test_rows_that_somebody_changes_meanwhile_are_found_and_get_no_name(small: Small) -> None:
+    hand = small.hand("tampered")
+    hand.confirm(exceptions="accept")
+    items = hand._items
+
+    def tampered(planned: dict[str, Any]) -> None:
+        items(planned)
+        if planned["items"][0]["kind"] == "rows":
+            working = replace(hand.wanted, database=f"tampered_restoring_{hand.token[:12]}")
+            sql(working, "UPDATE parents SET id = 7")
+
+    hand._items = tampered  # type: ignore[method-assign]
+    with pytest.raises(RestoreMismatchError, match=r"public\.parents"):
+        hand.go()
+    assert "tampered" not in databases(small.server)
+
+
+def test_it_takes_a_place_last_of_all_and_not_that_of_another_database(small: Small) -> None:
+    create(small.server, "taken", "CREATE TABLE old (n int)")
+    swapped = small.hand("taken")
+    swapped.confirm(exceptions="accept", mode="swap", safety="skip")
+    answer = swapped.go()
+    assert sql(target(small.server, answer["kept_as"]), "SELECT count(*) FROM old") == [[0]]
+    assert content(target(small.server, "taken")) == content(small.source)
+    assert small.newest().kind == "swap"
+    late = small.hand("taken")
+    late.confirm(exceptions="accept", mode="swap", safety="skip")
+    sql(target(small.server, "postgres"), 'ALTER DATABASE "taken" RENAME TO "gone"')
+    create(small.server, "taken", "CREATE TABLE another (n int)")
+    with pytest.raises(PlanChangedError):
+        late.go()
+    assert sql(target(small.server, "taken"), "SELECT count(*) FROM another") == [[0]]
+
+
+def test_a_database_that_is_there_is_not_filled_under_its_own_name(small: Small) -> None:
+    create(small.server, "there")
+    with pytest.raises(RestoreTooLargeError, match="is there already"):
+        small.hand("there").confirm()
+
+
+def test_it_goes_on_at_no_other_place_than_was_planned(small: Small) -> None:
+    hand = small.hand("one place")
+    hand.confirm(exceptions="accept")
+    hand.fail(RestoreStoppedError("stopped"))
+    hand.wanted = target(small.server, "another place")
+    with pytest.raises(PlanChangedError):
+        hand.resume()
+
+
+def test_what_was_never_begun_or_has_not_failed_does_not_go_on(small: Small) -> None:
+    hand = small.hand("going on")
+    hand.confirm(exceptions="accept")
+    with pytest.raises(NothingToResumeError):
+        hand.resume()
+    hand.token = "f" * 40
+    with pytest.raises(NothingToResumeError):
+        hand.resume()
