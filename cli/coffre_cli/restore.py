@@ -266,7 +266,7 @@ def _target(stack: Stack, to: str | None, ca: Path | None, started: list[str]) -
             raise UsageError("--ca is for the server that --to names")
         yield {}
         return
-    target = secrets.read_target(to, ca)
+    target = secrets.read_target(to, ca, named=True)
     secrets.sweep_targets(stack)
     secret = secrets.new_target_secret(stack)
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from coffre.databases.postgresql.target import Target
-from coffre.databases.postgresql.urls import format_url, parse_url
+from coffre.databases.postgresql.urls import format_url, names_database, parse_url
 from coffre.errors import InvalidUrlError
 from coffre_cli.errors import UsageError
 from coffre_cli.stack import Stack
@@ -27,28 +27,36 @@ _OURS = re.compile(r"[0-9a-f]{12}\Z")
 """The last piece of the name of a target's secret, as `new_target_secret` makes it."""
 
 
-def read_target(url: str, ca: Path | None) -> Target:
+def read_target(url: str, ca: Path | None, *, named: bool = False) -> Target:
     """Where a URL from the command line points; ``-`` reads it from standard input.
+
+    Parameters
+    ----------
+    named:
+        Refuse a URL without a database: rows aren't restored into one that nobody named.
 
     Raises
     ------
     InvalidUrlError, UsageError
         The message never shows the URL.
     """
+    text = sys.stdin.readline().strip() if url == "-" else url
     try:
-        target = parse_url(sys.stdin.readline().strip() if url == "-" else url)
+        target = parse_url(text)
     except ValueError as error:
         # urlsplit's own messages may repeat a part of the URL.
         raise InvalidUrlError("the URL is malformed") from error
+    if named and not names_database(text):
+        raise InvalidUrlError("the URL names no database", "Name it: postgresql://user@host/database.")
     if ca is None:
         return target
     try:
-        text = ca.read_text()
+        bundle = ca.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the CA bundle {ca} can't be read") from error
-    if "BEGIN CERTIFICATE" not in text:
+    if "BEGIN CERTIFICATE" not in bundle:
         raise UsageError(f"{ca} holds no certificate in PEM")
-    return replace(target, ca=text)
+    return replace(target, ca=bundle)
 
 
 def write_secret(stack: Stack, name: str, target: Target) -> None:

@@ -138,8 +138,17 @@ def test_a_restore_that_is_not_waited_for_keeps_its_secret_for_a_day(
     assert set(restoring.secrets()) == others, "another stack's, and those that somebody else made"
 
 
-def test_a_bad_url_changes_nothing(restoring: World) -> None:
-    outcome = restoring.run("restore", "shop", "latest", "--to", "postgres@db", "--yes", "--json")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres@db",
+        "postgresql://postgres@db.example",
+        "postgresql://postgres@db.example/",
+        "postgresql:///?host=/tmp&user=postgres",
+    ],
+)
+def test_a_url_that_is_malformed_or_names_no_database_changes_nothing(restoring: World, url: str) -> None:
+    outcome = restoring.run("restore", "shop", "latest", "--to", url, "--yes", "--json")
     assert (outcome.code, outcome.document["error"]["code"]) == (2, "invalid-url")
     assert restoring.functions.calls == []
 

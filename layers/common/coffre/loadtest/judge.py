@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from coffre.results import Finding, Met, ObjectivesReport
+from coffre.results import SAMPLED, Finding, Met, ObjectivesReport
 from coffre.results.loadtest import Part, PartName, PartVerdict, Round, Stage, TestedProof, Watched
 
 SLOWER = 2.0
 SLOWER_SECONDS = 0.05
 """A median that is so many times the one before, and so much longer, is worth telling."""
-SPARED = {"not-due", "sampled"}
+SPARED = {"not-due", SAMPLED}
 """Why a proof that found nothing wrong didn't restore everything."""
 UNASKED_SHARE = 0.1
 """If more of the moments than this went by without a question, the shares of the others say too little."""

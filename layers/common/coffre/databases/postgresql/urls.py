@@ -60,6 +60,12 @@ def parse_url(url: str) -> Target:
     )
 
 
+def names_database(url: str) -> bool:
+    """Whether a URL that `parse_url` reads says which database it means; else libpq takes the user's name."""
+    parts = urlsplit(url)
+    return bool(dict(parse_qsl(parts.query)).get("dbname") or parts.path.removeprefix("/"))
+
+
 def format_url(target: Target) -> str:
     """A URL for ``target``, password included, its CA bundle not: the inverse of `parse_url`."""
     query = {"host": target.host, "port": str(target.port), "user": target.user, "sslmode": target.sslmode}
