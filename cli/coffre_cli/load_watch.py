@@ -6,7 +6,8 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,8 @@ class Watch:
     ----------
     ask:
         Puts one question; an error of its own says nothing about the application.
+    endpoints:
+        The endpoints as they are shown, in the order in which they are answered.
     interval:
         Seconds from one moment to the next.
 
@@ -47,8 +50,9 @@ class Watch:
         What goes on, and what went on when.
     """
 
-    def __init__(self, ask: Callable[[], ProbeResult], interval: float) -> None:
+    def __init__(self, ask: Callable[[], ProbeResult], endpoints: Sequence[str], interval: float) -> None:
         self._ask = ask
+        self._endpoints = distinct(endpoints)
         self._interval = interval
         self._began = time.monotonic()
         self._wake = threading.Event()
@@ -116,11 +120,24 @@ class Watch:
             self.unasked += moments
             return
         when = (stage, at, until, moments)
-        for one in filter(None, answer.endpoints):
-            self.samples.append(Sample(one.url, "endpoint", *when, one.up, one.seconds, one.reason))
+        for subject, one in zip(
+            self._endpoints, answer.endpoints, strict=False
+        ):  # they may be changed meanwhile
+            if one is not None:
+                self.samples.append(Sample(subject, "endpoint", *when, one.up, one.seconds, one.reason))
         if answer.source is not None:
             source = answer.source
             self.samples.append(Sample(SOURCE, "source", *when, source.up, source.seconds, source.reason))
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, those that come again with a number: endpoints may differ in what isn't shown of them."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
 
 
 def probe(stack: Stack, database: str) -> ProbeResult:

@@ -78,11 +78,14 @@ def loadtest(
 
     if to is None and ca is not None:
         raise UsageError("--ca is for the server that --to names")
+    if html is not None:
+        _check_writable(html)
     found = find_stack(stack, region)
     registration = found.registry().get(name)
+    shown = [endpoint.label for endpoint in registration.endpoints]
     probe(found, name)  # what can't be asked at all is said before anything begins
     started = utc_now()
-    with secrets.held(found, to, ca) as where, Watch(partial(probe, found, name), interval) as watch:
+    with secrets.held(found, to, ca) as where, Watch(partial(probe, found, name), shown, interval) as watch:
         scratch = where if to is not None or registration.scratch is not None else None
         _baseline(watch, baseline)
         done = _rounds(Rounds(found, name, watch, scratch, lambda: None), rounds)
@@ -96,6 +99,19 @@ def loadtest(
     document = {**report.answer(), "saved": saved.keys if saved else []}
     emit(document, as_json, show_loadtest.load_test(report, saved))
     raise typer.Exit(EXITS[report.verdict])
+
+
+def _check_writable(file: Path) -> None:
+    """A page that can't be written is found out now, not after the test.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        file.touch()
+    except OSError as error:
+        raise UsageError(f"{file} can't be written: {error.strerror}") from error
 
 
 def _baseline(watch: Watch, seconds: float) -> None:
@@ -136,6 +152,8 @@ def _show(tell: Callable[[str], None], label: str, watch: Watch) -> None:
 
 def _save(stack: Stack, report: LoadTestReport) -> SavedLoadTest | None:
     """Have the report kept in the vault.  A test isn't lost because that fails: it is shown all the same."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     from coffre.errors import CoffreError
     from coffre.results import SavedLoadTest
     from coffre_cli import invoke
@@ -143,6 +161,6 @@ def _save(stack: Stack, report: LoadTestReport) -> SavedLoadTest | None:
     event = {"action": "loadtest", "database": report.database, "report": report.answer()}
     try:
         return SavedLoadTest.model_validate(invoke.call(stack, "report", event))
-    except CoffreError as error:
-        note(f"the report isn't kept in the vault: [{error.code}] {clean(error.message)}")
+    except (CoffreError, ClientError, BotoCoreError) as error:
+        note(f"the report isn't kept in the vault: {clean(error)}")
         return None

@@ -6,7 +6,7 @@ import threading
 
 from coffre.errors import FunctionFailedError
 from coffre.results import EndpointAnswer, ProbeResult, SourceAnswer
-from coffre_cli.load_watch import SOURCE, Watch
+from coffre_cli.load_watch import SOURCE, Watch, distinct
 
 URL = "http://127.0.0.1/health"
 
@@ -41,7 +41,7 @@ class Desk:
 
 def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
     desk = Desk()
-    with Watch(desk.ask, 0.01) as watch:
+    with Watch(desk.ask, [URL, "unasked"], 0.01) as watch:
         with watch.during("baseline", 0):
             desk.wait(2)
         desk.up = False
@@ -64,7 +64,7 @@ def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
 
 def test_a_stage_is_asked_about_at_once_however_long_the_interval() -> None:
     desk = Desk()
-    with Watch(desk.ask, 3600) as watch:
+    with Watch(desk.ask, [URL, "unasked"], 3600) as watch:
         desk.wait(0 if desk.asked else 1)
         for stage in ("backup", "proof"):
             with watch.during(stage, 1):
@@ -75,7 +75,7 @@ def test_a_stage_is_asked_about_at_once_however_long_the_interval() -> None:
 def test_questions_that_cannot_be_put_are_counted_and_say_nothing() -> None:
     desk = Desk()
     desk.broken = True
-    with Watch(desk.ask, 0.01) as watch, watch.during("backup", 1):
+    with Watch(desk.ask, [URL, "unasked"], 0.01) as watch, watch.during("backup", 1):
         desk.wait(3)
     assert watch.samples == []
     assert watch.unasked >= 3
@@ -83,10 +83,14 @@ def test_questions_that_cannot_be_put_are_counted_and_say_nothing() -> None:
 
 def test_moments_stand_for_all_the_time_that_passed() -> None:
     desk = Desk()
-    with Watch(desk.ask, 0.01) as watch, watch.during("backup", 1):
+    with Watch(desk.ask, [URL, "unasked"], 0.01) as watch, watch.during("backup", 1):
         desk.wait(20)
     answers = [sample for sample in watch.samples if sample.subject == URL]
     assert all(one.moments >= 1 and one.until >= one.at for one in answers)
     last = answers[-1]
     passed = sum(one.moments for one in answers[:-1]) * 0.01
     assert passed + 0.01 >= last.at - answers[0].at, "no moment is missing"
+
+
+def test_endpoints_that_look_alike_are_told_apart() -> None:
+    assert distinct([URL, "b", URL, URL]) == [URL, "b", f"{URL} (2)", f"{URL} (3)"]

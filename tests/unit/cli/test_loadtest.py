@@ -239,6 +239,7 @@ def test_a_report_that_cannot_be_kept_is_shown_all_the_same(played: Played) -> N
         (("shop", "--ca", "x.pem"), "bad-usage"),
         (("shop", "--rounds", "0"), "bad-usage"),
         (("shop", "--interval", "0.01"), "bad-usage"),
+        (("shop", "--html", "/nowhere/page.html"), "bad-usage"),
     ],
 )
 def test_nothing_begins_that_could_not_be_done(played: Played, arguments: tuple[str, ...], code: str) -> None:

@@ -93,7 +93,7 @@ def test_a_wrong_answer_names_who_gave_it_how_often_and_for_how_long() -> None:
 def test_an_application_that_was_unwell_before_is_not_blamed_on_the_test() -> None:
     unwell = seen("endpoint", 97, baseline=Span(asked=100, right=90))
     _, _, reasons = judge(measured(watched=[unwell, seen("source")]))
-    assert "before the test 90.00 % were right, so it may not be the cause" in reasons[0].message
+    assert "before the test 10 of 100 were wrong, too, so it may not be the cause" in reasons[0].message
 
 
 def test_the_worst_endpoint_decides() -> None:

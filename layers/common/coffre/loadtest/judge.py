@@ -196,13 +196,13 @@ def _below(name: PartName, one: Watched, allowed: float) -> list[Finding]:
         return []
     wrong = one.meanwhile.asked - one.meanwhile.right
     message = (
-        f"{wrong} of {one.meanwhile.asked} answers were wrong "
-        f"({share:.2f} % right, {allowed:g} % are wanted), "
+        f"{wrong} of {one.meanwhile.asked} answers were wrong, where {allowed:g} % must be right; "
         f"at worst for {one.meanwhile.outage_seconds:.1f} s: {one.meanwhile.reason}"
     )
-    before = one.baseline.percent
-    if before is not None and before < allowed:
-        message += f"; before the test {before:.2f} % were right, so it may not be the cause"
+    before = one.baseline
+    if before.percent is not None and before.percent < allowed:
+        were = f"{before.asked - before.right} of {before.asked} were wrong"
+        message += f"; before the test {were}, too, so it may not be the cause"
     advice = "Look at what the application and the server were short of at that time."
     return [_finding("refuse", f"{name}-missed", one.subject, message, advice)]
 
