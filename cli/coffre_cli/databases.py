@@ -95,7 +95,10 @@ def add(
     ] = None,
     critical_table: Annotated[
         list[str] | None,
-        typer.Option(metavar="SCHEMA.TABLE", help="A table that `health` must find; repeat it."),
+        typer.Option(
+            metavar="SCHEMA.TABLE",
+            help="A table that `health` must find and a sample restores first; repeat it.",
+        ),
     ] = None,
     waiters: Annotated[
         int | None,
