@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.target import Target
 from coffre.events import RestoreRequest
@@ -53,6 +54,11 @@ class Hand:
         request = ResumeRequest(action="resume", database=DATABASE, token=self.token)
         found = machine.failed_run(request, self.services)
         return machine.resume(found, self.wanted, self.services)
+
+    def live(self) -> list[RunRecord]:
+        """Its records among the runs that keep a backup from being deleted."""
+        runs = self.catalogue.live_runs(DATABASE)
+        return [one for one in runs if one.run_id.endswith(self.token[:12])]
 
     def fail(self, error: BaseException) -> None:
         """Do what the machine does when something fails."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,25 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import (
     CoffreError,
+    DeadlineExceededError,
     NothingToResumeError,
     PlanChangedError,
     RestoreExceptionsError,
     RestoreIncompleteError,
     RestoreMismatchError,
+    RestoreOverError,
     RestoreStoppedError,
     RestoreTooLargeError,
 )
+from coffre.ids import utc_now
+from coffre.restore import estimate, machine
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
 from tests.integration.scale.desk import content
 from tests.integration.scale.steps import Hand, KilledError, dying
 from tests.support.postgres import create, databases, dumped, no_sessions_left, sql, target
-from tests.support.vault import Verbs
+from tests.support.vault import SECONDS, Verbs
 
 TABLES = 3
 VIEWS_ALLOWED = """
@@ -128,7 +133,7 @@ def test_a_worker_that_begins_one_piece_at_a_time_comes_to_the_end(world: World)
     state = hand.catalogue.ledger("shop", hand.token[:12]).read()
     assert state is not None
     assert (state.state, state.rows) == ("committed", answer["rows"])
-    assert not list(hand.catalogue.live_runs("shop"))
+    assert not hand.live()
 
 
 @pytest.mark.parametrize(("kind", "deaths"), [(Session, 6), (Tools, 3)])
@@ -153,7 +158,7 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(
         if hand.wanted.database in databases(world.server):
             world.assert_whole(hand.wanted)
         hand.fail(died.value)
-        assert not list(hand.catalogue.live_runs("shop"))
+        assert not hand.live()
         assert hand.resume().status == "started"
         assert hand.go()["status"] == "completed"
         world.assert_whole(hand.wanted)
@@ -311,3 +316,50 @@ def test_what_was_never_begun_or_has_not_failed_does_not_go_on(small: Small) -> 
     hand.token = "f" * 40
     with pytest.raises(NothingToResumeError):
         hand.resume()
+
+
+def test_tables_that_do_not_fit_into_one_function_say_so_and_what_to_do(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(small.server, "beside")
+    asked: dict[str, Any] = {"mode": "tables", "tables": ["public.parents"]}
+    where = target(small.server, "beside")
+    monkeypatch.setattr(estimate, "ASSUMED_BYTES_PER_SECOND", 0.01)
+    with pytest.raises(RestoreTooLargeError, match="one function only") as error:
+        small.verbs.restore(where, **asked)
+    assert "Restore all into a new database" in error.value.hint
+    assert small.verbs.restore(where, **asked, runs="function").rows == 1
+
+
+def test_everybody_knows_which_backup_it_reads_until_it_ends(small: Small) -> None:
+    hand = small.hand("reading")
+    hand.confirm(exceptions="accept")
+    (run,) = hand.live()
+    assert (run.kind, run.backup_id) == ("restore", small.verbs.manifest().id)
+    hand.go()
+    assert not hand.live()
+
+
+def test_it_ends_before_the_time_is_over_that_rotation_waits_for_it(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = small.hand("too late")
+    hand.confirm(exceptions="accept")
+    monkeypatch.setattr(machine, "utc_now", lambda: utc_now() + timedelta(seconds=SECONDS + 1))
+    with pytest.raises(DeadlineExceededError):
+        hand.go()
+    assert "too late" not in databases(small.server)
+
+
+def test_a_worker_of_an_execution_that_was_stopped_changes_nothing_when_another_goes_on(small: Small) -> None:
+    hand = small.hand("twice")
+    hand.confirm(exceptions="accept")
+    stopped = dict(hand.given)
+    hand.fail(RestoreStoppedError("stopped"))
+    hand.resume()
+    hand.given, going_on = stopped, dict(hand.given)
+    with pytest.raises(RestoreOverError):
+        hand.item({"kind": "rows", "number": 1, "part": 1, "first": 0, "end": 1})
+    hand.fail(RestoreStoppedError("told late"))
+    hand.given = going_on
+    assert hand.go()["status"] == "completed"
