@@ -136,19 +136,21 @@ def test_a_worker_that_begins_one_piece_at_a_time_comes_to_the_end(world: World)
     assert not hand.live()
 
 
-@pytest.mark.parametrize(("kind", "deaths"), [(Session, 6), (Tools, 3)])
+@pytest.mark.parametrize(("kind", "deaths"), [(Session, 5), (Tools, 2)])
 def test_killed_at_any_moment_and_started_again_it_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: type, deaths: int
 ) -> None:
     """At statements and programs from first to last: no row comes twice, no name is given too early."""
     real, seen = kind.run, [0]  # type: ignore[attr-defined]
     counted = world.hand(f"counted by {kind.__name__}")
+    counted.working_seconds = 60.0
     counted.confirm()
     monkeypatch.setattr(kind, "run", dying(0, real, seen))
     counted.go()
     calls = seen[0]
     for number in range(deaths):
         hand = world.hand(f"killed at {kind.__name__} {number}")
+        hand.working_seconds = 60.0
         monkeypatch.setattr(kind, "run", real)
         hand.confirm()
         monkeypatch.setattr(kind, "run", dying(calls - number * (calls - 1) // (deaths - 1), real, [0]))

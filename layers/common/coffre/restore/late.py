@@ -31,7 +31,7 @@ def archive_of(job: MachineJob, session: Session, folder: Path) -> SchemaArchive
         job.watch.deadline,
         options_of(job.run.request),
     )
-    return archive.without(unrestorable(archive.entries(), superuser=superuser))
+    return archive if superuser else archive.without(unrestorable(archive.entries(), superuser=False))
 
 
 def waves_of(archive: SchemaArchive) -> list[Wave]:
