@@ -290,6 +290,8 @@ def _what(
         raise UsageError("--mode tables needs --table, and --table and --into are for that mode alone")
     if not tables:
         mapped = _role_map(map_role)
+        if mapped and roles == "mine":
+            raise UsageError("--map-role is for --roles keep: with mine all belongs to the role of the URL")
         return {"roles": roles or "keep", **({"role_map": mapped} if mapped else {})}
     if roles or map_role:
         raise UsageError("restored tables belong to the target's role: --roles and --map-role say otherwise")

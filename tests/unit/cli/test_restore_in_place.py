@@ -136,6 +136,7 @@ def test_an_undo_asks_counts_down_and_names_both_databases(
         ("restore", "shop", "latest", "--mode", "swap", "--ca", "/nowhere", "--yes"),
         ("restore", "undo", "shop"),
         ("restore", "shop", "latest", "--to", URL, "--map-role", "seller", "--yes"),
+        ("restore", "shop", "latest", "--to", URL, "--roles", "mine", "--map-role", "a=b", "--yes"),
         ("restore", "shop", "latest", "--to", URL, "--map-role", "a=b", "--map-role", "a=c", "--yes"),
     ],
 )
