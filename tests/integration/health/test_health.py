@@ -21,7 +21,7 @@ from coffre.databases.registration import Registration
 from coffre.errors import InvalidRegistrationError, SecretNotFoundError, UnknownDatabaseError
 from coffre.events import HealthRequest
 from coffre.health import examine, run
-from coffre.results import HealthReport
+from coffre.results import Finding, HealthReport
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SHOP = Registration(secret="shop", critical_tables=["orders", "sales.invoices"])
@@ -69,6 +69,9 @@ class FakeCatalogue:
 
     def newest_proven(self, database: str) -> BackupEntry | None:
         return next((entry for entry in self.backups.get(database, []) if entry.verdict == "proven"), None)
+
+    def newest_sampled(self, database: str) -> BackupEntry | None:
+        return next((entry for entry in self.backups.get(database, []) if entry.sampled), None)
 
     def restores(self, database: str) -> Iterator[RestoreEntry]:
         del database
@@ -285,6 +288,16 @@ def test_a_missed_rpo_counts_from_when_the_backup_began(services: run.Services) 
     assert (found.score, found.newest_proof) == (20, None)
     in_time = replace(services, catalogue=cast(Any, FakeCatalogue({"shop": [backup(25.9)]})))
     assert report(in_time).score == 100
+
+
+def test_a_sample_is_told_and_is_no_proof(services: run.Services) -> None:
+    message = "sampled 3 of 7 tables, 41.2 %"
+    reason = Finding(level="warn", code="sampled", object="b", message=message)
+    sampled = replace(backup(2), verdict="inconclusive", reasons=(reason,))
+    found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": [sampled]}))))
+    assert (found.newest_proof, found.newest_sample) == (None, sampled.backup_id)
+    told = next(finding for finding in found.reasons if finding.code == "proof-sampled")
+    assert message in told.message
 
 
 def test_the_newest_proof_may_be_older_than_the_newest_backup(services: run.Services) -> None:
