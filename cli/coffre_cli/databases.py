@@ -114,7 +114,8 @@ def add(
         typer.Option(help="Where its backups run; default: auto, in one function if it is large enough."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Workers of a backup on the state machine.")
+        int | None,
+        typer.Option(min=1, max=64, help="Workers of a backup, or of a restore, on the state machine."),
     ] = None,
     limit: Annotated[
         list[str] | None,

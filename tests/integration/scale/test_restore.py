@@ -110,9 +110,19 @@ class Started:
 
         return soon(look, f"the end of the restore of {self.database}")
 
+    def items(self) -> int:
+        """How many items it had."""
+        ledger = self.stack.catalogue.ledger(self.database, self.attempt)
+        return sum(1 for _ in ledger._table.query(self.database, f"LEDGER#{self.attempt}#"))
+
     def live(self) -> list[str]:
         """The runs that keep the backup from being deleted."""
         return [run.run_id for run in self.stack.catalogue.live_runs(self.database) if run.kind == "restore"]
+
+
+def loads(stack: Stack) -> int:
+    """How often the workers' function was started."""
+    return (stack.state / "logs" / "LoadFunction.log").read_text().count("START RequestId")
 
 
 def begin(stack: Stack, database: str, where: str | None, wanted: str, **event: Any) -> Started:
@@ -139,6 +149,7 @@ def shop(hurried: Stack, server: EphemeralServer) -> Iterator[str]:
 def test_it_is_equal_though_workers_die_pass_on_and_come_twice(
     hurried: Stack, server: EphemeralServer, shop: str, postgres_root: Path
 ) -> None:
+    before = loads(hurried)
     started = begin(hurried, shop, url(server, "shop large"), "shop large")
     started.in_phase("rows")
     loading = "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%waited%' AND state = 'active'"
@@ -147,11 +158,13 @@ def test_it_is_equal_though_workers_die_pass_on_and_come_twice(
     with ThreadPoolExecutor() as threads:
         event = {"run": {**started.given(), "oid": 1}, "item": item}
         doubled = [threads.submit(hurried.call, "load", **event) for _ in range(2)]
-        assert kill_functions(hurried, "load", "coffre.worker")
+        killed = kill_functions(hurried, "load", "coffre.worker")
+        assert killed
         entry = started.ended()
     assert entry.status == "completed", entry.error_message
     assert (entry.where, entry.rows) == ("machine", 200 + TABLES * 500 + 301)
-    assert doubled
+    tried_again = len(doubled) + killed
+    assert loads(hurried) - before > started.items() + tried_again, "nothing was left to a next worker"
     again = target(server, "shop large")
     assert content(again) == content(target(server, "shop"))
     assert dumped(postgres_root, again) == dumped(postgres_root, target(server, "shop"))

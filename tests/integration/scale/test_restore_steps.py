@@ -365,3 +365,19 @@ def test_a_worker_of_an_execution_that_was_stopped_changes_nothing_when_another_
     hand.fail(RestoreStoppedError("told late"))
     hand.given = going_on
     assert hand.go()["status"] == "completed"
+
+
+def test_a_failure_that_could_not_be_told_whole_is_told_by_the_next_try_and_once(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = small.hand("untold")
+    hand.confirm(exceptions="accept")
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "record_restore", dying(1, Catalogue.record_restore, [0]))
+        with pytest.raises(KilledError):
+            hand.fail(RestoreStoppedError("stopped"))
+    for _ in range(2):
+        hand.fail(RestoreStoppedError("stopped"))
+    told = [entry.error_code for entry in small.catalogue.restores("shop") if entry.token == hand.token]
+    assert told == ["restore-stopped"]
+    assert not hand.live()

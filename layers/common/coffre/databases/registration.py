@@ -155,7 +155,8 @@ class Registration(_Model):
     runs:
         Whether a backup runs in one function, on the state machine, or (``auto``) where it fits.
     concurrency:
-        How many workers a backup on the state machine has: sessions that read at the same time.
+        How many workers a backup on the state machine has: sessions that read at the same time; and a restore
+        there, if its target has sessions for them.
     limits:
         What it must not ask too much of.
     stall_minutes:

@@ -62,12 +62,17 @@ def clean_up(services: Services, ended: RestoreEnded, target: Callable[[], Targe
 
 
 def fail(services: Services, run: RestoreRun, code: str, message: str) -> None:
-    """Say that a restore failed, once: in the ledger, the history and an event; let the backup go."""
+    """Say that a restore failed: in the ledger, the history and an event; let the backup go.
+
+    Called again it says what is missing: a function may be killed between any two of these.
+    """
     catalogue = services.catalogue
     ledger = catalogue.ledger(run.database, run.attempt)
     state = ledger.read()
-    if state is None or state.tries != run.tries or not ledger.fail():
-        return  # it has ended before, or goes on in another execution
+    if state is None or state.tries != run.tries or not (ledger.fail() or state.state == "failed"):
+        return  # it goes on in another execution, or has ended well
+    if len(_told(services, run, "failed")) >= run.tries:  # each try before has failed, too
+        return
     try:
         _remember(services, history(run, state, status="failed", error_code=code, error_message=message))
         told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
@@ -85,13 +90,8 @@ def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
     ledger = catalogue.ledger(run.database, run.attempt)
     state = ledger.read()
     ledger.conclude(result.model_dump_json())
-    known = (
-        entry.token
-        for entry in islice(catalogue.restores(run.database), LOOKED_AT)
-        if entry.status == "completed"
-    )
     try:
-        if run.request.token not in known:
+        if not _told(services, run, "completed"):
             done = history(
                 run,
                 state,
@@ -125,6 +125,12 @@ def history(run: RestoreRun, state: Progress | None, **values: Any) -> RestoreEn
         "token": run.request.token,
     }
     return RestoreEntry(**{**entry, **values})
+
+
+def _told(services: Services, run: RestoreRun, status: str) -> list[RestoreEntry]:
+    """What the history holds of this restore already."""
+    entries = islice(services.catalogue.restores(run.database), LOOKED_AT)
+    return [entry for entry in entries if (entry.token, entry.status) == (run.request.token, status)]
 
 
 def _remember(services: Services, entry: RestoreEntry) -> None:
