@@ -381,3 +381,16 @@ def test_a_failure_that_could_not_be_told_whole_is_told_by_the_next_try_and_once
     told = [entry.error_code for entry in small.catalogue.restores("shop") if entry.token == hand.token]
     assert told == ["restore-stopped"]
     assert not hand.live()
+
+
+@pytest.mark.parametrize("roles", ["mine", "keep"])
+def test_a_role_that_is_no_superuser_restores_all_the_same(small: Small, roles: str) -> None:
+    name = f"builder {roles}"
+    sql(target(small.server, "postgres"), f'CREATE ROLE "{name}" LOGIN CREATEDB CREATEROLE IN ROLE customer')
+    hand = small.hand(name)
+    hand.wanted = replace(hand.wanted, user=name)
+    hand.confirm(exceptions="accept", roles=roles)
+    assert hand.go()["digests_equal"]
+    assert content(hand.wanted) == content(small.source)
+    owners = sql(hand.wanted, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+    assert owners == [[name if roles == "mine" else "customer"]]
