@@ -7,7 +7,8 @@
 * a bucket policy is kept but not enforced: moto ignores conditions, so a ``Deny`` of plain HTTP would
   deny everything,
 * SQS long polling doesn't hold the lock,
-* state machines run (``machines``).
+* state machines run (``machines``),
+* KMS keys that are disabled or wait for their deletion do nothing.
 """
 
 import copy
@@ -17,8 +18,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
+from moto.core.exceptions import JsonRESTError
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
+from moto.kms.models import KmsBackend
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server import werkzeug_app
 from moto.s3 import models as s3_models
@@ -81,7 +84,23 @@ def install(
     patches.replace(notifications, "_send_event_bridge_message", _bucket_to_bus)
     patches.replace(SQSBackend, "receive_message", _receive_message(SQSBackend.receive_message, sqs_lock))
     machines.install(patches.replace)
+    patches.replace(KmsBackend, "decrypt", _if_usable(KmsBackend.decrypt))
+    patches.replace(KmsBackend, "generate_data_key", _if_usable(KmsBackend.generate_data_key))
     return patches
+
+
+def _if_usable(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation of KMS as AWS does it: only with a key that is enabled."""
+
+    def checked(backend: Any, **given: Any) -> Any:
+        key = backend.describe_key(backend.any_id_to_key_id(given["key_id"]))
+        if key.key_state == "Disabled":
+            raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
+        if key.key_state != "Enabled":
+            raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
+        return operation(backend, **given)
+
+    return checked
 
 
 def _invoke(invoke_later: Callable[[str, bytes], object]) -> Callable[..., bytes]:

@@ -93,7 +93,7 @@ def plan(rehearsal: Rehearsal) -> None:
         schema.write_bytes(b"PGDMP")
         stored = put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump")
     files = [ArchiveFile(role="schema", key=stored.key, size=stored.size, sha256=stored.sha256)]
-    write_draft(job, services.store, draft_manifest(job, source, files), part, batches)
+    write_draft(job, services.store, draft_manifest(job, source, files, services.store.seal), part, batches)
     write_batches(job, services.store, batches)
     ledger = services.catalogue.ledger(job.database, job.attempt)
     deadline = job.started + timedelta(seconds=services.max_run_seconds)

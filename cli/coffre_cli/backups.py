@@ -105,6 +105,8 @@ def show_backup(
     try:
         manifest, root_hash = load_manifest(found.store(), name, identifier)
         evidence = newest_evidence(found.store(), name, identifier, root_hash)
+        if evidence is not None and manifest.seal is not None:
+            evidence = None  # what was compared is sealed; the verdict stands in the catalogue
     except UnknownBackupError:
         if entry is None:
             found.registry().get(name)
@@ -257,4 +259,5 @@ def _summary(manifest: Manifest | None) -> dict[str, Any] | None:
     """The manifest without its lists of files."""
     if manifest is None:
         return None
-    return manifest.model_dump(mode="json", by_alias=True, exclude={"files", "parts", "refs", "settings"})
+    left_out = {"files", "parts", "refs", "settings", "sealed"}
+    return manifest.model_dump(mode="json", by_alias=True, exclude=left_out)

@@ -129,6 +129,13 @@ def add(
         int | None,
         typer.Option(min=1, max=240, help="When a backup on the state machine that gets no further fails."),
     ] = None,
+    seal_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            help="Seal its backups with this KMS key, which the stack's parameter SealKeys names.",
+        ),
+    ] = None,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,
@@ -167,6 +174,7 @@ def add(
         "concurrency": concurrency,
         "limits": registering.read_limits(limit or []) or None,
         "stall_minutes": stall_minutes,
+        "seal_key": seal_key,
     }
     decided: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if waiters is not None:
@@ -252,6 +260,44 @@ def checks(
     kept = read_checks(entry, found.store(), name=name)
     document = {"name": name, "checks": [check.model_dump(mode="json") for check in kept]}
     emit(document, as_json, show_databases.checks(kept))
+
+
+@app.command()
+def seal(
+    name: Database,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="ARN", help="The KMS key for new backups; the old ones keep theirs."),
+    ] = None,
+    renew: Annotated[
+        bool,
+        typer.Option("--renew", help="Seal new backups with a new data key."),
+    ] = False,
+    off: Annotated[bool, typer.Option("--off", help="Seal new backups no more.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Show or change the KMS key that backups are sealed with.
+
+    With another key the next backup stores all rows anew, and so does the first one after --renew: who got
+    hold of the old data key reads none that is taken later.  The stack's parameter SealKeys must name it.
+    """
+    from coffre.ids import utc_now
+    from coffre_cli import registering, show_databases
+
+    if (key is not None) + renew + off > 1:
+        raise UsageError("give one of --key, --renew and --off")
+    found = find_stack(stack, region)
+    entry = found.registry().get(name)
+    if renew and entry.seal_key is None:
+        raise UsageError(f"backups of {name} are not sealed: there is no key to renew")
+    if key is not None or renew or off:
+        changed = {"seal_since": utc_now()} if renew else {"seal_key": key}
+        entry = registering.build(name, entry.secret, entry.model_dump() | changed)
+        registering.replace_registration(found, name, entry)
+    document = entry.model_dump(mode="json", include={"seal_key", "seal_since"})
+    emit({"name": name, **document}, as_json, show_databases.seal(name, entry))
 
 
 @app.command()

@@ -118,18 +118,34 @@ def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:
     totals = manifest.totals
     return {
         "root hash": root_hash,
-        "source": f"{manifest.engine.database} on PostgreSQL {manifest.engine.server_version}",
-        "snapshot": f"{moment(manifest.snapshot.taken)} at {manifest.snapshot.lsn}",
+        "sealed": f"with the KMS key {manifest.seal.kms_key}" if manifest.seal else "",
+        **(_closed_facts(manifest) if manifest.is_closed else _open_facts(manifest)),
         "completed": moment(manifest.completed),
         "encoding": f"{manifest.locale.encoding}, {manifest.locale.collate}",
+        "size": size(totals.bytes),
+        "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
+        "new": f"{size(totals.new_bytes)} in {count(totals.new_chunks)} chunks",
+    }
+
+
+def _closed_facts(manifest: Manifest) -> dict[str, object]:
+    """What anybody may read of a sealed backup."""
+    return {
+        "source": f"PostgreSQL {manifest.engine.server_version}; its names and numbers are sealed",
+        "snapshot": moment(manifest.snapshot.taken),
+    }
+
+
+def _open_facts(manifest: Manifest) -> dict[str, object]:
+    totals = manifest.totals
+    return {
+        "source": f"{manifest.engine.database} on PostgreSQL {manifest.engine.server_version}",
+        "snapshot": f"{moment(manifest.snapshot.taken)} at {manifest.snapshot.lsn}",
         "extensions": ", ".join(f"{item.name} {item.version}" for item in manifest.extensions),
         "relations": f"{count(totals.relations)} and {count(totals.sequences)} sequences",
         "rows": count(totals.rows),
         "needs": ", ".join(manifest.needs),
         "large objects": count(totals.large_objects) if totals.large_objects else "",
-        "size": size(totals.bytes),
-        "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
-        "new": f"{size(totals.new_bytes)} in {count(totals.new_chunks)} chunks",
     }
 
 

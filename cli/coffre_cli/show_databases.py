@@ -46,6 +46,14 @@ def checks(found: Sequence[OwnersCheck]) -> RenderableType:
     return table("check", "query", "expects", "within", rows=rows)
 
 
+def seal(name: str, entry: Registration) -> RenderableType:
+    """The KMS key that new backups of a database are sealed with."""
+    if entry.seal_key is None:
+        return f"backups of {name} are not sealed"
+    since = f", by data keys made since {entry.seal_since:%Y-%m-%d %H:%M} UTC" if entry.seal_since else ""
+    return f"new backups of {name} are sealed with {entry.seal_key}{since}"
+
+
 def health(result: HealthResult) -> Group:
     """The health of each database; that of copies only where the vault has one."""
     copied = any(entry.copied for entry in result.databases)

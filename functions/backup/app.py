@@ -35,7 +35,7 @@ def _back_up(request: BackupRequest, context: wiring.Context) -> Result:
     source, services = registry.source(registration, request.type), wiring.backup_services()
     target, primary = source.target, source.primary
     if request.preflight_only:
-        findings = run.check(target, services, database=request.database, primary=primary)
+        findings = run.check(target, registration, services, database=request.database, primary=primary)
         return BackupResult(database=request.database, backup_id="", status="checked", findings=findings)
     seconds = wiring.seconds_left(context)
     return run.run(request, registration, target, services, seconds=seconds, primary=primary)

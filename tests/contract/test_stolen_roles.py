@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.iam import Context, allowing, denied_by
-from tests.support.policies import VERBS, Policies
+from tests.support.policies import SEAL_KEY, VERBS, Policies
 
 BUCKET = "arn:aws:s3:::vault"
 BACKUP = f"{BUCKET}/shop/backups/20261101T030000Z-daily-000000"
@@ -143,6 +143,22 @@ def test_a_role_uses_the_key_through_the_store_only() -> None:
         "restore",
         "rotate",
     }
+
+
+def test_who_may_use_the_keys_of_sealed_backups() -> None:
+    ours = {"kms:encryptioncontext:coffre:vault": "vault"}
+    openers = {verb for verb in VERBS if can(verb, "kms:Decrypt", SEAL_KEY, ours)}
+    makers = {verb for verb in VERBS if can(verb, "kms:GenerateDataKey", SEAL_KEY, ours)}
+    assert (openers, makers) == (
+        {"backup", "capture", "verify", "restore", "load", "health"},
+        {"backup"},
+    )
+    elsewhere = {"kms:encryptioncontext:coffre:vault": "another"}
+    for verb in VERBS:
+        assert not can(verb, "kms:Decrypt", SEAL_KEY), "only what Coffre wrapped"
+        assert not can(verb, "kms:GenerateDataKey", SEAL_KEY, elsewhere)
+        for action in ("Encrypt", "ScheduleKeyDeletion", "DisableKey", "PutKeyPolicy", "CreateGrant"):
+            assert not can(verb, f"kms:{action}", SEAL_KEY, ours)
 
 
 def table() -> dict[str, list[str]]:

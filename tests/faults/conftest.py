@@ -98,6 +98,7 @@ def desk(
     stack.register(name, url(server, name), prove="never")
     services = Services(
         store=stack.store,
+        keys=stack.seal_keys,
         catalogue=stack.catalogue,
         publisher=stack.publisher,
         tools=Tools(postgres_root),

@@ -26,6 +26,7 @@ from coffre.restore import run as restore
 from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, Compared, ProofReport, RestorePlan, RestoreResult, VerifyResult
 from coffre.rotate import run as rotate
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Chunk, End, Relation
@@ -104,6 +105,8 @@ class World:
         self.scratch = scratch
         self._tools = Tools(tools_root)
         self._verbs = Verbs(self.store, tools_root, scratch)
+        self.kms = self._verbs.kms
+        self.keys = SealKeys(lambda _: FaultyClient("kms", self.kms, self.injector))
 
     def _start_workers(self, setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
         return cast("WorkerPool", Workers([self._verbs._task(message) for message in setup], tick))
@@ -127,11 +130,14 @@ class World:
 
     # Verbs
 
-    def backup(self, target: Target, time: datetime, *, seconds: float = SECONDS) -> BackupResult:
-        """The backup that is due at ``time``."""
+    def backup(
+        self, target: Target, time: datetime, *, seconds: float = SECONDS, **decisions: Any
+    ) -> BackupResult:
+        """The backup that is due at ``time``; ``decisions`` are the registration's."""
         self.clock()
         services = BackupServices(
             self.store,
+            self.keys,
             self.catalogue,
             self.publisher,
             self._tools,
@@ -140,7 +146,8 @@ class World:
             self._start_workers,
         )
         request = BackupRequest(type="daily", scheduled_time=time, database=DATABASE)
-        return backups.run(request, Registration(secret="-"), target, services, seconds=seconds)
+        registration = Registration(secret="-", **decisions)
+        return backups.run(request, registration, target, services, seconds=seconds)
 
     def verify(self, backup_id: str, *, prove: str = "every") -> VerifyResult:
         """Read a backup back; the proof itself is played, and passes."""
@@ -154,6 +161,7 @@ class World:
 
         services = VerifyServices(
             self.store,
+            self.keys,
             self.catalogue,
             self.publisher,
             cast("Registry", Registered(prove)),
@@ -175,6 +183,7 @@ class World:
         self.clock()
         return RestoreServices(
             self.store,
+            self.keys,
             self.catalogue,
             self.publisher,
             cast("Registry", Registrations()),

@@ -2,7 +2,7 @@
 
 Usage: ``python -m tests.golden.make POSTGRES`` with the folder of the PostgreSQL layer.  Archives of a
 format are written once and then kept: every later version must restore them.  ``example`` is the backup that
-``docs/format.md`` shows.
+``docs/format.md`` shows.  What is sealed is under `tests.fakes.kms.KEY`, which that stand-in for KMS unwraps.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from coffre.vault.layout import FORMAT
+from tests.fakes.kms import KEY
 from tests.fakes.store import MemoryStore
 from tests.golden.content import content
 from tests.support.postgres import create, customer_server
@@ -23,7 +24,7 @@ HERE = Path(__file__).parent
 MAJORS = (16, 18)
 
 
-def make(tools_root: Path, major: int, source: str, folder: Path) -> None:
+def make(tools_root: Path, major: int, source: str, folder: Path, *, seal_key: str | None = None) -> None:
     """One archive and what it must restore to."""
     shutil.rmtree(folder, ignore_errors=True)
     with (
@@ -32,7 +33,7 @@ def make(tools_root: Path, major: int, source: str, folder: Path) -> None:
     ):
         made = create(server, "shop", (HERE / source).read_text())
         store = MemoryStore()
-        Verbs(store, tools_root, Path(name)).backup(made, kind="daily")
+        Verbs(store, tools_root, Path(name)).backup(made, kind="daily", seal_key=seal_key)
         export(store, folder / "vault")
         expected = json.dumps(content(made), ensure_ascii=False, indent=1)
         (folder / "content.json").write_text(expected + "\n")
@@ -48,4 +49,6 @@ if __name__ == "__main__":
     root = Path(sys.argv[1]).resolve()
     for number in MAJORS:
         make(root, number, "source.sql", HERE / f"format{FORMAT}" / f"postgresql{number}")
+    sealed = HERE / f"format{FORMAT}" / f"sealed{MAJORS[-1]}"
+    make(root, MAJORS[-1], "source.sql", sealed, seal_key=KEY)
     make(root, MAJORS[0], "example.sql", HERE / "example")

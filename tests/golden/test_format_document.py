@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -16,17 +17,21 @@ import xxhash
 import zstandard
 
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import CAPABILITIES, Manifest, StoredFile, decode, encode
 from coffre.vault.parts import Chunk, End, decode_record, encode_record
+from tests.fakes.kms import MemoryKms
 from tests.golden.content import content
 from tests.support.postgres import CUSTOMER, customer_server, target
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE / "example" / "vault"
+SEALED = HERE / "format1" / "sealed18"
 DOCUMENT = (HERE.parents[1] / "docs" / "format.md").read_text()
 BLOCKS = re.findall(r"^```(\w+) (\S+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 SHOWN = {path: (kind, text) for kind, path, text in BLOCKS if path.startswith("shop/")}
+[UNSEAL] = [text for kind, name, text in BLOCKS if (kind, name) == ("python", "unseal")]
 [SCRIPT] = [text for kind, name, text in BLOCKS if (kind, name) == ("bash", "restore")]
 ZSTD = """#!{python}
 import shutil, sys, zstandard
@@ -112,23 +117,29 @@ def test_every_field_and_capability_is_explained() -> None:
     assert [name for name in sorted(names) if f"`{name}`" not in DOCUMENT] == []
 
 
-def by_hand(
-    vault: Path, server: EphemeralServer, tools: Path, folder: Path
-) -> subprocess.CompletedProcess[str]:
-    """Run the document's script on a vault in plain files."""
+def programs(folder: Path) -> str:
+    """Where programs are found, the packer among them."""
     if shutil.which("zstd") is None:
         program = folder / "zstd"
         program.write_text(ZSTD.format(python=sys.executable))
         program.chmod(0o755)
+    return os.pathsep.join([str(folder), os.environ["PATH"]])
+
+
+def by_hand(
+    vault: Path, server: EphemeralServer, tools: Path, folder: Path, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the document's script on a vault in plain files."""
     [path] = vault.glob("shop/backups/*/manifest.json")
     environment = {
-        "PATH": os.pathsep.join([str(tools / str(server.major) / "bin"), str(folder), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(tools / str(server.major) / "bin"), programs(folder)]),
         "PGHOST": str(server.socket_dir),
         "PGPORT": str(server.port),
         "PGUSER": CUSTOMER,
         "DATABASE": "shop",
         "BACKUP": path.parent.name,
         "TARGET": "by hand; again",
+        **more,
     }
     return subprocess.run(
         ["/bin/bash", "-c", SCRIPT], cwd=vault, env=environment, capture_output=True, text=True, check=False
@@ -145,6 +156,53 @@ def test_the_commands_restore_a_vault_equal(
         assert done.returncode == 0, done.stderr
         expected = json.loads((HERE / archive / "content.json").read_text())
         assert content(target(server, "by hand; again")) == expected
+
+
+def unseal(vault: Path, folder: Path, data_key: bytes) -> subprocess.CompletedProcess[str]:
+    """Run the document's other program on a vault in plain files."""
+    (folder / "unseal.py").write_text(UNSEAL)
+    [path] = vault.glob("shop/backups/*/manifest.json")
+    return subprocess.run(
+        [sys.executable, folder / "unseal.py", path.relative_to(vault)],
+        cwd=vault,
+        env={"PATH": programs(folder)},
+        input=base64.b64encode(data_key).decode(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_commands_restore_a_sealed_vault_equal(
+    postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    vault = Path(shutil.copytree(SEALED / "vault", tmp_path / "vault"))
+    opened = unseal(vault, tmp_path, data_key(vault))
+    assert opened.returncode == 0, opened.stderr
+    with customer_server(postgres_root, 18, scratch_root) as server:
+        done = by_hand(vault, server, postgres_root, tmp_path, UNSEALED="yes")
+        assert done.returncode == 0, done.stderr
+        expected = json.loads((SEALED / "content.json").read_text())
+        assert content(target(server, "by hand; again")) == expected
+
+
+@pytest.mark.parametrize(("kind", "said"), [("chunks/*/*", "recorded"), ("backups/*/manifest.json", "alter")])
+def test_nothing_is_opened_that_was_altered(kind: str, said: str, tmp_path: Path) -> None:
+    vault = Path(shutil.copytree(SEALED / "vault", tmp_path / "vault"))
+    key = data_key(vault)
+    path = next(vault.glob(f"shop/{kind}"))
+    path.write_bytes(path.read_bytes().replace(b'"encoding": "UTF8"', b'"encoding": "LATIN1"') + b" ")
+    opened = unseal(vault, tmp_path, key)
+    assert opened.returncode != 0
+    assert said in opened.stderr
+
+
+def data_key(vault: Path) -> bytes:
+    """What KMS says that the archive's data key is."""
+    [path] = vault.glob("shop/backups/*/manifest.json")
+    seal = decode(path.read_bytes(), key=str(path.relative_to(vault))).seal
+    assert seal is not None
+    return SealKeys(lambda _: MemoryKms()).unwrap(seal).secret
 
 
 @pytest.mark.parametrize("kind", ["chunks/*/*", "backups/*/*/parts/1-*", "backups/*/*/schema-*"])

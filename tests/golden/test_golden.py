@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from coffre.vault.reader import list_backups, load_manifest
+from coffre.vault.reader import list_backups
 from tests.golden.content import content
 from tests.support.postgres import customer_server, target
 from tests.support.vault import DATABASE, ServedStore, Verbs, fill
@@ -27,9 +27,9 @@ def store() -> Iterator[ServedStore]:
         yield store
 
 
-def test_there_are_archives_of_both_bundled_majors() -> None:
+def test_there_are_archives_of_both_bundled_majors_and_of_a_sealed_backup() -> None:
     names = [f"{archive.parent.name}/{archive.name}" for archive in ARCHIVES]
-    assert {"format1/postgresql16", "format1/postgresql18"} <= set(names)
+    assert {"format1/postgresql16", "format1/postgresql18", "format1/sealed18"} <= set(names)
 
 
 def test_archives_stay_small() -> None:
@@ -43,10 +43,11 @@ def test_an_archive_is_proven(
 ) -> None:
     fill(store, archive / "vault")
     assert len(list(list_backups(store, DATABASE))) == 1
-    result = Verbs(store, postgres_root, scratch_root).verify()
+    verbs = Verbs(store, postgres_root, scratch_root)
+    result = verbs.verify()
     assert [reason.message for reason in result.reasons] == []
     assert result.verdict == "proven"
-    totals = load_manifest(store, DATABASE, "latest")[0].totals
+    totals = verbs.keys.load(store, DATABASE, "latest")[0].totals
     loaded_through_roots = 1  # two leaves of one tree are compared as one
     assert result.compared.tables == totals.relations - loaded_through_roots
     assert (result.compared.rows, result.compared.sequences) == (totals.rows, totals.sequences)

@@ -108,6 +108,10 @@ def _json_call(target: str, content: dict[str, Any]) -> Asked:
             yield f"events:{operation}", bus, {"events:source": entry["Source"]}
     elif service.startswith("GraniteService"):
         yield f"cloudwatch:{operation}", "*", {}
+    elif service == "TrentService":
+        context = content.get("EncryptionContext", {})
+        keys = {f"kms:encryptioncontext:{name.lower()}": value for name, value in context.items()}
+        yield f"kms:{operation}", content["KeyId"], keys
     else:
         yield f"{service}:{operation}", "*", {}
 

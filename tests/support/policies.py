@@ -27,6 +27,8 @@ VERBS = [
 OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
 COPY = "arn:aws:s3:::second-vault"
 
+SEAL_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/5ea1ed00-0000-4000-8000-000000000000"
+
 
 class Policies:
     """The template's policies as they are for one bucket and one table."""
@@ -39,6 +41,7 @@ class Policies:
             "AWS::Partition": "aws",
             "AWS::Region": REGION,
             "AWS::AccountId": ACCOUNT,
+            "Vault": bucket,
             "Vault.Arn": f"arn:aws:s3:::{bucket}",
             "VaultKey.Arn": "the vault's key",
             "Catalogue.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}",
@@ -49,6 +52,7 @@ class Policies:
             "ReplicaReaderArns": ["another stack's verify", "another stack's restore"],
             "DatabaseSecretArns": [OTHER_SECRET],
             "DatabaseSecretKeyArns": ["the secrets' key"],
+            "SealKeys": [SEAL_KEY],
         }
         for name, resource in self.resources.items():
             if resource["Type"] == "AWS::Serverless::Function":

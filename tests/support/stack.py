@@ -21,6 +21,7 @@ from coffre.databases.registration import Registration, encode
 from coffre.databases.registry import Registry
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest, read_part
@@ -181,6 +182,11 @@ class Stack:
         return ObjectStore(self.s3, self.bucket)
 
     @cached_property
+    def seal_keys(self) -> SealKeys:
+        """The keys of sealed backups."""
+        return SealKeys(lambda _: self.client("kms"))
+
+    @cached_property
     def catalogue(self) -> Catalogue:
         """The catalogue."""
         return Catalogue(self.client("dynamodb"), str(self.info["table"]))
@@ -202,8 +208,9 @@ class Stack:
 
     def records(self, database: str, backup_id: str = "latest") -> Iterator[Any]:
         """The records of all parts of a backup."""
-        for part in self.manifest(database, backup_id).parts:
-            yield from read_part(self.store, part)
+        manifest, _, seal = self.seal_keys.load(self.store, database, backup_id)
+        for part in manifest.parts:
+            yield from read_part(self.store.with_seal(seal), part)
 
     def keys(self, prefix: str) -> list[str]:
         """The visible keys below a prefix."""

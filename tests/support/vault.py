@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import zstandard
+
 from coffre.backup import run as backup
 from coffre.backup.job import Services as BackupServices
 from coffre.backup.task import CaptureTask
@@ -32,13 +34,16 @@ from coffre.restore import run as restore
 from coffre.restore import tables
 from coffre.restore.job import Services as RestoreServices
 from coffre.results import BackupResult, RestoreResult, VerifyResult
+from coffre.vault.keys import SealKeys
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
+from coffre.vault.sealing import handed_over
 from coffre.vault.ticket import TicketReader
 from coffre.verify import run as verify
 from coffre.verify.job import Services as VerifyServices
 from coffre.verify.read import ReadTask
 from coffre.workers import Message, Task, WorkerPool
+from tests.fakes.kms import MemoryKms
 from tests.fakes.store import START, MemoryStore
 
 SECONDS = 300
@@ -180,15 +185,24 @@ class Verbs:
         self._scratch = scratch
         self._catalogue = catalogue or cast("Catalogue", _Silent())
         self._publisher = cast("Publisher", _Silent())
+        self.kms = MemoryKms()
+        self.keys = SealKeys(lambda _: self.kms)
         self.scratch_bytes = 10 << 30
         """What a proof may fill."""
 
     def backup(
-        self, target: Target, *, kind: BackupType = "manual", time: datetime = START, database: str = DATABASE
+        self,
+        target: Target,
+        *,
+        kind: BackupType = "manual",
+        time: datetime = START,
+        database: str = DATABASE,
+        seal_key: str | None = None,
     ) -> BackupResult:
         """Take the backup that is due at ``time``."""
         services = BackupServices(
             store=self.store,
+            keys=self.keys,
             catalogue=self._catalogue,
             publisher=self._publisher,
             tools=Tools(self._root),
@@ -197,7 +211,8 @@ class Verbs:
             start_workers=self._start_workers,
         )
         request = BackupRequest(type=kind, scheduled_time=time, database=database)
-        return backup.run(request, Registration(secret="none"), target, services, seconds=SECONDS)
+        registration = Registration(secret="none", seal_key=seal_key)
+        return backup.run(request, registration, target, services, seconds=SECONDS)
 
     def verify(
         self,
@@ -210,6 +225,7 @@ class Verbs:
         """Verify and prove a backup; the store must be a running `ServedStore`."""
         services = VerifyServices(
             store=self.store,
+            keys=self.keys,
             catalogue=self._catalogue,
             publisher=self._publisher,
             registry=cast("Registry", Registrations(registration)),
@@ -238,6 +254,7 @@ class Verbs:
         """What a restore works with."""
         return RestoreServices(
             store=self.store,
+            keys=self.keys,
             catalogue=self._catalogue,
             publisher=self._publisher,
             registry=cast("Registry", Registrations()),
@@ -260,15 +277,17 @@ class Verbs:
         return cast("WorkerPool", InProcessPool([self._task(message) for message in setup], tick))
 
     def _task(self, setup: Message) -> Task:
-        if setup["task"] == "capture":
-            return CaptureTask(setup, self.store)
-        if setup["task"] == "read":
-            return ReadTask(self.store)
+        if setup["task"] == "compare":
+            return CompareTask(setup)
         if setup["task"] == "late":
             return LateTask(setup)
-        if setup["task"] == "load":
-            return LoadTask(setup, TicketReader(Path(setup["urls"])) if "urls" in setup else self.store)
-        return CompareTask(setup)
+        seal = handed_over(setup["seal"])
+        store = self.store.with_seal(seal)
+        if setup["task"] == "capture":
+            return CaptureTask(setup, store)
+        if setup["task"] == "read":
+            return ReadTask(store)
+        return LoadTask(setup, TicketReader(Path(setup["urls"]), seal) if "urls" in setup else store)
 
 
 def export(store: MemoryStore, folder: Path) -> None:
@@ -284,3 +303,12 @@ def fill(store: MemoryStore, folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             store.put(str(path.relative_to(folder)), path.read_bytes())
+
+
+def plain(body: bytes) -> Iterator[bytes]:
+    """What anybody can make of an object: its bytes, and what unpacks."""
+    yield body
+    try:
+        yield zstandard.ZstdDecompressor().decompressobj().decompress(body)
+    except zstandard.ZstdError:
+        return

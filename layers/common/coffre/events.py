@@ -245,12 +245,16 @@ class ProveRequest(Event):
     """Restore one backup in the box and compare: everything needed stands behind the ticket's URL.
 
     ``major`` is the server's major version: `verify` calls the function that has it.  Without one it is the
-    source's.
+    source's.  ``seal`` is the key of a sealed backup (`coffre.vault.sealing.Seal.hand_over`), which this
+    event alone carries: nothing may store or log it.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     ticket_url: str = Field(min_length=10)
     seconds: float = Field(gt=0, le=900)
     major: Major | None = None
+    seal: dict[str, Any] | None = Field(default=None, repr=False)
 
 
 class RestoreRequest(Event):

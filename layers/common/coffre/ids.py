@@ -14,6 +14,9 @@ BACKUP_TYPES: tuple[BackupType, ...] = get_args(BackupType)
 DATABASE_NAME = re.compile(r"[a-z0-9-]{1,48}\Z")
 BACKUP_ID = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({'|'.join(BACKUP_TYPES)})-([0-9a-f]{{6}})\Z")
 
+KMS_KEY = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,128}$"
+"""The ARN of a KMS key.  An alias may lead to another key tomorrow, and a policy can't name it."""
+
 
 def backup_id(database: str, kind: BackupType, scheduled: datetime) -> str:
     """The id of the backup that ``database`` is due at ``scheduled``.
@@ -47,6 +50,11 @@ def backup_time(identifier: str) -> datetime:
 def new_attempt() -> str:
     """A random name for one attempt at a backup: 12 hex digits."""
     return secrets.token_hex(6)
+
+
+def new_seal() -> str:
+    """A random name for the key of sealed backups: 32 hex digits."""
+    return secrets.token_hex(16)
 
 
 def utc_now() -> datetime:

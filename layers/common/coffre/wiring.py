@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from coffre.restore.machine import MachineJob
     from coffre.results import FanOutResult
     from coffre.rotate.run import Services as RotateServices
+    from coffre.vault.keys import SealKeys
     from coffre.vault.store import ObjectStore
     from coffre.verify.job import Services as VerifyServices
 
@@ -131,6 +132,28 @@ def copy_store() -> ObjectStore:
     return ObjectStore(client("s3", here.copy_region), here.copy_bucket, owner=here.copy_owner)
 
 
+def seal_keys() -> SealKeys:
+    """The keys of sealed backups; a client of KMS is only made where one is needed."""
+    from coffre.vault.keys import SealKeys
+
+    return SealKeys(kms, os.environ.get("AWS_REGION", ""))
+
+
+@cache
+def kms(region: str) -> Any:
+    """A KMS client for a region.  Its answers are short, and a report on health waits for them."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 4},
+        connect_timeout=3,
+        read_timeout=10,
+        tcp_keepalive=True,
+    )
+    return boto3.client("kms", region_name=region, config=config)
+
+
 def catalogue() -> Catalogue:
     """The catalogue's table."""
     from coffre.catalogue.index import Catalogue
@@ -160,6 +183,7 @@ def backup_services() -> BackupServices:
     here = settings()
     return Services(
         store=store(),
+        keys=seal_keys(),
         catalogue=catalogue(),
         publisher=publisher(),
         tools=Tools(here.postgres),
@@ -195,6 +219,7 @@ def verify_services(*, copy: bool = False) -> VerifyServices:
     here = settings()
     return Services(
         store=store(),
+        keys=seal_keys(),
         catalogue=catalogue(),
         publisher=publisher(),
         registry=registry(),
@@ -229,6 +254,7 @@ def restore_services(source: Literal["vault", "copy"] = "vault") -> RestoreServi
     here = settings()
     return Services(
         store=copy_store() if source == "copy" else store(),
+        keys=seal_keys(),
         catalogue=catalogue(),
         publisher=publisher(),
         registry=registry(),
@@ -284,6 +310,7 @@ def health_services() -> HealthServices:
     here = settings()
     return Services(
         registry=registry(),
+        keys=seal_keys(),
         catalogue=catalogue(),
         publisher=publisher(),
         stack=here.stack,

@@ -65,18 +65,23 @@ def _reader(setup: Message) -> ChunkReader:
     """Where objects are read: the bucket, or the URLs of a ticket."""
     if "store" in setup:
         return _store(setup)
+    from coffre.databases.postgresql.seal import become_unreadable
+    from coffre.vault.sealing import handed_over
     from coffre.vault.ticket import TicketReader
 
-    return TicketReader(Path(setup["urls"]))
+    become_unreadable()  # a proof's server runs beside
+    return TicketReader(Path(setup["urls"]), handed_over(setup["seal"]))
 
 
 def _store(setup: Message) -> ObjectStore:
+    from coffre.vault.sealing import handed_over
     from coffre.vault.signed import SignedRequests
     from coffre.vault.store import ObjectStore
 
     there = setup["store"]
     signed = SignedRequests.handed_over(there)
-    return ObjectStore(_LateClient(), there["bucket"], signed, owner=there["owner"])
+    store = ObjectStore(_LateClient(), there["bucket"], signed, owner=there["owner"])
+    return store.with_seal(handed_over(setup["seal"]))
 
 
 class _LateClient:

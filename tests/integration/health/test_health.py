@@ -22,6 +22,9 @@ from coffre.errors import InvalidRegistrationError, SecretNotFoundError, Unknown
 from coffre.events import HealthRequest
 from coffre.health import examine, run
 from coffre.results import Finding, HealthReport
+from coffre.vault.keys import SealKeys
+from tests.fakes.kms import KEY, OTHER_KEY, MemoryKms
+from tests.fakes.store import MemoryStore
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SHOP = Registration(secret="shop", critical_tables=["orders", "sales.invoices"])
@@ -62,16 +65,19 @@ class FakeRegistry:
 class FakeCatalogue:
     """Backups by database, newest first."""
 
-    backups: dict[str, list[BackupEntry]]
+    known: dict[str, list[BackupEntry]]
+
+    def backups(self, database: str, *, status: str) -> Iterator[BackupEntry]:
+        return (entry for entry in self.known.get(database, []) if entry.status == status)
 
     def newest(self, database: str) -> BackupEntry | None:
-        return next(iter(self.backups.get(database, [])), None)
+        return next(iter(self.known.get(database, [])), None)
 
     def newest_proven(self, database: str) -> BackupEntry | None:
-        return next((entry for entry in self.backups.get(database, []) if entry.verdict == "proven"), None)
+        return next((entry for entry in self.known.get(database, []) if entry.verdict == "proven"), None)
 
     def newest_sampled(self, database: str) -> BackupEntry | None:
-        return next((entry for entry in self.backups.get(database, []) if entry.sampled), None)
+        return next((entry for entry in self.known.get(database, []) if entry.sampled), None)
 
     def restores(self, database: str) -> Iterator[RestoreEntry]:
         del database
@@ -118,6 +124,7 @@ def services(server: Target) -> run.Services:
     """A stack with one healthy database."""
     return run.Services(
         registry=cast(Any, FakeRegistry({"shop": SHOP}, {"shop": server})),
+        keys=SealKeys(lambda _: MemoryKms()),
         catalogue=cast(Any, FakeCatalogue({"shop": [backup(2)]})),
         publisher=cast(Any, FakePublisher()),
         stack="test",
@@ -356,3 +363,23 @@ def test_connections_and_transaction_ids_are_counted(server: Target) -> None:
     assert among.max_connections
     assert among.transaction_age
     assert among.oldest_database
+
+
+def test_each_key_that_backups_are_sealed_with_is_tried(services: run.Services) -> None:
+    kms, store = MemoryKms(), MemoryStore()
+    keys = SealKeys(lambda _: kms)
+    seals = [keys.for_backup(store, "shop", key, NOW).key for key in (KEY, OTHER_KEY)]
+    old, new = (seal.model_dump_json(by_alias=True) for seal in seals if seal is not None)
+    entries = [replace(backup(age), seal=seal) for age, seal in ((2, new), (30, old), (31, old))]
+    sealed = replace(services, keys=keys, catalogue=cast(Any, FakeCatalogue({"shop": entries})))
+    assert (report(sealed).score, codes(report(sealed))) == (100, [])
+    kms.refusals[KEY] = "KMSInvalidStateException"
+    found = report(sealed)
+    assert (found.score, codes(found)) == (40, ["seal-key-unavailable"])
+    reason = found.reasons[0]
+    assert (reason.object, reason.count) == (KEY, 2)
+    assert "will be deleted on 2026-12-24" in reason.message
+    kms.refusals[OTHER_KEY] = "DisabledException"
+    assert (report(sealed).score, codes(report(sealed))) == (40, ["seal-key-unavailable"] * 2)
+    kms.refusals = dict.fromkeys((KEY, OTHER_KEY), "KMSInternalException")
+    assert (report(sealed).score, codes(report(sealed))) == (90, ["key-service-unavailable"] * 2)

@@ -44,6 +44,7 @@ def services(stack: Stack, postgres_root: Path, tmp_path: Path, monkeypatch: pyt
     )
     return Services(
         store=ObjectStore(stack.s3, BUCKET),
+        keys=stack.seal_keys,
         catalogue=stack.catalogue,
         publisher=stack.publisher,
         tools=Tools(postgres_root),

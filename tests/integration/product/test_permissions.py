@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.kms.models import kms_backends
 from moto.s3.models import s3_backends
 
 from coffre.catalogue.index import Catalogue
@@ -29,7 +30,7 @@ from localcloud import LocalCloud, up
 from tests.conftest import ROOT
 from tests.support.calls import ACCOUNT, Call, Recorder
 from tests.support.iam import Statement, allowing, denied_by
-from tests.support.policies import COPY, OTHER_SECRET, STACK, VERBS, Policies
+from tests.support.policies import COPY, OTHER_SECRET, SEAL_KEY, STACK, VERBS, Policies
 from tests.support.postgres import create, customer_server, sql, target, url
 
 LONG_AGO = timedelta(days=2)
@@ -115,6 +116,13 @@ class Desk:
         self._secrets.create_secret(Name=secret, SecretString=json.dumps({"url": where}))
         return secret
 
+    def make_seal_key(self) -> None:
+        """Make the KMS key whose ARN the template's parameter is taken to be."""
+        keys = kms_backends[ACCOUNT]["us-east-1"].keys
+        key = keys.pop(self.cloud.client("kms").create_key()["KeyMetadata"]["KeyId"])
+        key.arn, key.id = SEAL_KEY, SEAL_KEY.rsplit("/")[-1]
+        keys[key.id] = key
+
     def restore(self, name: str, **event: Any) -> dict[str, Any]:
         """Plan and run a restore."""
         token = self.call("restore", action="plan", database=name, **event)["token"]
@@ -129,7 +137,7 @@ class Desk:
 
     def on_the_machine(self, name: str, where: str) -> None:
         """A backup on the state machine, and the same again."""
-        self.register(f"{name}-large", where, runs="machine")
+        self.register(f"{name}-large", where, runs="machine", seal_key=SEAL_KEY)
         moment = f"2026-11-02T03:00:{next(self._times):02}Z"
         for _ in range(2):
             self.call("backup", type="daily", scheduled_time=moment, database=f"{name}-large")
@@ -203,7 +211,8 @@ def live(desk: Desk) -> None:
     server, one = desk.server, Layout("one")
     only_newest = {"hourly": 0, "daily": 0, "weekly": 0, "monthly": 0, "keep_last": 1}
     create(server, "one", "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i", "SELECT lo_creat(-1)")
-    desk.register("one", url(server, "one"), prove="daily", retention=only_newest)
+    desk.make_seal_key()
+    desk.register("one", url(server, "one"), prove="daily", retention=only_newest, seal_key=SEAL_KEY)
     desk.register("nowhere", "postgresql://u@127.0.0.1:1/db")
     desk.backup("one", preflight_only=True)
     desk.fire("backup-daily")
@@ -236,7 +245,7 @@ def live(desk: Desk) -> None:
     unplanned = desk.call("restore", action="run", database="one", mode="swap", token=new_token(utc_now()))
     assert "errorMessage" in unplanned
     scratch = desk.target(url(server, "postgres"))
-    desk.register("one", prove="daily", retention=only_newest, scratch=scratch)
+    desk.register("one", prove="daily", retention=only_newest, scratch=scratch, seal_key=SEAL_KEY)
     assert desk.call("restore", action="drill", database="one")["digests_equal"]
     desk.fire("drill-weekly")
     look_at_copies(desk)
@@ -263,6 +272,9 @@ def live(desk: Desk) -> None:
     desk.call("health")
     desk.call("health", database="one")
     assert desk.call("health", action="probe", database="one")["source"]["up"]
+    desk.cloud.client("kms").disable_key(KeyId=SEAL_KEY.rsplit("/")[-1])
+    reasons = desk.call("health", database="one")["databases"][0]["reasons"]
+    assert "seal-key-unavailable" in [reason["code"] for reason in reasons]
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,17 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import CoffreError
 from coffre.vault.known import KnownChunks
+from coffre.vault.manifest import SealKey
 from coffre.vault.parts import Chunk
 from tests.integration.scale.desk import Run, busy, content, kill_functions, soon, start
 from tests.integration.scale.narrow import narrow_line
 from tests.support.postgres import CUSTOMER, create, sql, target, url
 from tests.support.stack import FunctionError, Stack
+from tests.support.vault import plain
 
 ROWS = "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 2000) n"
 LARGE_ROWS = 180_000
-LARGE = f"""CREATE TABLE large AS
+LARGE = f"""CREATE TABLE quetzals AS
 SELECT n, md5(n::text) || md5((n * 7)::text) || md5((n * 11)::text) || md5((n * 13)::text) AS x
 FROM generate_series(1, {LARGE_ROWS}) n"""
 LINE_BYTES_PER_SECOND = 5_000_000
@@ -55,11 +57,12 @@ def paused(server: EphemeralServer) -> Iterator[threading.Event]:
 
 @pytest.fixture(scope="module")
 def slow(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
-    """A backup that needs several workers, and whose first worker is killed."""
+    """A sealed backup that needs several workers, and whose first worker is killed."""
     create(server, "large", LARGE)
+    key = str(hurried.client("kms").create_key()["KeyMetadata"]["Arn"])
     with narrow_line(f"{server.socket_dir}/.s.PGSQL.{server.port}", LINE_BYTES_PER_SECOND) as port:
         where = f"postgresql://{CUSTOMER}@127.0.0.1:{port}/large?sslmode=disable"
-        hurried.register("large", where, runs="machine")
+        hurried.register("large", where, runs="machine", seal_key=key)
         run = start(hurried, "large")
 
         with ThreadPoolExecutor() as threads:
@@ -182,11 +185,28 @@ def test_what_an_attempt_stored_is_not_sent_again_by_the_next(
 ) -> None:
     slow.ended()
     parts = stored_before(hurried.catalogue, slow.attempt(2))
-    write_known_chunks(hurried.store, "no-backup-yet", tmp_path / "known", parts)
+    begun = slow.ledger().read()
+    assert begun is not None
+    seal = hurried.seal_keys.unwrap(SealKey.model_validate_json(begun.seal))
+    store = hurried.store.with_seal(seal)
+    write_known_chunks(store, "no-backup-yet", tmp_path / "known", parts)
     known = KnownChunks(tmp_path / "known")
     stored = [one for one in hurried.records("large") if isinstance(one, Chunk)]
     assert stored
     assert all(known.find(chunk.id) == (chunk.stored, chunk.sha256) for chunk in stored)
+
+
+def test_functions_of_a_sealed_backup_leave_nothing_for_each_other_that_can_be_read(
+    hurried: Stack, slow: Run
+) -> None:
+    slow.ended()
+    manifest = hurried.manifest("large")
+    assert manifest.is_closed
+    keys = hurried.keys("large/")
+    assert any("/work/batch-" in key for key in keys)
+    for key in keys:
+        for text in plain(hurried.store.read(key, limit=1 << 26)):
+            assert b"quetzal" not in text, key
 
 
 def test_tables_that_cannot_be_locked_end_the_backup(

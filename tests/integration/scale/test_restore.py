@@ -141,7 +141,8 @@ def begin(stack: Stack, database: str, where: str | None, wanted: str, **event: 
 def shop(hurried: Stack, server: EphemeralServer) -> Iterator[str]:
     """A database with everything that has its place in the order, and a backup of it."""
     create(server, "shop", VIEWS_ALLOWED, SLOW, OTHERS)
-    hurried.register("shop", url(server, "shop"), prove="never")
+    key = str(hurried.client("kms").create_key()["KeyMetadata"]["Arn"])
+    hurried.register("shop", url(server, "shop"), prove="never", seal_key=key)
     hurried.backup("shop")
     yield "shop"
 

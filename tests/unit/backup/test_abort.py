@@ -18,9 +18,11 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.events import MachineEnded, MachineRun
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.workers import WorkerPool
 from tests.fakes.dynamodb import MemoryEvents
+from tests.fakes.kms import MemoryKms
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE, create_table
 
@@ -50,6 +52,7 @@ class World:
         self.catalogue = Catalogue(client, TABLE)
         self.services = Services(
             store=self.store,
+            keys=SealKeys(lambda _: MemoryKms()),
             catalogue=self.catalogue,
             publisher=Publisher(self.bus, "default", "test"),
             tools=Tools(Path("nowhere")),

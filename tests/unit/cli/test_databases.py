@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from coffre.databases.registry import Registry
+from tests.fakes.kms import KEY, OTHER_KEY
 from tests.unit.cli.conftest import STACK, World
 
 URL = "postgresql://reader:hidden@db.example:5432/shop"
@@ -180,6 +181,23 @@ def test_checks_are_replaced_and_shown(world: World, tmp_path: Path) -> None:
     world.run("databases", "checks", "shop", "--file", str(file))
     (entry,) = world.parameters().values()
     assert "checks" not in entry
+
+
+def test_the_key_of_sealed_backups_is_changed_and_shown(world: World) -> None:
+    world.run("databases", "add", "shop", "--url", URL, "--seal-key", KEY)
+    assert world.run("databases", "seal", "shop", "--json").document["seal_key"] == KEY
+    assert world.run("databases", "seal", "shop", "--key", OTHER_KEY).code == 0
+    assert world.run("databases", "seal", "shop", "--json").document["seal_key"] == OTHER_KEY
+    assert world.run("databases", "seal", "shop", "--key", "alias/mine").code == 2
+    assert world.run("databases", "seal", "shop", "--key", KEY, "--off").code == 2
+    assert world.run("databases", "seal", "shop", "--key", KEY, "--renew").code == 2
+    renewed = world.run("databases", "seal", "shop", "--renew", "--json").document
+    assert renewed["seal_key"] == OTHER_KEY
+    assert renewed["seal_since"] is not None
+    assert OTHER_KEY in world.run("databases", "seal", "shop").out
+    assert world.run("databases", "seal", "shop", "--off").code == 0
+    assert world.run("databases", "seal", "shop", "--renew").code == 2
+    assert world.run("databases", "seal", "shop", "--json").document["seal_key"] is None
 
 
 def test_long_checks_are_put_into_the_vault(world: World, tmp_path: Path) -> None:

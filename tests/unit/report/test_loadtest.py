@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from coffre.databases.registration import Registration
 from coffre.errors import InvalidEventError, UnknownDatabaseError
 from coffre.events import LoadTestEnded, parse
 from coffre.report import loadtest
 from coffre.report.loadtest_page import load_test_page
 from coffre.report.text import percent
 from coffre.results import LoadTestReport
+from tests.fakes.kms import KEY
 from tests.unit.report.conftest import NAME, World
 from tests.unit.report.test_page import HOSTILE, Page
 
@@ -50,6 +52,26 @@ def test_it_is_kept_once_as_json_and_as_a_page(desk: World) -> None:
         "missed",
         ["availability-missed"],
     )
+
+
+def test_of_a_sealed_database_it_names_nothing_and_counts_no_rows(desk: World) -> None:
+    desk.registry.known[NAME] = Registration(secret="s", seal_key=KEY)
+    told = {"level": "refuse", "object": "public.quetzals", "message": "quetzals differ"}
+    rounds = json.loads(json.dumps(ENDED["report"]["rounds"]))
+    rounds[0]["proof"] |= {"rows": 987_654, "reasons": [{"code": "digest-differs", **told}]}
+    rounds[0]["backup"] |= {"rows": 987_654}
+    rounds[0]["restore"] |= {"rows": 987_654}
+    rounds.append({"number": 9, "fault": {"code": "object-corrupt", **told}})
+    reasons = [{"code": code, **told} for code in ("proof-failed", "object-corrupt")]
+    reasons += ENDED["report"]["reasons"]
+    saved = loadtest.run(ended(rounds=rounds, reasons=reasons), desk.services)
+    for key in saved.keys:
+        kept = desk.store.read(key, limit=1 << 20)
+        assert b"quetzal" not in kept
+        assert b"987654" not in kept
+        assert b"987,654" not in kept
+        assert b"proof-failed" in kept
+        assert ENDED["report"]["reasons"][0]["message"].encode() in kept, "it says nothing of what is sealed"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from coffre.report.month import Month
 from coffre.report.page import monthly_page
 from coffre.report.scores import DayScore
 from coffre.results import Finding, MonthlyReport
+from tests.fakes.kms import KEY
 from tests.unit.report.conftest import DECEMBER, NAME, NOVEMBER, World
 
 JSON, PAGE = f"{NAME}/reports/2026-11.json", f"{NAME}/reports/2026-11.html"
@@ -107,6 +108,14 @@ def test_restores_and_drills_of_the_month_are_listed_with_what_they_left_out(wor
         ("drill", "completed", 2, None),
     ]
     assert found[2].seconds == 10
+
+
+def test_a_report_on_a_sealed_database_names_nothing(world: World) -> None:
+    world.registry.known[NAME] = Registration(secret="s", seal_key=KEY)
+    world.backup(on(3), "failed", (finding("exception-constraint", "public.orders positive"),))
+    (found,) = report(world).exceptions
+    assert (found.code, found.object, found.count) == ("exception-constraint", "", 1)
+    assert "orders" not in found.message
 
 
 def test_exceptions_are_named_once_with_the_number_of_backups(world: World) -> None:

@@ -16,6 +16,7 @@ from coffre.events import ExerciseEvent
 from coffre.ids import stamp
 from coffre.report import exercise
 from coffre.report.protocol import Protocol, as_html, as_markdown
+from tests.fakes.kms import KEY
 from tests.unit.report.conftest import NAME, NOVEMBER, World
 from tests.unit.report.test_page import HOSTILE, Page
 
@@ -65,6 +66,21 @@ def test_it_names_backup_server_phases_digests_and_objectives(world: World) -> N
         assert words in page.words
     assert "| RTO | 10.0 min | 64.0 s | met |" in markdown
     assert "| responsible for the database | | | |" in markdown, "people sign by hand"
+
+
+def test_of_a_sealed_database_it_names_nothing_and_counts_no_rows(world: World) -> None:
+    world.registry.known[NAME] = Registration(secret="s", seal_key=KEY)
+    found = {"level": "warn", "code": "c", "object": "public.quetzals", "message": "quetzals", "advice": "x"}
+    event = ended(world, **{**FAILED, "message": "no quetzal"}, findings=[found], exceptions=[found])
+    for status in ("failed", "completed"):
+        asked = event.model_copy(
+            update={"status": status, "started": event.started + timedelta(seconds=len(status))}
+        )
+        for key in exercise.run(asked, world.services).keys:
+            kept = world.store.read(key, limit=1 << 20)
+            assert b"quetzal" not in kept
+            assert b"1,234,567" not in kept
+            assert b"object-missing" in kept
 
 
 @pytest.mark.parametrize(

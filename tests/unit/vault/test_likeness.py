@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from coffre.vault.keys import SealKeys
 from coffre.vault.likeness import differences
 from coffre.vault.manifest import Manifest
-from tests.fakes.store import MemoryStore
+from coffre.vault.sealed_manifest import close_manifest
+from coffre.vault.sealing import Sealed
+from tests.fakes.kms import KEY, MemoryKms
+from tests.fakes.store import START, MemoryStore
 from tests.fakes.vault import put_backup
 
 FIRST = "20261120T030000Z-daily-000001"
@@ -41,3 +45,21 @@ def test_what_is_unlike_is_told(before: Manifest, now: Manifest, said: list[str]
     found = differences(before, now)
     assert len(found) == len(said)
     assert all(text in finding.message for finding, text in zip(found, said, strict=True))
+
+
+def closed(made: Manifest, seal: Sealed) -> Manifest:
+    return close_manifest(made.model_copy(update={"seal": seal.key}), seal)
+
+
+def test_sealed_backups_are_compared_by_their_size_and_by_a_keyed_hash_of_their_source() -> None:
+    keys = SealKeys(lambda _: MemoryKms())
+    first, second = (keys.for_backup(MemoryStore(), "shop", KEY, START) for _ in range(2))
+    assert isinstance(first, Sealed)
+    assert isinstance(second, Sealed)
+    before = closed(backup(), first)
+    assert differences(before, closed(backup(rows=1), first)) == [], "rows are sealed"
+    assert len(differences(before, closed(backup(size=100), first))) == 1
+    assert len(differences(before, closed(backup(system="77"), first))) == 1
+    assert differences(before, closed(backup(system="77"), second)) == [], "another key hashes otherwise"
+    assert differences(backup(), before) == differences(before, backup()) == []
+    assert "6a1f" not in before.engine.system_identifier

@@ -24,6 +24,7 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import PartFile, decode, encode
 from coffre.vault.parts import Chunk, Column, End, Record, Relation, Role
 from coffre.vault.reader import fetch, list_backups, load_manifest, locate, newest_backup, read_part
+from coffre.vault.sealing import UNSEALED
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, prepare, put_backup, put_object, put_part
 
@@ -33,6 +34,8 @@ LAYOUT = Layout(DATABASE)
 
 class Urls:
     """Presigned URLs: a reader that knows no versions."""
+
+    seal = UNSEALED
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store

@@ -12,6 +12,7 @@ from coffre.catalogue.rebuild import rebuild
 from coffre.errors import NoCopyError, StoreUnavailableError, UnknownDatabaseError
 from coffre.events import CopyRequest, parse
 from coffre.results import CopyResult
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.vault.objects import ObjectInfo
 from coffre.vault.parts import Chunk
@@ -19,6 +20,7 @@ from coffre.vault.reader import load_manifest, read_part
 from coffre.verify.copies import run
 from coffre.verify.job import Services
 from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.kms import MemoryKms
 from tests.fakes.store import FailingStore
 from tests.fakes.vault import DATABASE, put_backup
 
@@ -48,6 +50,7 @@ class World:
             self.catalogue.complete(manifest, root)
         self.services: Any = Services(
             store=self.vault,
+            keys=SealKeys(lambda _: MemoryKms()),
             catalogue=self.catalogue,
             publisher=None,  # type: ignore[arg-type]  # nothing of these is used
             registry=None,  # type: ignore[arg-type]

@@ -42,6 +42,8 @@ def test_a_day_needs_one_proof_and_where_no_other_is_possible_one_sample(
     manifest, digest = put_backup(store, SECOND, [b"row\n"])
     registry = cast("Registry", Registrations(Registration(secret="-", prove="daily")))
     nobody: Any = None
-    services = Services(store, catalogue, cast("Publisher", nobody), registry, tmp_path, 900, nobody, nobody)
+    services = Services(
+        store, nobody, catalogue, cast("Publisher", nobody), registry, tmp_path, 900, nobody, nobody
+    )
     report = have_proven(Verification(services, manifest, digest, tmp_path / "sections", 0.0, nobody))
     assert [reason.code for reason in report.reasons] == ["no-time" if due else "not-due"]

@@ -15,6 +15,7 @@ from coffre.backup.feed import locking, worker_setup
 from coffre.backup.job import Job, Services
 from coffre.backup.paperwork import fetch_known_file, read_batch, rest_name, write_batch
 from coffre.backup.politeness import too_busy, wait_seconds
+from coffre.backup.sealed import as_begun
 from coffre.backup.slices import Clock, Outcome, steps
 from coffre.catalogue.ledger import BatchRecord, Ledger, Progress
 from coffre.errors import BackupOverError, CoffreError, DeadlineExceededError, SnapshotLostError
@@ -56,6 +57,7 @@ def capture_batch(
     if done is not None:
         return CaptureResult(rest=done.rest, rows=done.rows)
     try:
+        services = as_begun(services, state)
         busy = too_busy(job.target, job.registration.limits, job.application)
         if busy:
             log("the source is busy", database=job.database, batch=name, reason=busy)

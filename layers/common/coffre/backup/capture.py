@@ -144,7 +144,7 @@ class Capture:
         return {**asdict(stored), "bytes": part.bytes, "relations": part.relations, "chunks": part.chunks}
 
     def _store_chunk(self, plain: PlainChunk) -> None:
-        self._add(self._uploader.submit(plain), plain.size, plain.id)
+        self._add(self._uploader.submit(plain), plain.size, self._uploader.chunk_id(plain))
         self._drain(IN_FLIGHT_BYTES)
 
     def _add(self, record: Record | Future[Stored], size: int = 0, chunk_id: str = "") -> None:

@@ -13,10 +13,21 @@ from coffre.errors import BackupIncompleteError
 from coffre.ids import stamp, utc_now
 from coffre.vault.layout import FORMAT
 from coffre.vault.locks import extend
-from coffre.vault.manifest import ArchiveFile, Manifest, PartFile, StoredFile, Totals, encode, root_hash
+from coffre.vault.manifest import (
+    SEALED,
+    ArchiveFile,
+    Manifest,
+    PartFile,
+    StoredFile,
+    Totals,
+    encode,
+    root_hash,
+)
 from coffre.vault.parts import Chunk, End, Record, Relation
 from coffre.vault.reader import read_part
 from coffre.vault.refs import write_refs
+from coffre.vault.sealed_manifest import close_manifest
+from coffre.vault.sealing import Seal
 from coffre.vault.store import ObjectStore
 
 
@@ -110,11 +121,11 @@ def check_complete(tally: Tally, items: Sequence[WorkItem], ends: Sequence[End])
         raise BackupIncompleteError("the parts' rows aren't those that the server counted")
 
 
-def draft_manifest(job: Job, source: Description, files: list[ArchiveFile]) -> Manifest:
+def draft_manifest(job: Job, source: Description, files: list[ArchiveFile], seal: Seal) -> Manifest:
     """The manifest before any row is captured: everything that the snapshot says, no parts, no totals."""
     return Manifest(
         format=FORMAT,
-        requires=_requires(source),
+        requires=_requires(source, seal),
         id=job.id,
         attempt=job.attempt,
         database=job.database,
@@ -144,6 +155,7 @@ def draft_manifest(job: Job, source: Description, files: list[ArchiveFile]) -> M
         objects=source.objects,
         needs=source.needs,
         left_out=list(source.inventory.left_out),
+        seal=seal.key,
     )
 
 
@@ -169,13 +181,14 @@ def complete_manifest(
     )
 
 
-def _requires(source: Description) -> list[str]:
+def _requires(source: Description, seal: Seal) -> list[str]:
     """What a reader must know to read this backup right."""
     inventory = source.inventory
     held = {
         "large-objects": inventory.large_objects > 0,
         "objects": bool(source.described),
         "generated": any(found.relation.generated for found in inventory.relations),
+        SEALED: seal.key is not None,
     }
     return ["postgresql", "copy-text", "zstd", *(name for name, there in held.items() if there)]
 
@@ -202,7 +215,7 @@ def commit(store: ObjectStore, manifest: Manifest, key: str) -> str:
             raise BackupIncompleteError(f"{file.key} isn't in the vault as it was written")
         if store.lock is not None:
             extend(store, seen, store.lock)
-    body = encode(manifest)
+    body = encode(close_manifest(manifest, store.seal))
     digest = root_hash(body)
     store.put_new(key, body, size=len(body), sha256=digest)
     return digest

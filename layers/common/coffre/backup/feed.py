@@ -60,9 +60,11 @@ def write_known_chunks(
 
 def _newest_parts(store: ObjectStore, database: str) -> list[PartFile]:
     try:
-        return load_manifest(store, database, "latest")[0].parts
+        manifest, _ = load_manifest(store, database, "latest")
     except UnknownBackupError:
         return []
+    # Under another seal the same rows have other names.
+    return manifest.parts if manifest.seal == store.seal.key else []
 
 
 def worker_setup(job: Job, services: Services, part: str, folder: Path, known: Path) -> Message:
@@ -89,6 +91,7 @@ def worker_setup(job: Job, services: Services, part: str, folder: Path, known: P
         "bucket": services.store.bucket,
         "backup_id": job.id,
         "lock": services.store.lock.hand_over() if services.store.lock else None,
+        "seal": services.store.seal.hand_over(),
     }
 
 

@@ -24,7 +24,7 @@ def finish(job: Job, services: Services, manifest: Manifest, findings: list[Find
         raise DeadlineExceededError(
             f"the backup {job.id} of {job.database} came to its end after its deadline"
         )
-    unlike = unlike_last(services.store, manifest)
+    unlike = unlike_last(services.store, services.keys, manifest)
     try:
         digest = commit(services.store, manifest, job.layout.manifest(job.id))
     except ObjectExistsError:

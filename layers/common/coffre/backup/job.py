@@ -14,6 +14,7 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events import BackupRequest
 from coffre.notify.publisher import Publisher
+from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
@@ -28,6 +29,8 @@ class Services:
 
     Attributes
     ----------
+    keys:
+        Of sealed backups.
     start_workers:
         Starts worker processes: (one setup message for each, what to call every second) -> a pool.
     start_machine:
@@ -35,6 +38,7 @@ class Services:
     """
 
     store: ObjectStore
+    keys: SealKeys
     catalogue: Catalogue
     publisher: Publisher
     tools: Tools

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from coffre.errors import (
     FormatUnsupportedError,
+    KeyServiceUnavailableError,
     ManifestInvalidError,
     ObjectCorruptError,
     ObjectMissingError,
+    SealBrokenError,
+    SealKeyUnavailableError,
     UnknownBackupError,
 )
 from coffre.results import Finding
+from coffre.vault.keys import SealKeys
 from coffre.vault.likeness import differences
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import load_manifest
 from coffre.vault.store import ObjectStore
 
 
-def unlike_last(store: ObjectStore, manifest: Manifest) -> list[Finding]:
-    """What makes it unlike the newest backup; nothing if there is none, or it can't be read."""
+def unlike_last(store: ObjectStore, keys: SealKeys, manifest: Manifest) -> list[Finding]:
+    """What makes it unlike the newest backup; nothing if there is none, or it can't be read (any more)."""
     try:
-        before, _ = load_manifest(store, manifest.database, "latest")
+        before, _, _ = keys.load(store, manifest.database, "latest", store.seal)
     except (
         FormatUnsupportedError,
+        KeyServiceUnavailableError,
         ManifestInvalidError,
         ObjectCorruptError,
         ObjectMissingError,
+        SealBrokenError,
+        SealKeyUnavailableError,
         UnknownBackupError,
     ):
         return []

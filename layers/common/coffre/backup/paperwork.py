@@ -1,6 +1,7 @@
 """What functions that work on one backup leave for each other in the vault, below the attempt's ``work/``.
 
-Readers of a backup never look there; it goes when the backup goes.
+Readers of a backup never look there; it goes when the backup goes.  It is sealed if the backup is, because it
+names tables.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from coffre.errors import ObjectExistsError, ObjectMissingError, ProtocolViolati
 from coffre.vault.files import put_bytes
 from coffre.vault.manifest import Manifest, PartFile
 from coffre.vault.parts import Relation, decode_record, encode_record
+from coffre.vault.sealing import UNSEALED
 from coffre.vault.store import ObjectStore
 
 MAX_BYTES = 256 << 20
@@ -56,7 +58,8 @@ def write_batches(job: Job, store: ObjectStore, batches: Sequence[Batch]) -> str
         for _ in threads.map(put, batches):
             pass
     names = [{"batch": batch_name(batch.number)} for batch in batches]
-    return _put(job, store, "batches.json", json.dumps(names).encode())
+    # The machine has no key, and numbers tell nothing.
+    return _put(job, store.with_seal(UNSEALED), "batches.json", json.dumps(names).encode())
 
 
 def write_batch(job: Job, store: ObjectStore, name: str, items: Iterable[WorkItem]) -> None:
@@ -101,9 +104,9 @@ def write_known_file(job: Job, store: ObjectStore, path: Path) -> None:
 
 def fetch_known_file(job: Job, store: ObjectStore, folder: Path) -> Path:
     """The same, in a folder of this function's own; the file is missing if there is none."""
-    path = folder / "known"
-    with suppress(ObjectMissingError), store.get(_key(job, "known")) as body, path.open("wb") as file:
-        shutil.copyfileobj(body, file)
+    path, key = folder / "known", _key(job, "known")
+    with suppress(ObjectMissingError), store.get(key) as body, path.open("wb") as file:
+        shutil.copyfileobj(store.seal.opened(body, key), file)
     return path
 
 
@@ -113,14 +116,17 @@ def _key(job: Job, name: str) -> str:
 
 def _put(job: Job, store: ObjectStore, name: str, body: bytes) -> str:
     """Write a paper.  One that is there already was written by the same step, which is being repeated."""
+    key = _key(job, name)
     with suppress(ObjectExistsError):
-        put_bytes(store, _key(job, name), body)
-    return _key(job, name)
+        put_bytes(store, key, b"".join(store.seal.sealed([body], key)))
+    return key
 
 
 def _get(job: Job, store: ObjectStore, name: str) -> Any:
-    with store.get(_key(job, name)) as body:
-        reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body.read()))
+    key = _key(job, name)
+    with store.get(key) as body:
+        packed = store.seal.opened(body, key).read()
+        reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(packed))
         return json.loads(reader.read(MAX_BYTES))
 
 

@@ -25,6 +25,7 @@ from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
 from coffre.backup.machine import start, where_to_run
 from coffre.backup.plan import WorkItem, plan
+from coffre.backup.sealed import seal_findings, sealing
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.description import Description
@@ -111,12 +112,13 @@ def run(
         start(job, services)
         return BackupResult(database=database, backup_id=job.id, status="started", where=choice.reason)
     with _recorded(job, services):
-        result = _take(job, locking(job, services))
+        result = _take(job, locking(job, sealing(job, services)))
     return result.model_copy(update={"where": choice.reason})
 
 
 def check(
     target: Target,
+    registration: Registration,
     services: Services,
     *,
     database: str,
@@ -125,7 +127,8 @@ def check(
 ) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
     findings = inspect(target, services, database, seconds, primary=primary)
-    return [*findings, lock_finding(services.store)]
+    findings.append(lock_finding(services.store))
+    return findings + seal_findings(services.keys, services.store, database, registration)
 
 
 @contextmanager
@@ -155,7 +158,7 @@ def _take(job: Job, services: Services) -> BackupResult:
         read = time.monotonic()
         tally = tally_parts(services.store, captured.parts)
         check_complete(tally, captured.items, captured.ends)
-        draft = draft_manifest(job, captured.source, captured.files)
+        draft = draft_manifest(job, captured.source, captured.files, services.store.seal)
         new = New(captured.new_chunks, captured.new_bytes)
         manifest = complete_manifest(draft, job, services.store, tally, captured.parts, new=new)
     result = finish(job, services, manifest, findings)

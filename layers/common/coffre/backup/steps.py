@@ -21,6 +21,7 @@ from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
 from coffre.backup.paperwork import read_draft, write_batches, write_draft, write_known_file
 from coffre.backup.plan import plan_batches
+from coffre.backup.sealed import as_begun, sealing
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.ledger import Ledger, Progress
 from coffre.databases.postgresql import preflight
@@ -67,25 +68,30 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
     findings = inspect(job.target, services, job.database, job.seconds_left, primary=job.primary)
     preflight.raise_refusal(findings, job.target.label)
+    store = sealing(job, services, _attempt_before(catalogue, run)).store
     with scratch_folder(services.scratch, "prepare") as folder:
         known = folder / "known"
-        write_known_chunks(services.store, job.database, known, stored_before(catalogue, run))
-        write_known_file(job, services.store, known)
+        write_known_chunks(store, job.database, known, stored_before(catalogue, run))
+        write_known_file(job, store, known)
     pause = 2 * int(job.registration.waiters or 30)
-    catalogue.ledger(job.database, job.attempt).open(job.id, deadline, pause=pause)
+    seal = store.seal.key.model_dump_json(by_alias=True) if store.seal.key else ""
+    catalogue.ledger(job.database, job.attempt).open(job.id, deadline, pause=pause, seal=seal)
     return StepResult(run=told, concurrency=job.registration.concurrency, bucket=services.store.bucket)
 
 
 def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
     """Wait for the snapshot; write under it everything but the rows, and what the workers are to read."""
     ledger = services.catalogue.ledger(job.database, job.attempt)
+    services = as_begun(services, ledger.read())
     locked = locking(job, services)
     with scratch_folder(services.scratch, "plan") as folder, _under_snapshot(job, ledger) as session:
         source = describe_source(session)
         files = write_files(job, locked, source, _current(ledger, job).snapshot, folder)
         catalog = write_catalog_part(job, locked, source, folder)
     batches = plan_batches(source.inventory.relations)
-    write_draft(job, services.store, draft_manifest(job, source, files), catalog, batches)
+    write_draft(
+        job, services.store, draft_manifest(job, source, files, services.store.seal), catalog, batches
+    )
     key = write_batches(job, services.store, batches)
     total = sum(batch.size for batch in batches)
     if not ledger.planned(batches=len(batches), total=total):
@@ -109,7 +115,7 @@ def release(job: Job, services: Services, run: MachineRun) -> StepResult:
         If a batch is missing.
     """
     ledger = services.catalogue.ledger(job.database, job.attempt)
-    _, _, planned = read_draft(job, services.store)
+    _, _, planned = read_draft(job, as_begun(services, ledger.read()).store)
     check_batches({record.name: record for record in ledger.batches()}, planned)
     if not ledger.end("open", "released") and _current(ledger, job).state != "released":
         raise _over(job)
@@ -118,13 +124,14 @@ def release(job: Job, services: Services, run: MachineRun) -> StepResult:
 
 def commit(job: Job, services: Services) -> BackupResult:
     """Count what the parts hold, write the manifest, tell of it, and let the lease go."""
-    locked = locking(job, services)
     ledger = services.catalogue.ledger(job.database, job.attempt)
     state = ledger.read()
     if state is None or state.state != "released":
         if services.store.head(job.layout.manifest(job.id)) is None:
             raise _over(job)
         return BackupResult(database=job.database, backup_id=job.id, status="skipped")
+    services = as_begun(services, state)
+    locked = locking(job, services)
     draft, catalog, planned = read_draft(job, services.store)
     records = check_batches({record.name: record for record in ledger.batches()}, planned)
     parts = [PartFile.model_validate(json.loads(record.part)) for record in records]
@@ -146,6 +153,12 @@ def stored_before(catalogue: Catalogue, run: MachineRun) -> Iterator[PartFile]:
         before = run.model_copy(update={"tries": tries})
         for record in catalogue.ledger(run.database, before.attempt).batches():
             yield PartFile.model_validate(json.loads(record.part))
+
+
+def _attempt_before(catalogue: Catalogue, run: MachineRun) -> Progress | None:
+    """How far the attempt before this one came; None if there was none."""
+    before = run.model_copy(update={"tries": run.tries - 1})
+    return catalogue.ledger(run.database, before.attempt).read() if before.tries else None
 
 
 def _over(job: Job) -> BackupOverError:

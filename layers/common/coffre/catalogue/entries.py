@@ -33,6 +33,8 @@ class BackupEntry:
         When rotation deleted it.
     unlike:
         How it differs from the backup before it, so much that somebody should look.
+    seal:
+        Of a sealed backup: its key (`coffre.vault.manifest.SealKey`) as JSON.
     """
 
     database: str
@@ -66,6 +68,7 @@ class BackupEntry:
     copy_evidence: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    seal: str | None = None
 
     @property
     def sampled(self) -> str:

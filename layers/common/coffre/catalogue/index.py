@@ -139,24 +139,24 @@ class Catalogue:
             "backup_id": manifest.id,
             "type": manifest.type,
             "status": "completed",
-            "reason": manifest.reason,
             "started": manifest.started,
             "completed": manifest.completed,
-            "rows": totals.rows,
             "bytes": totals.bytes,
             "stored_bytes": totals.stored_bytes,
             "new_bytes": totals.new_bytes,
             "chunks": totals.chunks,
             "new_chunks": totals.new_chunks,
-            "relations": totals.relations,
             "done": 0,
             "total": 0,
             "deleted": None,
             "error_code": None,
             "error_message": None,
             "root_hash": root_hash,
+            "seal": manifest.seal.model_dump_json(by_alias=True) if manifest.seal else None,
             **({"unlike": unlike} if unlike else {}),
         }
+        if not manifest.is_closed:
+            values |= {"reason": manifest.reason, "rows": totals.rows, "relations": totals.relations}
         unverified: dict[str, object] = dict.fromkeys(
             (
                 "verdict",

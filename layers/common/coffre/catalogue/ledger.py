@@ -46,6 +46,8 @@ class Progress:
         Of a restore: what it does now, and how often it was started.
     given, result:
         Of a restore: what the state machine was given, and what came out, as JSON.
+    seal:
+        The key that everything is sealed with (`coffre.vault.manifest.SealKey`) as JSON; empty if nothing is.
     """
 
     backup_id: str
@@ -67,6 +69,7 @@ class Progress:
     tries: int = 1
     given: str = ""
     result: str = ""
+    seal: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ class Ledger:
         self._sort = f"LEDGER#{attempt}"
         self._now = now
 
-    def open(self, backup_id: str, deadline: datetime, *, pause: int = 0, given: str = "") -> bool:
+    def open(
+        self, backup_id: str, deadline: datetime, *, pause: int = 0, given: str = "", seal: str = ""
+    ) -> bool:
         """Begin.  False if this attempt has been begun before."""
         moment = stamp(self._now())
         values = {
@@ -121,6 +126,7 @@ class Ledger:
             "moved": moment,
             "pause": pause,
             "given": given or None,
+            "seal": seal or None,
             "expires_at": int((deadline + KEPT).timestamp()),
         }
         return self._table.update(

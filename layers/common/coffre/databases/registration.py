@@ -9,13 +9,13 @@ import json
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.databases.endpoints import Endpoint
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import parse_secret, with_credentials
 from coffre.errors import InvalidRegistrationError
-from coffre.ids import BackupType
+from coffre.ids import KMS_KEY, BackupType
 
 MAX_BYTES = 4096
 """A standard SSM parameter holds no more (AWS Systems Manager endpoints and quotas)."""
@@ -163,6 +163,10 @@ class Registration(_Model):
         A backup on the state machine that gets no further for so long fails.
     checks:
         What is asked in each restored copy; or ``checks_in_vault``, the SHA-256 that names a longer list.
+    seal_key:
+        ARN of the KMS key that new backups are sealed with; None: they aren't.
+    seal_since:
+        A data key that was made before isn't used for new backups.
     """
 
     engine: Literal["postgresql"] = "postgresql"
@@ -187,6 +191,8 @@ class Registration(_Model):
     drill_exceptions: Literal["refuse", "accept"] = "refuse"
     endpoints: Annotated[list[Endpoint], Field(max_length=10)] = []
     availability_percent: Annotated[float, Field(gt=0, le=100)] = 100
+    seal_key: Annotated[str, Field(pattern=KMS_KEY)] | None = None
+    seal_since: AwareDatetime | None = None
 
     def target(self, secret: str, credentials: str | None = None) -> Target:
         """Where to connect, from the texts of the secret and of the credentials, if there are any.

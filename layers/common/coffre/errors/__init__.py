@@ -58,6 +58,7 @@ from coffre.errors.runs import (
     MetricsUnavailableError,
     ReportsIncompleteError,
 )
+from coffre.errors.seal import KeyServiceUnavailableError, SealBrokenError, SealKeyUnavailableError
 from coffre.errors.source import (
     AuthenticationError,
     CatalogChangedError,
@@ -130,6 +131,7 @@ __all__ = [
     "InvalidRegistrationError",
     "InvalidSettingsError",
     "InvalidUrlError",
+    "KeyServiceUnavailableError",
     "LeaseHeldError",
     "LockNotGrantedError",
     "ManifestInvalidError",
@@ -162,6 +164,8 @@ __all__ = [
     "RowCountMismatchError",
     "RowSecurityError",
     "SafetyBackupImpossibleError",
+    "SealBrokenError",
+    "SealKeyUnavailableError",
     "SecretNotFoundError",
     "ServerMemoryError",
     "ServerStartError",

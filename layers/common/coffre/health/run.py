@@ -25,10 +25,12 @@ from coffre.health.application import Application, ask_applications
 from coffre.health.examine import examine
 from coffre.health.metrics import emit_alarm_test, emit_database, emit_worst
 from coffre.health.score import Facts, ServerFacts, score
+from coffre.health.seals import SealProbe
 from coffre.ids import backup_time, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.observability import log
 from coffre.results import Finding, HealthReport, HealthResult
+from coffre.vault.keys import SealKeys
 
 AT_ONCE = 8
 """Servers that are examined at the same time: a server that hangs holds up nobody but itself."""
@@ -57,6 +59,7 @@ class Services:
     """
 
     registry: Registry
+    keys: SealKeys
     catalogue: Catalogue
     publisher: Publisher
     stack: str
@@ -87,7 +90,10 @@ def run(request: HealthRequest, services: Services, *, seconds: float) -> Health
     registered = {name: _registration(name, services.registry) for name in names}
     applications = ask_applications(registered, seconds=min(ENDPOINT_SECONDS, seconds / 4))
     said = _ask_all(registered, services.registry, ends - time.monotonic())
-    reports = [_report(name, registered[name], said[name], applications[name], services) for name in names]
+    probe = SealProbe(services.catalogue, services.keys)
+    reports = [
+        _report(name, registered[name], said[name], applications[name], probe, services) for name in names
+    ]
     for report in reports:
         emit_database(report, services.stack)
     if request.database is None:
@@ -136,6 +142,7 @@ def _report(
     registration: Registration | Finding,
     said: ServerFacts | Finding,
     application: Application,
+    probe: SealProbe,
     services: Services,
 ) -> HealthReport:
     backup, proven = services.catalogue.newest(name), services.catalogue.newest_proven(name)
@@ -157,6 +164,7 @@ def _report(
         unlike=backup.unlike if backup else "",
         copied=services.copied,
         copy_age=_age(copied, services.now()),
+        seals=probe.locked(name),
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None

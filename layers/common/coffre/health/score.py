@@ -13,6 +13,9 @@ proof-missing                20      no backup was proven (nothing, where proofs
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
 proof-sampled                10      in their place: a newer one, as recent as that, was proven by sample
 (the cause's own code)       70      the database can't be reached
+seal-key-unavailable         60      backups are sealed with a KMS key that can't be used (any more)
+seal-broken                  60      what the catalogue says of a seal isn't what KMS wrapped
+key-service-unavailable      10      KMS didn't answer whether backups can still be opened
 endpoint-down                45      an endpoint of the application doesn't answer as it should
 critical-table-missing       45      a critical table doesn't exist
 critical-table-unreadable    45      a critical table exists, and the role can't read all of it
@@ -25,8 +28,8 @@ transaction-long             5       a transaction has been open for more than a
 ===========================  ======  =====================================================================
 
 What the server says takes 70 at most: a server that answers is never worse than one that doesn't.  A missing
-backup, one of another database, a missing critical table, an application that is down or a server that can't
-be reached leaves less than 60 points, which is where the template's alarm begins.
+backup, one of another database, one whose key can't be used, a missing critical table, an application that is
+down or a server that can't be reached leaves less than 60 points, which is where the template's alarm begins.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from coffre.results import Finding
 SERVER_POINTS = 70
 BACKUP_POINTS = 60
 UNLIKE_POINTS = 45
+SEAL_POINTS = {"refuse": 60, "warn": 10, "info": 0}
 PROOF_POINTS = 20
 SAMPLE_POINTS = 10
 COPY_POINTS = 20
@@ -126,6 +130,8 @@ class Facts:
         Whether the vault is replicated into a second one.
     copy_age:
         Seconds since the newest backup began whose copy there is complete; None: there is none.
+    seals:
+        What stands against the seals of the database's backups.
     """
 
     database: str
@@ -142,6 +148,7 @@ class Facts:
     unlike: str = ""
     copied: bool = False
     copy_age: float | None = None
+    seals: tuple[Finding, ...] = ()
 
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
@@ -149,7 +156,14 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
 
     A worse fact never raises the score.
     """
-    kept = [*_backup(facts), *_proof(facts), *_copy(facts), *_restore(facts), *_endpoints(facts)]
+    kept = [
+        *_backup(facts),
+        *_seals(facts),
+        *_proof(facts),
+        *_copy(facts),
+        *_restore(facts),
+        *_endpoints(facts),
+    ]
     said = [(SERVER_POINTS, facts.server)] if isinstance(facts.server, Finding) else _server(facts.server)
     lost = sum(points for points, _ in kept) + min(SERVER_POINTS, sum(points for points, _ in said))
     ordered = sorted([*kept, *said], key=lambda entry: -entry[0])
@@ -168,6 +182,14 @@ def _backup(facts: Facts) -> Iterator[Lost]:
     if facts.unlike:
         advice = "Look at what the registered address leads to; `coffre list NAME` shows the backups before."
         yield UNLIKE_POINTS, _finding("refuse", "backup-unlike", facts.database, facts.unlike, advice)
+
+
+def _seals(facts: Facts) -> Iterator[Lost]:
+    worst = max((SEAL_POINTS[found.level] for found in facts.seals), default=0)
+    for finding in facts.seals:
+        points = SEAL_POINTS[finding.level]
+        yield points if points == worst else 0, finding
+        worst = 0 if points == worst else worst
 
 
 def _proof(facts: Facts) -> Iterator[Lost]:

@@ -49,6 +49,8 @@ from coffre.timing import Stopwatch
 from coffre.vault.contents import largest_first, read_contents, scratch_folder
 from coffre.vault.manifest import MAX_BYTES, decode, root_hash
 from coffre.vault.reader import fetch_file
+from coffre.vault.sealed_manifest import open_manifest
+from coffre.vault.sealing import handed_over
 from coffre.vault.ticket import TicketReader, open_ticket
 
 _NOT_THE_BACKUPS_FAULT = (
@@ -83,12 +85,13 @@ def run(request: ProveRequest, services: Services) -> ProofReport:
 def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopwatch) -> ProofReport:
     urls = folder / "urls"
     ticket = open_ticket(request.ticket_url, urls)
-    reader = TicketReader(urls)
+    seal = handed_over(request.seal)
+    reader = TicketReader(urls, seal)
     with reader.get(ticket.manifest) as body:
         content = body.read(MAX_BYTES + 1)
     if root_hash(content) != ticket.root_hash:
         raise ManifestInvalidError(f"{ticket.manifest} isn't the manifest that was to be proven")
-    manifest = decode(content, key=ticket.manifest)
+    manifest = open_manifest(decode(content, key=ticket.manifest), seal)
     checks = tuple(Check(**check) for check in ticket.checks)
     contents = read_contents(reader, manifest, folder / "sections")
     free = min(shutil.disk_usage(services.scratch).free, services.scratch_bytes)
@@ -102,7 +105,7 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
         return report_of("inconclusive", [found])
     with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
         target = replace(own_superuser(server), database="proof")
-        reading = {"urls": str(urls)}
+        reading = {"urls": str(urls), "seal": request.seal}
         rebuild = Rebuild(
             target,
             manifest,

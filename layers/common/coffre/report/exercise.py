@@ -5,6 +5,7 @@ from __future__ import annotations
 from coffre.catalogue.objectives import report as objectives
 from coffre.events import ExerciseEvent
 from coffre.ids import stamp
+from coffre.report.hidden import shown_exercise
 from coffre.report.job import Services
 from coffre.report.protocol import Protocol, as_html, as_markdown
 from coffre.report.write import write
@@ -25,7 +26,12 @@ def run(event: ExerciseEvent, services: Services) -> ProtocolResult:
     now, layout = services.now(), Layout(event.database)
     registration = services.registry.get(event.database)
     met = objectives(event.database, registration, services.catalogue, days=DAYS, now=now)
-    protocol = Protocol(event, met, f"the schedule of the quarter, in stack {services.stack}", now)
+    protocol = Protocol(
+        shown_exercise(event, registration),
+        met,
+        f"the schedule of the quarter, in stack {services.stack}",
+        now,
+    )
     name = f"{event.started:%Y%m%dT%H%M%SZ}"
     keys = [layout.protocol(name, kind) for kind in ("md", "html")]
     write(services.store, keys[0], as_markdown(protocol), may_exist=True)

@@ -13,6 +13,7 @@ from coffre.databases.registration import Registration
 from coffre.ids import backup_time, stamp
 from coffre.prices import load_prices
 from coffre.report.backups import Backups, read_backups
+from coffre.report.hidden import shown
 from coffre.report.job import Services
 from coffre.report.month import Month
 from coffre.report.scores import DayScore
@@ -89,8 +90,8 @@ def gather(
         vault_before=before.vault if before else None,
         recheck_slices=recheck.next if recheck else None,
         recheck_started=recheck.started if recheck else None,
-        damage=backups.damage,
-        exceptions=backups.exceptions,
+        damage=shown(backups.damage, registration, database),
+        exceptions=shown(backups.exceptions, registration, database),
         lowest_score=min((score.lowest for score in scores.values()), default=None),
         mean_score=sum(score.mean for score in scores.values()) / len(scores) if scores else None,
         cost=_cost(vault.bytes),

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from coffre.errors import InvalidEventError
 from coffre.events import LoadTestEnded
 from coffre.ids import moment
+from coffre.report.hidden import shown_load_test
 from coffre.report.job import Services
 from coffre.report.loadtest_page import load_test_page
 from coffre.report.write import write
@@ -27,7 +28,7 @@ def run(event: LoadTestEnded, services: Services) -> SavedLoadTest:
     """
     report = _read(event, services.stack)
     layout = Layout(event.database)
-    services.registry.get(event.database)
+    report = shown_load_test(report, services.registry.get(event.database))
     name = f"{moment(report.started):%Y%m%dT%H%M%SZ}"
     keys = [layout.load_test(name, kind) for kind in ("json", "html")]
     write(services.store, keys[0], report.model_dump_json(indent=1), may_exist=True)

@@ -73,9 +73,15 @@ def _facts(protocol: Protocol) -> dict[str, str]:
         "server": one.server or "unknown",
         "backup_id": one.backup_id,
         "root_hash": one.root_hash or "unknown",
-        "content": f"{one.tables:,} tables, {one.rows:,} rows, {size(one.bytes)}" if done else "nothing",
+        "content": _content(one) if done else "nothing",
         "written": moment(stamp(protocol.written)),
     }
+
+
+def _content(one: ExerciseEvent) -> str:
+    """What was restored; of a sealed database only its size is known here."""
+    numbers = f"{one.tables:,} tables, {one.rows:,} rows, " if one.tables else ""
+    return numbers + size(one.bytes)
 
 
 def _parts(protocol: Protocol, table: Table, plain: Callable[[object], str]) -> dict[str, str]:

@@ -53,7 +53,8 @@ def _fill(restore: Restore, chosen: Chosen, working: str, reshaped: Path) -> lis
     tools, major = services.tools, restore_major(chosen.major)
     archive = SchemaArchive(tools, major, reshaped, restore.wanted, watch.deadline, OPTIONS)
     contents = _renamed(chosen.contents, working)
-    reading, start = {"bucket": services.store.bucket}, services.start_workers
+    store, start = services.store, services.start_workers
+    reading = {"bucket": store.bucket, "seal": store.seal.hand_over()}
     rebuild = Rebuild(restore.wanted, restore.manifest, contents, watch, start, reading, as_owner=False)
     with watch.phase("schema"):
         archive.before_rows()

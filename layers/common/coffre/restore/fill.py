@@ -45,7 +45,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
     options = options_of(restore.request)
     left_out = situation.left_out
     archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
-    reading = {"bucket": services.store.bucket}
+    reading = {"bucket": services.store.bucket, "seal": services.store.seal.hand_over()}
     start = services.start_workers
     rebuild = Rebuild(target, restore.manifest, restore.contents, watch, start, reading, as_owner=False)
     with watch.phase("roles"), rebuild.session() as session:

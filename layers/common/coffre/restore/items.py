@@ -151,7 +151,9 @@ def _load_runs(
     """Load runs; those whose rows the server refused, with what it said, and the rows that it took."""
     refused, rows = [], 0
     watch = _Watch(job, clock, lambda: _late(job, item))
-    setup = _setup(job, "load", clock, as_owner=False, bucket=job.services.store.bucket)
+    store = job.services.store
+    reading = {"bucket": store.bucket, "seal": store.seal.hand_over()}
+    setup = _setup(job, "load", clock, as_owner=False, **reading)
     with job.services.start_workers([setup], watch.look) as pool:
         for message, answer in pool.map(messages):
             if "refused" in answer:

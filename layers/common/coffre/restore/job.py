@@ -21,9 +21,10 @@ from coffre.notify.publisher import Publisher
 from coffre.restore.plan import chosen_backup
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, read_contents, scratch_folder
+from coffre.vault.keys import SealKeys
 from coffre.vault.manifest import Manifest
 from coffre.vault.presence import Look
-from coffre.vault.reader import fetch_file, load_manifest
+from coffre.vault.reader import fetch_file
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
 
@@ -39,6 +40,8 @@ class Services:
     ----------
     store:
         Where the backup is read: the vault, or its copy.
+    keys:
+        Of sealed backups.
     take_backup:
         Calls the backup function and waits: (event, seconds to wait) -> its answer.
     start_machine:
@@ -46,6 +49,7 @@ class Services:
     """
 
     store: ObjectStore
+    keys: SealKeys
     catalogue: Catalogue
     publisher: Publisher
     registry: Registry
@@ -96,7 +100,8 @@ def opened(request: RestoreRequest, target: Target, services: Services, seconds:
     """A restore of the backup that was asked for, its contents read; its scratch files go at the end."""
     watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
     backup = chosen_backup(services.store, request.database, request.backup)
-    manifest, digest = load_manifest(services.store, request.database, backup)
+    manifest, digest, seal = services.keys.load(services.store, request.database, backup)
+    services = replace(services, store=services.store.with_seal(seal))
     with scratch_folder(services.scratch, "restore") as folder:
         contents = read_contents(services.store, manifest, folder / "sections")
         if request.source == "copy":

@@ -30,7 +30,6 @@ from coffre.restore.plan import Situation
 from coffre.results import RestoreResult
 from coffre.timing import Stopwatch
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import load_manifest
 
 SHOWN_AS = "coffre/restore"
 
@@ -103,10 +102,12 @@ def machine_job(run: RestoreRun, wanted: Target, services: Services, *, seconds:
         If it has ended.
     ManifestInvalidError, PlanChangedError
         If the backup or the target isn't the one that was planned.
+    SealKeyUnavailableError, SealBrokenError, KeyServiceUnavailableError
+        If the backup is sealed, and can't be opened.
     """
     require_target(run, wanted)
     ledger = services.catalogue.ledger(run.database, run.attempt)
-    manifest, digest = load_manifest(services.store, run.database, run.backup_id)
+    manifest, digest, seal = services.keys.load(services.store, run.database, run.backup_id)
     if digest != run.root_hash:
         raise ManifestInvalidError(
             f"{run.backup_id} isn't the backup that was planned: its root hash is {digest}"
@@ -115,6 +116,7 @@ def machine_job(run: RestoreRun, wanted: Target, services: Services, *, seconds:
     state = ledger.read()
     left = (moment(state.deadline) - utc_now()).total_seconds() if state is not None else seconds
     watch = Stopwatch("the restore", min(seconds, left))
+    services = replace(services, store=services.store.with_seal(seal))
     return MachineJob(run, services, manifest, wanted, working, ledger, watch)
 
 

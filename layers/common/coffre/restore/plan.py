@@ -18,6 +18,7 @@ from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
 from coffre.restore.estimate import Choice, Estimate
+from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
@@ -234,6 +235,7 @@ def make_plan(
             *situation.findings,
             *(swap.findings if swap else ()),
             *([_accepted(manifest)] if exceptions == "accept" else []),
+            *seal_findings(manifest),
         ],
     )
 

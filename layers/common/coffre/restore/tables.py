@@ -21,6 +21,7 @@ from coffre.restore.estimate import choose as where_to_run
 from coffre.restore.estimate import estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, measured, opened
+from coffre.restore.sealed import seal_findings
 from coffre.restore.token import new_token, plan_digest
 from coffre.results import Finding, RestorePlan, RestoreResult, listed
 
@@ -60,7 +61,7 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
             estimate_seconds=taking.seconds,
             estimate_basis=taking.basis,
             reason=where,
-            findings=listed(chosen.findings),
+            findings=listed([*chosen.findings, *seal_findings(restore.manifest)]),
         )
 
 

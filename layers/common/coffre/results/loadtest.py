@@ -115,8 +115,8 @@ class Work(Result):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def rows_per_second(self) -> int | None:
-        """Rows a second."""
-        return round(self.rows / self.seconds) if self.seconds else None
+        """Rows a second; None also where the number of rows is left out."""
+        return round(self.rows / self.seconds) if self.seconds and self.rows else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -55,7 +55,8 @@ class Sample(Result):
     def summary(self) -> str:
         """In words, for example ``sampled 3 of 7 tables, 41.2 %``; the share is rounded down."""
         share = self.bytes * 1000 // self.of_bytes / 10 if self.of_bytes else 100
-        return f"sampled {self.tables} of {self.of_tables} tables, {share:g} %"
+        tables = f"{self.tables} of {self.of_tables} tables, " if self.of_tables else ""  # of a sealed one
+        return f"sampled {tables}{share:g} %"
 
 
 class ProofReport(Result):
@@ -88,6 +89,8 @@ class VerifyResult(Result):
         Seconds by phase of the restore that proved it, if there was one.
     sample:
         How much was restored for it, if not all.
+    sealed:
+        Only in evidence about a sealed backup: all of this, sealed, in base64.
     """
 
     database: str
@@ -105,6 +108,7 @@ class VerifyResult(Result):
     phases: dict[str, float] = {}
     sample: Sample | None = None
     upgrade: UpgradeReport | None = None
+    sealed: str | None = None
 
 
 CopyVerdict = Literal["complete", "pending", "incomplete"]

@@ -21,6 +21,7 @@ from coffre.errors import ObjectCorruptError
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk
 from coffre.vault.scan import MIB, ChunkSizes, scanner
+from coffre.vault.sealing import UNSEALED, Seal
 
 LEVEL = 1
 """zstd's level: 1 to 3 is where speed and size meet."""
@@ -38,6 +39,8 @@ class PlainChunk:
     ----------
     rows, size:
         Rows, and bytes.
+    scratch:
+        A folder for what is too large for memory.
     """
 
     def __init__(self, text: memoryview | BinaryIO, size: int, rows: int, scratch: Path) -> None:
@@ -45,7 +48,7 @@ class PlainChunk:
         self.size = size
         self._text = text
         self._kept = False
-        self._scratch = scratch
+        self.scratch = scratch
 
     @cached_property
     def id(self) -> str:
@@ -84,7 +87,7 @@ class PlainChunk:
         if isinstance(self._text, memoryview):
             body = zstandard.ZstdCompressor(level=LEVEL).compress(self._text)
             return io.BytesIO(body), len(body), hashlib.sha256(body).hexdigest()
-        out = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - the uploader closes it
+        out = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115 - the uploader closes it
         compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=self.size)
         digest, size = hashlib.sha256(), 0
         for piece in self._compress(compressor):
@@ -186,13 +189,17 @@ class ChunkCutter:
         self._rows_before = self.digest.rows
 
 
-def open_chunk(chunk: Chunk, body: BinaryIO, *, close: bool = True) -> Iterator[bytearray]:
+def open_chunk(
+    chunk: Chunk, body: BinaryIO, seal: Seal = UNSEALED, *, close: bool = True
+) -> Iterator[bytearray]:
     """Unpack a stored chunk and check it while it streams.
 
     Parameters
     ----------
     body:
         The object's bytes.
+    seal:
+        The backup's.
     close:
         Close the body at the end.
 
@@ -204,12 +211,15 @@ def open_chunk(chunk: Chunk, body: BinaryIO, *, close: bool = True) -> Iterator[
     Raises
     ------
     ObjectCorruptError
-        If it isn't a zstd frame, is longer or shorter than recorded, or has another hash.
+        If it isn't a zstd frame, is longer or shorter than recorded, has another hash, or isn't sealed as it
+        should be.
     """
+    if chunk.encoding != seal.encoding:
+        raise ObjectCorruptError(f"chunk {chunk.key} is {chunk.encoding}, its backup is {seal.encoding}")
     digest, length = hashlib.sha256(), 0
     try:
-        unpacker = zstandard.ZstdDecompressor()
-        with unpacker.stream_reader(body, read_across_frames=False, closefd=close) as reader:
+        unpacker, packed = zstandard.ZstdDecompressor(), seal.opened(body, chunk.key)
+        with unpacker.stream_reader(packed, read_across_frames=False, closefd=False) as reader:
             while block := _read(reader, MIB):
                 length += len(block)
                 if length > chunk.bytes:
@@ -218,10 +228,14 @@ def open_chunk(chunk: Chunk, body: BinaryIO, *, close: bool = True) -> Iterator[
                 yield block
     except zstandard.ZstdError as error:
         raise ObjectCorruptError(f"chunk {chunk.key} is not a zstd frame") from error
+    finally:
+        if close:
+            body.close()
     if length != chunk.bytes:
         raise ObjectCorruptError(f"chunk {chunk.key} holds {length} bytes or more, expected {chunk.bytes}")
-    if digest.hexdigest() != chunk.id:
-        raise ObjectCorruptError(f"chunk {chunk.key} has hash {digest.hexdigest()}, expected {chunk.id}")
+    found = seal.chunk_id(digest.hexdigest())
+    if found != chunk.id:
+        raise ObjectCorruptError(f"chunk {chunk.key} has hash {found}, expected {chunk.id}")
 
 
 def _read(reader: zstandard.ZstdDecompressionReader, size: int) -> bytearray:

@@ -5,17 +5,22 @@ Evidence is never changed.  What takes a proof away later is a note of doubt on 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Iterator
 
+import zstandard
 from pydantic import ValidationError
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError
-from coffre.results import CopyResult, Finding, VerifyResult
+from coffre.ids import BACKUP_ID
+from coffre.results import Compared, CopyResult, Finding, Sample, UpgradeReport, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Note, list_notes, newest_doubt
+from coffre.vault.sealing import Seal
 from coffre.vault.store import ObjectStore
 
 MAX_BYTES = 4 << 20
+SEALED_MESSAGE = "the backup is sealed, and so is what was found"
 MAX_FAILURES = 100
 """Pieces of evidence about one backup that are read back at most."""
 
@@ -99,6 +104,77 @@ def failures(store: ObjectStore, database: str, backup_id: str, root_hash: str) 
         if found is None or found.verdict != "failed":
             return
         yield found
+
+
+def evidence_of(result: VerifyResult, seal: Seal) -> bytes:
+    """The evidence as it is stored.
+
+    Findings name tables and may quote values, so of a sealed backup's only codes and the keys of objects are
+    left in the open: what rotation goes by.
+
+    Parameters
+    ----------
+    seal:
+        The backup's.  Who hasn't its key has seen nothing that would have to be sealed.
+    """
+    if seal.key is None:
+        return result.model_dump_json(indent=1, exclude={"sealed"}).encode()
+    packed = zstandard.ZstdCompressor(level=3).compress(result.model_dump_json().encode())
+    body = b"".join(seal.sealed([packed], result.evidence))
+    return _public(result, base64.b64encode(body).decode()).model_dump_json(indent=1).encode()
+
+
+def _public(result: VerifyResult, sealed: str) -> VerifyResult:
+    """What may be read of the evidence: field by field, so that a new one isn't told by mistake."""
+    return VerifyResult(
+        database=result.database,
+        backup_id=result.backup_id,
+        verdict=result.verdict,
+        reasons=public_findings(result.reasons, result.database),
+        root_hash=result.root_hash,
+        completed=result.completed,
+        tables=0,
+        rows=0,
+        bytes=result.bytes,
+        compared=Compared(),
+        evidence=result.evidence,
+        seconds=result.seconds,
+        sample=_public_sample(result.sample) if result.sample else None,
+        upgrade=_public_upgrade(result.upgrade, result.database) if result.upgrade else None,
+        sealed=sealed,
+    )
+
+
+def _public_sample(sample: Sample) -> Sample:
+    return Sample(tables=0, of_tables=0, bytes=sample.bytes, of_bytes=sample.of_bytes)
+
+
+def _public_upgrade(upgrade: UpgradeReport, database: str) -> UpgradeReport:
+    return UpgradeReport(
+        major=upgrade.major,
+        verdict=upgrade.verdict,
+        reasons=public_findings(upgrade.reasons, database),
+        compared=Compared(),
+        server_version=upgrade.server_version,
+    )
+
+
+def public_findings(reasons: Iterable[Finding], database: str) -> list[Finding]:
+    """What may be read of findings about a sealed backup: codes, ids, and keys of objects in the vault."""
+    return [
+        Finding(
+            level=reason.level,
+            code=reason.code,
+            object=reason.object if _tells_nothing(reason.object, database) else "",
+            message=SEALED_MESSAGE,
+            count=reason.count,
+        )
+        for reason in reasons
+    ]
+
+
+def _tells_nothing(what: str, database: str) -> bool:
+    return what.startswith(f"{database}/") or BACKUP_ID.match(what) is not None
 
 
 def _keys(store: ObjectStore, database: str, backup_id: str) -> list[str]:

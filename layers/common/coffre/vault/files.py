@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.errors import ObjectExistsError, StoreUnavailableError
+from coffre.vault.sealing import blocks_of
 from coffre.vault.store import ObjectStore
 
 MAX_PUT = 5 * 1000**3
@@ -42,8 +45,20 @@ def put_bytes(store: ObjectStore, key: str, body: bytes) -> None:
     store.put_new(key, body, size=len(body), sha256=hashlib.sha256(body).hexdigest())
 
 
+@contextmanager
+def _twin(path: Path) -> Iterator[Path]:
+    """A name beside a file for another form of it, which goes at the end."""
+    twin = path.with_name(f"{path.name}.twin")
+    try:
+        yield twin
+    finally:
+        twin.unlink(missing_ok=True)
+
+
 def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
-    """Store a file.  One that is there already was stored by the same step, which is being repeated.
+    """Store a file, sealed if the store has a seal.
+
+    One that is there already was stored by the same step, which is being repeated.
 
     Parameters
     ----------
@@ -55,6 +70,15 @@ def put_file(store: ObjectStore, path: Path, key: str) -> FileInfo:
     StoreUnavailableError
         If the store refuses, or the file is larger than one PUT may be.
     """
+    if store.seal.key is not None:
+        with _twin(path) as twin:
+            with path.open("rb") as plain, twin.open("wb") as out:
+                out.writelines(store.seal.sealed(blocks_of(plain), key))
+            return _put(store, twin, key)
+    return _put(store, path, key)
+
+
+def _put(store: ObjectStore, path: Path, key: str) -> FileInfo:
     size, sha256 = path.stat().st_size, file_digest(path)
     if size > MAX_PUT:
         raise StoreUnavailableError(f"{path.name} has {size} bytes, more than one PUT may have")

@@ -12,14 +12,15 @@ from coffre.vault.manifest import Manifest
 DROP = 0.5
 """The part of its rows or bytes that a database may lose from one backup to the next."""
 
-FEWEST_ROWS = 100
-"""Fewer rows come and go; only all of them at once are worth a word."""
+FEWEST_ROWS, FEWEST_BYTES = 100, 10_000
+"""Fewer come and go; only all of them at once are worth a word."""
 
 
 def differences(before: Manifest, now: Manifest) -> list[Finding]:
     """What makes a backup unlike the one before it.
 
-    A physical standby that took over has the same system identifier and the same database's OID.
+    A physical standby that took over has the same system identifier and the same database's OID.  Of sealed
+    manifests that weren't opened only the size can be compared, and the source if they are under one seal.
     """
     return [
         Finding(
@@ -35,6 +36,8 @@ def differences(before: Manifest, now: Manifest) -> list[Finding]:
 
 def _source(before: Manifest, now: Manifest) -> list[str]:
     old, new = before.engine, now.engine
+    if (before.is_closed or now.is_closed) and before.seal != now.seal:
+        return []
     if (old.system_identifier, old.database_oid) == (new.system_identifier, new.database_oid):
         return []
     where = f"database {new.database_oid} of system {new.system_identifier}"
@@ -43,9 +46,11 @@ def _source(before: Manifest, now: Manifest) -> list[str]:
 
 def _content(before: Manifest, now: Manifest) -> list[str]:
     old, new = before.totals, now.totals
-    if old.rows and not new.rows:
+    size = ("bytes", old.bytes, new.bytes)
+    if before.is_closed or now.is_closed:
+        pairs = [size] if old.bytes >= FEWEST_BYTES or not new.bytes else []
+    elif old.rows and not new.rows:
         return [f"it holds no row, the one before {old.rows}"]
-    if old.rows < FEWEST_ROWS:
-        return []
-    pairs = (("rows", old.rows, new.rows), ("bytes", old.bytes, new.bytes))
+    else:
+        pairs = [("rows", old.rows, new.rows), size] if old.rows >= FEWEST_ROWS else []
     return [f"it holds {b} {what}, the one before {a}" for what, a, b in pairs if b < a * (1 - DROP)]

@@ -9,14 +9,15 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError
-from coffre.ids import BACKUP_TYPES, BackupType
+from coffre.ids import BACKUP_TYPES, KMS_KEY, BackupType, moment
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
-CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated"})
+SEALED = "seal-1"
+CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated", SEALED})
 """What this reader can do.  A manifest that requires anything else is refused."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -128,8 +129,41 @@ class Totals(_Model):
     large_objects: Count
 
 
+def _stamped(text: str) -> str:
+    moment(text)
+    return text
+
+
+class SealContext(_Model):
+    """KMS's encryption context: it unwraps the data key only for exactly this, and logs it in CloudTrail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    vault: Annotated[str, Field(alias="coffre:vault", description="the bucket that it was made for")]
+    database: Annotated[DatabaseName, Field(alias="coffre:database")]
+    seal: Annotated[str, Field(alias="coffre:seal", pattern=r"^[0-9a-f]{32}$")]
+    created: Annotated[str, Field(alias="coffre:created"), AfterValidator(_stamped)]
+
+
+class SealKey(_Model):
+    """The data key that a backup is sealed with, as only KMS can unwrap it: `coffre.vault.keys`."""
+
+    kms_key: Annotated[str, Field(pattern=KMS_KEY)]
+    context: SealContext
+    wrapped: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+=*$", description="KMS's ciphertext in base64")]
+
+    @property
+    def id(self) -> str:
+        """The seal's name, which each sealed object bears."""
+        return self.context.seal
+
+
 class Manifest(_Model):
-    """One backup."""
+    """One backup.
+
+    Of a sealed one this is either what anybody may read, with the rest in ``sealed``, or, opened by its key,
+    all of it without ``sealed``: see `coffre.vault.sealed_manifest`.
+    """
 
     format: Literal[1]
     requires: list[str]
@@ -153,6 +187,15 @@ class Manifest(_Model):
     needs: Annotated[list[str], Field(description="what a server must have, as kind:name, beside extensions")]
     left_out: list[LeftOut]
     extra: dict[str, Any] = Field(default_factory=dict)
+    seal: SealKey | None = None
+    sealed: Annotated[str, Field(description="the fields that are left empty, sealed, in base64")] | None = (
+        None
+    )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether some of its fields are empty because they are sealed."""
+        return self.sealed is not None
 
     def file(self, role: Literal["schema", "globals", "large_objects"]) -> ArchiveFile | None:
         """The archive file of this role, if there is one."""
@@ -181,7 +224,11 @@ def encode(manifest: Manifest) -> bytes:
     ManifestInvalidError
         If it would be larger than a manifest may be.
     """
-    body = json.dumps(manifest.model_dump(by_alias=True), ensure_ascii=False, indent=1).encode() + b"\n"
+    content = manifest.model_dump(by_alias=True)
+    for name in ("seal", "sealed"):  # readers that are older than sealing refuse fields that they don't know
+        if content[name] is None:
+            del content[name]
+    body = json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n"
     if len(body) > MAX_BYTES:
         raise ManifestInvalidError(f"the manifest of {manifest.id} would take {len(body)} bytes")
     return body
@@ -218,6 +265,9 @@ def decode(body: bytes, *, key: str) -> Manifest:
         raise ManifestInvalidError(f"{key} is not a valid manifest: {where}") from error
     if key != f"{manifest.database}/backups/{manifest.id}/manifest.json":
         raise ManifestInvalidError(f"{key} holds the manifest of {manifest.database}/{manifest.id}")
+    sealed = {manifest.seal is not None, manifest.sealed is not None, SEALED in manifest.requires}
+    if len(sealed) > 1:
+        raise ManifestInvalidError(f"{key} has only a part of what a sealed manifest has")
     return manifest
 
 

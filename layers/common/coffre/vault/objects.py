@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
+from coffre.vault.sealing import Seal
+
 
 @dataclass(frozen=True)
 class ObjectInfo:
@@ -48,6 +50,10 @@ class Version:
 
 class ChunkReader(Protocol):
     """Where stored objects can be read: a bucket, or a list of presigned URLs."""
+
+    @property
+    def seal(self) -> Seal:
+        """What opens them."""
 
     def get(self, key: str, version: str | None = None) -> BinaryIO:
         """The object's bytes as a stream; ObjectMissingError if there is none."""

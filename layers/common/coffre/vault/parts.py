@@ -107,13 +107,13 @@ class Relation:
 class Chunk:
     """Consecutive rows of one relation.
 
-    ``id`` is the SHA-256 of the plain text, ``bytes`` its length; ``stored`` and ``sha256`` are the size and
-    the SHA-256 of the object as the store reported them.
+    ``id`` is the SHA-256 of the plain text, in a sealed backup a keyed hash of that, ``bytes`` its length;
+    ``stored`` and ``sha256`` are the size and the SHA-256 of the object as the store reported them.
     """
 
     id: str
     key: str
-    encoding: Literal["zstd"]
+    encoding: Literal["zstd", "zstd+aesgcm"]
     rows: int
     bytes: int
     stored: int

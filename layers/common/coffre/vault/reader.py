@@ -29,11 +29,15 @@ from coffre.vault.layout import Layout, backup_of_manifest
 from coffre.vault.manifest import Manifest, PartFile, StoredFile
 from coffre.vault.objects import ChunkReader, Version
 from coffre.vault.parts import MAX_LINE, Chunk, Record, Relation, read_records
+from coffre.vault.sealing import MAGIC, Seal, is_sealed, is_whole
 
 if TYPE_CHECKING:
     from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use
 
 BLOCK = 1 << 18
+SMALL_BLOCK = 1 << 14
+"""Stored bytes that are unpacked at a time: a hostile frame makes a thousandfold of them at most."""
+
 IN_MEMORY = 16 << 20
 """An object that is larger is spooled to scratch space."""
 
@@ -47,6 +51,10 @@ class VersionedReader(Protocol):
 
     def get(self, key: str, version: str | None = None) -> BinaryIO:
         """The object's bytes as a stream."""
+
+    @property
+    def seal(self) -> Seal:
+        """What opens them."""
 
     def versions(self, prefix: str) -> Iterator[Version]:
         """All versions and delete markers below a prefix."""
@@ -162,32 +170,57 @@ def locate_chunk(store: ChunkReader, chunk: Chunk) -> tuple[str | None, BinaryIO
 def is_sound_chunk(store: ChunkReader, key: str, version: str | None = None) -> bool:
     """Whether an object under a chunk's key unpacks to what the key says; False if there is none.
 
+    Of a sealed one only its own checksum is looked at: that needs no key.
+
     Raises
     ------
     StoreUnavailableError
     """
-    digest = hashlib.sha256()
     try:
-        with (
-            store.get(key, version) as body,
-            zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=False) as reader,
-        ):
-            while block := reader.read(BLOCK):
-                digest.update(block)
-    except (zstandard.ZstdError, ObjectMissingError):
+        with store.get(key, version) as body:
+            check_chunk(body, key)
+    except (ObjectCorruptError, ObjectMissingError):
         return False
-    return digest.hexdigest() == key.rsplit("/", 1)[-1]
+    return True
+
+
+def check_chunk(body: BinaryIO, key: str) -> None:
+    """Read an object under a chunk's key whole, without any other knowledge of it.
+
+    Raises
+    ------
+    ObjectCorruptError
+        If it isn't one zstd frame that unpacks to what the key says.  A sealed one is compared with the
+        checksum in it.
+    StoreUnavailableError
+    """
+    start = body.read(len(MAGIC))
+    if is_sealed(start):
+        if not is_whole(start, body, key):
+            raise ObjectCorruptError(f"chunk {key} was sealed, and isn't what was stored any more")
+        return
+    digest, plain, block = hashlib.sha256(), zstandard.ZstdDecompressor().decompressobj(), start
+    try:
+        while block and not plain.eof:
+            digest.update(plain.decompress(block))
+            block = body.read(SMALL_BLOCK)
+    except zstandard.ZstdError as error:
+        raise ObjectCorruptError(f"chunk {key} is not a zstd frame") from error
+    if not plain.eof or plain.unused_data or block:
+        raise ObjectCorruptError(f"chunk {key} is not one whole zstd frame")
+    if digest.hexdigest() != key.rsplit("/", 1)[-1]:
+        raise ObjectCorruptError(f"chunk {key} has hash {digest.hexdigest()}, not the one in its key")
 
 
 def fetch_file(reader: ChunkReader, file: StoredFile, path: Path) -> Path:
-    """A file of a backup, checked, in scratch space; ``path`` itself.
+    """A file of a backup, checked and opened, in scratch space; ``path`` itself.
 
     Raises
     ------
     ObjectMissingError, ObjectCorruptError, StoreUnavailableError
     """
     with fetch(reader, file.key, size=file.size, sha256=file.sha256) as body, path.open("wb") as out:
-        shutil.copyfileobj(body, out)
+        shutil.copyfileobj(reader.seal.opened(body, file.key), out)
     return path
 
 
@@ -207,11 +240,11 @@ def _fetch_by_content(store: ChunkReader, chunk: Chunk, version: str | None) -> 
     spool = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - the caller closes it
     try:
         with store.get(chunk.key, version) as body:
-            # Compression never adds more than a few bytes; anything much longer isn't the chunk.
+            # Neither compression nor a seal adds much; anything much longer isn't the chunk.
             while spool.tell() <= chunk.bytes + BLOCK and (block := body.read(BLOCK)):
                 spool.write(block)
         spool.seek(0)
-        for _ in open_chunk(chunk, cast("BinaryIO", spool), close=False):
+        for _ in open_chunk(chunk, cast("BinaryIO", spool), store.seal, close=False):
             pass
     except (ObjectCorruptError, ObjectMissingError):
         spool.close()
@@ -251,7 +284,7 @@ def read_part(store: ChunkReader, part: PartFile) -> Iterator[Record]:
     """
     relations = chunks = 0
     with fetch(store, part.key, size=part.size, sha256=part.sha256) as body:
-        for record in read_records(_lines(body, part), key=part.key):
+        for record in read_records(_lines(store.seal.opened(body, part.key), part), key=part.key):
             relations += isinstance(record, Relation)
             chunks += isinstance(record, Chunk)
             yield record

@@ -24,6 +24,7 @@ from coffre.errors import (
 )
 from coffre.vault.locks import Lock, LockRule
 from coffre.vault.objects import ObjectInfo, Version
+from coffre.vault.sealing import UNSEALED, Seal
 from coffre.vault.signed import SignedRequests
 
 CONFLICT_ATTEMPTS = 5
@@ -48,9 +49,12 @@ class ObjectStore:
     ----------
     lock:
         Put on every object that is written here; None: the bucket's default.  See `with_lock`.
+    seal:
+        What chunks, files and parts of a backup are written and read with here; see `with_seal`.
     """
 
     lock: Lock | None = None
+    seal: Seal = UNSEALED
 
     def __init__(
         self, client: Any, bucket: str, signed: SignedRequests | None = None, *, owner: str = ""
@@ -64,6 +68,12 @@ class ObjectStore:
         """The same bucket, where everything that is written gets this lock at once."""
         twin = copy.copy(self)
         twin.lock = lock
+        return twin
+
+    def with_seal(self, seal: Seal) -> Self:
+        """The same bucket, for the backups that are under this seal."""
+        twin = copy.copy(self)
+        twin.seal = seal
         return twin
 
     def hand_over(self) -> dict[str, Any]:

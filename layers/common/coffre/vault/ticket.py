@@ -22,6 +22,7 @@ import zstandard
 from coffre.errors import ObjectCorruptError, ObjectMissingError, StoreUnavailableError
 from coffre.ids import new_attempt
 from coffre.vault.layout import TICKETS
+from coffre.vault.sealing import UNSEALED, Seal
 
 if TYPE_CHECKING:
     from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use
@@ -78,8 +79,9 @@ def issue_ticket(
 class TicketReader:
     """A `ChunkReader` over the URLs of a ticket, which lie in a small database in scratch space."""
 
-    def __init__(self, urls: Path) -> None:
+    def __init__(self, urls: Path, seal: Seal = UNSEALED) -> None:
         self._urls = urls
+        self.seal = seal
         self._http = urllib3.PoolManager(
             maxsize=8, retries=_RETRIES, timeout=urllib3.Timeout(connect=5, read=60)
         )

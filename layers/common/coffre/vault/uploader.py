@@ -20,6 +20,7 @@ from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
 from coffre.vault.locks import extend
 from coffre.vault.parts import Chunk
+from coffre.vault.sealing import seal_body
 from coffre.vault.store import ObjectStore
 
 THREADS = 8
@@ -39,7 +40,8 @@ class ChunkUploader:
     Parameters
     ----------
     store:
-        With the backup's lock, if it has one: a chunk that is used again is locked as long as a new one.
+        With the backup's seal, and its lock, if it has one: a chunk that is used again is locked as long as a
+        new one.
     known:
         What the last backup recorded; only such chunks are used again without being read.
     """
@@ -52,11 +54,15 @@ class ChunkUploader:
 
     def submit(self, plain: PlainChunk) -> Future[Stored]:
         """Start to store a chunk; the future holds its record, or what went wrong."""
-        recorded = self._known.find(plain.id)
+        recorded = self._known.find(self.chunk_id(plain))
         if recorded is not None:
             plain.keep()
             return self._threads.submit(self._reuse, plain, *recorded)
-        return self._threads.submit(self._put, plain, *plain.compressed())
+        return self._threads.submit(self._put, plain, *self._packed(plain))
+
+    def chunk_id(self, plain: PlainChunk) -> str:
+        """The id of a chunk under this backup's seal."""
+        return self._store.seal.chunk_id(plain.id)
 
     def close(self) -> None:
         """Drop what has not been started, and wait for the rest."""
@@ -64,16 +70,21 @@ class ChunkUploader:
 
     def _reuse(self, plain: PlainChunk, stored: int, sha256: str) -> Stored:
         """Use an existing chunk if the store reports exactly what was recorded."""
-        key = self._layout.chunk(plain.id)
+        key = self._layout.chunk(self.chunk_id(plain))
         seen = self._store.head(key)
         if seen is not None and (seen.size, seen.sha256) == (stored, sha256):
             if self._store.lock is not None:
                 extend(self._store, seen, self._store.lock)
             return Stored(self._record(plain, stored, sha256), new=False)
-        return self._put(plain, *plain.compressed())
+        return self._put(plain, *self._packed(plain))
+
+    def _packed(self, plain: PlainChunk) -> tuple[BinaryIO, int, str]:
+        """The bytes to store, their size and their SHA-256."""
+        key = self._layout.chunk(self.chunk_id(plain))
+        return seal_body(self._store.seal, *plain.compressed(), key=key, scratch=plain.scratch)
 
     def _put(self, plain: PlainChunk, body: BinaryIO, stored: int, sha256: str) -> Stored:
-        key = self._layout.chunk(plain.id)
+        key = self._layout.chunk(self.chunk_id(plain))
         with closing(body):
             content = body.getvalue() if isinstance(body, io.BytesIO) else body
             try:
@@ -99,7 +110,7 @@ class ChunkUploader:
         digest = hashlib.sha256()
         with self._store.get(expected.key) as body:
             tee = _Counted(body, digest)
-            for _ in open_chunk(expected, cast("BinaryIO", tee)):
+            for _ in open_chunk(expected, cast("BinaryIO", tee), self._store.seal, close=False):
                 pass
             tee.read_rest()
         if self._store.lock is not None:
@@ -110,8 +121,9 @@ class ChunkUploader:
         return Stored(self._record(plain, tee.size, digest.hexdigest()), new=False)
 
     def _record(self, plain: PlainChunk, stored: int, sha256: str) -> Chunk:
-        key = self._layout.chunk(plain.id)
-        return Chunk(plain.id, key, "zstd", plain.rows, plain.size, stored, sha256)
+        identifier, seal = self.chunk_id(plain), self._store.seal
+        key = self._layout.chunk(identifier)
+        return Chunk(identifier, key, seal.encoding, plain.rows, plain.size, stored, sha256)
 
 
 class _Counted(io.BufferedIOBase):

@@ -30,13 +30,14 @@ from coffre.events import CopyRequest
 from coffre.ids import stamp, utc_now
 from coffre.results import CopiesResult, CopyCompared, CopyResult, CopyVerdict, Finding
 from coffre.vault.contents import read_contents, scratch_folder
+from coffre.vault.evidence import public_findings
 from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import MAX_BYTES, Manifest
 from coffre.vault.presence import MAX_GAPS, Gap, Look
 from coffre.vault.reader import list_backups, load_manifest
 from coffre.vault.store import ObjectStore
-from coffre.verify.job import ENDING_SECONDS, Services, Verification
+from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
 from coffre.verify.readback import read_back
 from coffre.verify.reasons import MAX_REASONS, doubt
 
@@ -131,6 +132,7 @@ def _check(
     What a deeper look found stands until one as deep doesn't find it any more.
     """
     started = utc_now()
+    manifest, services = opened(manifest, services)
     with scratch_folder(services.scratch, "copy") as folder:
         meter = Meter(lambda **_: True, manifest.totals.bytes)
         work = Verification(
@@ -242,6 +244,9 @@ def _record(services: Services, found: CopyResult, started: datetime, *, keep: b
     key = f"{Layout(found.database).copies(found.backup_id)}{stamp(now)}.json" if keep else ""
     result = found.model_copy(update={"checked": stamp(now), "evidence": key, "seconds": seconds})
     if keep:
-        put_bytes(services.store, key, result.model_dump_json(indent=1).encode())
+        is_sealed = services.store.seal.key is not None
+        reasons = public_findings(result.reasons, result.database) if is_sealed else result.reasons
+        kept = result.model_copy(update={"reasons": reasons})
+        put_bytes(services.store, key, kept.model_dump_json(indent=1).encode())
     services.catalogue.copied(result)
     return result.model_copy(update={"reasons": result.reasons[:NAMED]})

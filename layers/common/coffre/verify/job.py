@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import DeadlineExceededError, UnknownDatabaseError
 from coffre.notify.publisher import Publisher
+from coffre.vault.keys import SealKeys
 from coffre.vault.manifest import Manifest
+from coffre.vault.sealed_manifest import open_manifest
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
 
@@ -30,11 +32,14 @@ class Services:
     ----------
     copy:
         The second vault, that the first one is replicated into; None: there is none.
+    keys:
+        Of sealed backups.
     invoke_prove:
         Calls the `prove` of the event's ``major`` and waits: (event, seconds to wait) -> answer.
     """
 
     store: ObjectStore
+    keys: SealKeys
     catalogue: Catalogue
     publisher: Publisher
     registry: Registry
@@ -43,6 +48,18 @@ class Services:
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     invoke_prove: Callable[[dict[str, object], float], dict[str, object]]
     copy: ObjectStore | None = None
+
+
+def opened(manifest: Manifest, services: Services) -> tuple[Manifest, Services]:
+    """All of a manifest, and the services with what opens its backup.
+
+    Raises
+    ------
+    SealKeyUnavailableError, SealBrokenError, KeyServiceUnavailableError
+    """
+    seal = services.keys.of(manifest)
+    copy = services.copy.with_seal(seal) if services.copy is not None else None
+    return open_manifest(manifest, seal), replace(services, store=services.store.with_seal(seal), copy=copy)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
                 "ticket_url": url,
                 "seconds": min(seconds, 860.0),
                 "major": work.manifest.engine.major,
+                "seal": work.store.seal.hand_over(),
                 **more,
             },
             seconds + 10,

@@ -54,7 +54,7 @@ class ReadTask:
         if version is not None:
             self._hidden[chunk.key] = version
         with closing(body):
-            length = digest_text(open_chunk(chunk, body), found)
+            length = digest_text(open_chunk(chunk, body, self._store.seal), found)
         if found.rows != chunk.rows:
             raise ObjectCorruptError(f"chunk {chunk.key} holds {found.rows} rows, expected {chunk.rows}")
         digest.add(found.rows, found.value)

@@ -50,7 +50,7 @@ def _chunks(work: Verification, contents: Contents) -> list[Finding]:
     damage: list[Finding] = []
     rows: dict[int, int] = defaultdict(int)
     digests: dict[int, int] = defaultdict(int)
-    setup = {"task": "read", "bucket": work.store.bucket}
+    setup = {"task": "read", "bucket": work.store.bucket, "seal": work.store.seal.hand_over()}
     with work.services.start_workers([setup] * WORKERS, work.check_time) as pool:
         for item, answer in pool.map(_items(work)):
             work.meter.add(rows=answer["rows"], done=answer["bytes"])

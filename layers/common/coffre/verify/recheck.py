@@ -1,6 +1,6 @@
 """Reading a vault's chunks again, a slice a day: bytes may rot long after the backup was verified.
 
-A chunk's id is the hash of its content, so ids are spread evenly: their 256 first bytes cut a vault of any
+A chunk's id is a hash of its content, so ids are spread evenly: their 256 first bytes cut a vault of any
 size into equal slices.  Each run reads those that are due, so that a round is done within the period and
 reads no chunk twice; a run that is cut short goes on where it stopped.  Nothing but a chunk's own bytes is
 trusted: a store's recorded checksum says what was written once, not what is there now
@@ -9,16 +9,12 @@ trusted: a store's recorded checksum says what was written once, not what is the
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-
-import zstandard
 
 from coffre.catalogue.entries import Recheck
 from coffre.catalogue.index import Catalogue
@@ -34,14 +30,12 @@ from coffre.ids import stamp, utc_now
 from coffre.results import Finding, RecheckReport
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import list_backups, load_manifest
+from coffre.vault.reader import check_chunk, list_backups, load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 
 SLICES = 256
 THREADS = 8
-BLOCK = 1 << 14
-"""Stored bytes that are unpacked at a time: a hostile frame makes a thousandfold of them at most."""
 
 
 @dataclass(frozen=True)
@@ -171,23 +165,27 @@ class _Reader:
         """What is wrong with a chunk; None if some version of it is right: readers find that one."""
         key = self._layout.chunk(chunk_id)
         try:
-            _read(self._store, key, None, chunk_id)
+            self._read(key, None)
         except (ObjectCorruptError, ObjectMissingError) as error:
-            if self._hidden(key, chunk_id):
+            if self._hidden(key):
                 return None
             return _refusal(error, key)
         return None
 
-    def _hidden(self, key: str, chunk_id: str) -> bool:
+    def _hidden(self, key: str) -> bool:
         for version in self._store.versions(key):
             if version.key != key or version.marker:
                 continue
             try:
-                _read(self._store, key, version.version, chunk_id)
+                self._read(key, version.version)
             except (ObjectCorruptError, ObjectMissingError):
                 continue
             return True
         return False
+
+    def _read(self, key: str, version: str | None) -> None:
+        with self._store.get(key, version) as body:
+            check_chunk(body, key)
 
     def _accuse(self, first: int, damaged: Mapping[str, Finding]) -> None:
         """Every backup that names a damaged chunk loses its verdict."""
@@ -198,27 +196,6 @@ class _Reader:
             own = [damaged[i.hex()] for i in self._ids(manifest, first) if i.hex() in damaged]
             if own:
                 self._services.accuse(manifest, digest, own)
-
-
-def _read(store: ObjectStore, key: str, version: str | None, chunk_id: str) -> None:
-    """Read one version whole.
-
-    Raises
-    ------
-    ObjectCorruptError, ObjectMissingError, StoreUnavailableError
-    """
-    digest, plain = hashlib.sha256(), zstandard.ZstdDecompressor().decompressobj()
-    try:
-        with closing(store.get(key, version)) as body:
-            while not plain.eof and (block := body.read(BLOCK)):
-                digest.update(plain.decompress(block))
-            whole = plain.eof and not plain.unused_data and not body.read(1)
-    except zstandard.ZstdError as error:
-        raise ObjectCorruptError(f"chunk {key} is not a zstd frame") from error
-    if not whole:
-        raise ObjectCorruptError(f"chunk {key} is not one whole zstd frame")
-    if digest.hexdigest() != chunk_id:
-        raise ObjectCorruptError(f"chunk {key} has hash {digest.hexdigest()}, expected {chunk_id}")
 
 
 def _refusal(error: CoffreError, what: str) -> Finding:

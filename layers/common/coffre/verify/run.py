@@ -10,21 +10,26 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.catalogue.rebuild import vault_databases
-from coffre.errors import InvalidEventError, UnknownDatabaseError
+from coffre.errors import (
+    InvalidEventError,
+    SealBrokenError,
+    SealKeyUnavailableError,
+    UnknownDatabaseError,
+)
 from coffre.events import RecheckRequest, Verdict, VerifyRequest
 from coffre.ids import new_attempt, stamp, utc_now
 from coffre.notify.publisher import DetailType
 from coffre.results import Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
 from coffre.vault.contents import scratch_folder
-from coffre.vault.evidence import evidence_time
+from coffre.vault.evidence import evidence_of, evidence_time
 from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
-from coffre.verify.job import ENDING_SECONDS, Services, Verification
+from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
 from coffre.verify.proof import have_proven, rehearse
 from coffre.verify.readback import read_back
-from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded, report_of
+from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded, refusal, report_of
 from coffre.verify.recheck import Services as RecheckServices
 from coffre.verify.recheck import recheck
 
@@ -63,6 +68,14 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     recorded = _recorded_hash(services.catalogue, manifest)
     if recorded not in (None, digest):
         return _record(services, manifest, recorded, report_of("failed", [_another(manifest)]), None, 0.0)
+    try:
+        manifest, services = opened(manifest, services)
+    except SealKeyUnavailableError as error:
+        return _record(services, manifest, digest, report_of("inconclusive", [_locked(error)]), None, 0.0)
+    except SealBrokenError as error:
+        return _record(
+            services, manifest, digest, report_of("failed", [refusal(error, manifest.id)]), None, 0.0
+        )
     run_id = f"{manifest.id}-{new_attempt()}"
     services.catalogue.start_run(
         request.database, "verify", run_id, started + timedelta(seconds=seconds), manifest.id
@@ -103,6 +116,11 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
     result = RecheckResult(reports=reports)
     services.publisher.publish("Recheck Completed", result.answer())
     return result
+
+
+def _locked(error: SealKeyUnavailableError) -> Finding:
+    """Without its key nothing can be said about a backup but that it can't be restored at the moment."""
+    return Finding(level="warn", code=error.code, object="", message=error.message, advice=error.hint)
 
 
 def _recorded_hash(catalogue: Catalogue, manifest: Manifest) -> str | None:
@@ -152,7 +170,7 @@ def _record(
         upgrade=upgrade,
     )
     result = bounded(result, MAX_REASONS)
-    put_bytes(services.store, evidence, result.model_dump_json(indent=1).encode())
+    put_bytes(services.store, evidence, evidence_of(result, services.store.seal))
     shown = bounded(result, SHOWN_REASONS)
     services.catalogue.verdict(shown)
     if result.verdict == "proven":

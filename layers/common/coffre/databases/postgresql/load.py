@@ -120,7 +120,7 @@ class LoadTask:
     def _blocks(self, chunks: Sequence[Chunk]) -> Iterator[bytearray]:
         for chunk, body in self._bodies(chunks):
             with closing(body):
-                yield from open_chunk(chunk, body)
+                yield from open_chunk(chunk, body, self._reader.seal)
 
     def _bodies(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, BinaryIO]]:
         """The chunks' stored bytes, a few fetched ahead of the one in use."""

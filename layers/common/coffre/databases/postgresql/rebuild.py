@@ -29,7 +29,8 @@ class Rebuild:
     Attributes
     ----------
     reading:
-        Where workers read chunks: ``{"bucket": name}``, or ``{"urls": path}`` of a ticket's URLs.
+        Where workers read chunks: ``{"bucket": name}``, or ``{"urls": path}`` of a ticket's URLs; and with
+        which ``seal`` (`coffre.vault.sealing.Seal.hand_over`).
     as_owner:
         Whether each table's rows are loaded by a session that logged in as its owner.
     absent:

@@ -86,8 +86,13 @@ def unreadable() -> Iterator[None]:
     """
     prctl = ctypes.CDLL(None).prctl
     before = prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0)
-    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    become_unreadable()
     try:
         yield
     finally:
         prctl(_PR_SET_DUMPABLE, before, 0, 0, 0)
+
+
+def become_unreadable() -> None:
+    """The same for good: a program that is started doesn't inherit it, so workers do it themselves."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -1,0 +1,54 @@
+"""Do the keys of sealed backups still open them?  Each key is tried, by unwrapping a data key with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from coffre.catalogue.index import Catalogue
+from coffre.errors import CoffreError, KeyServiceUnavailableError
+from coffre.results import Finding
+from coffre.vault.keys import SealKeys
+from coffre.vault.manifest import SealKey
+
+
+class SealProbe:
+    """Tries the keys in one report.  Once KMS gave no answer it isn't asked again: a report has its time."""
+
+    def __init__(self, catalogue: Catalogue, keys: SealKeys) -> None:
+        self._catalogue = catalogue
+        self._keys = keys
+        self._silent: CoffreError | None = None
+
+    def locked(self, database: str) -> tuple[Finding, ...]:
+        """What stands against the seals of a database's backups: one finding for each that can't be opened.
+
+        A KMS key that waits for its deletion already unwraps nothing, 7 to 30 days before it is gone.
+
+        Raises
+        ------
+        CatalogueUnavailableError
+        """
+        entries = self._catalogue.backups(database, status="completed")
+        used = Counter(entry.seal for entry in entries if entry.seal is not None)
+        keys = [(SealKey.model_validate_json(seal), backups) for seal, backups in used.items()]
+        tried = [(key, backups, self._try(key)) for key, backups in keys]
+        return tuple(_finding(key, backups, error) for key, backups, error in tried if error is not None)
+
+    def _try(self, key: SealKey) -> CoffreError | None:
+        error = self._silent or self._keys.probe(key)
+        if isinstance(error, KeyServiceUnavailableError):
+            self._silent = error
+        return error
+
+
+def _finding(key: SealKey, backups: int, error: CoffreError) -> Finding:
+    silent = isinstance(error, KeyServiceUnavailableError)
+    what = "may not be readable" if silent else "can't be read"
+    return Finding(
+        level="warn" if silent else "refuse",
+        code=error.code,
+        object=key.kms_key,
+        message=f"{backups} sealed backups {what}: {error.message}",
+        advice=error.hint,
+        count=backups,
+    )
