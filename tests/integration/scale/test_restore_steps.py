@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from coffre.errors import (
     RestoreTooLargeError,
 )
 from coffre.ids import utc_now
-from coffre.restore import estimate, machine
+from coffre.restore import check, estimate, machine
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
@@ -394,3 +395,23 @@ def test_a_role_that_is_no_superuser_restores_all_the_same(small: Small, roles: 
     assert content(hand.wanted) == content(small.source)
     owners = sql(hand.wanted, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
     assert owners == [[name if roles == "mine" else "customer"]]
+
+
+def test_statistics_that_take_longer_than_a_function_go_on_where_they_were(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = small.hand("unhurried")
+    hand.confirm(exceptions="accept")
+    analyzed: list[str] = []
+    clock, run = SimpleNamespace(now=0.0), Session.run
+    monkeypatch.setattr(check, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def slowly(session: Session, statement: str, **more: Any) -> Any:
+        if statement.startswith("ANALYZE"):
+            analyzed.append(statement)
+            clock.now += SECONDS
+        return run(session, statement, **more)
+
+    monkeypatch.setattr(Session, "run", slowly)
+    hand.go()
+    assert len(analyzed) == len(set(analyzed)) == hand.calls.count("check") == 3

@@ -111,6 +111,7 @@ def _analyzed(session: Session, notes: Notes, until: float) -> bool:
     while tables := session.run(TABLES, notes=notes.schema, after=after):
         for schema, name, oid in tables:
             if time.monotonic() > until:
+                notes.note("analyzed", str(after))
                 return False
             session.run(f"ANALYZE {qualified(schema, name)}")
             after = int(oid)
