@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import capture, dedup, imports, load, machine, memory, runtime
+from bench import capture, costs, dedup, imports, load, machine, memory, runtime
 from bench.lab import FAST, HERE, MAJOR, ROOT, BenchError, Lab
 from bench.rehearsal import measure as rehearsal
 from bench.report import Table
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[Lab], Iterator[Table]]] = {
     "memory": memory.measure,
     "imports": imports.measure,
     "rehearsal": rehearsal.measure,
+    "costs": costs.measure,
 }
 RESULTS = HERE / "RESULTS.md"
 PLAIN_WIDTH = 150
