@@ -136,8 +136,11 @@ class InterruptedPool(WorkerPool):
         super().__init__(command, setup, tick)
         self._happening = happening
 
-    def map(self, items: Any) -> Iterator[tuple[Message, Message]]:
-        """As a pool does, with the interruption."""
+    def map(
+        self, items: Any, *, is_short: Callable[[Message], bool] = lambda _: False
+    ) -> Iterator[tuple[Message, Message]]:
+        """As a pool does, with the interruption; items go out one by one, so that some are left by then."""
+        del is_short
         for number, pair in enumerate(super().map(items)):
             if number == 0:
                 self._happening()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coffre.errors import DeadlineExceededError, RowSecurityError, WorkerFailedError
-from coffre.workers import Message, WorkerPool
+from coffre.workers import AHEAD, Message, WorkerPool
 
 WORKER = """
 import os, sys, time
@@ -91,6 +91,39 @@ def test_every_item_is_done_once_and_each_worker_gives_its_last_answer(
     assert sorted(answer["name"] for answer in last) == ["a", "b"]
     assert sorted(number for answer in last for number in answer["done"]) == list(range(100))
     assert all(answer["done"] for answer in last)
+
+
+def test_a_worker_goes_on_with_short_items_while_its_parent_is_busy(pool: Callable[..., WorkerPool]) -> None:
+    asked: list[int] = []
+
+    def items() -> Iterator[Message]:
+        for number in range(2_000):
+            asked.append(number)
+            yield {"n": number, "pad": 300}  # a pipe doesn't hold so many answers
+
+    with pool() as workers:
+        answers = workers.map(items(), is_short=lambda item: item["n"] >= 10)
+        assert len(asked) == 2, "each worker gets the items that aren't short one by one"
+        told = [(item["n"], answer["square"]) for item, answer in answers]
+        last = workers.finish()
+    assert sorted(told) == [(number, number**2) for number in range(2_000)]
+    assert sorted(number for answer in last for number in answer["done"]) == list(range(2_000))
+
+    with pool({"name": "a"}) as workers:
+        asked.clear()
+        workers.map(items(), is_short=lambda _: True)
+        assert len(asked) == AHEAD
+
+
+def test_an_error_among_short_items_is_told_after_the_answers_before_it(
+    pool: Callable[..., WorkerPool],
+) -> None:
+    items = [{"n": 1}, {"n": 2}, {"n": 3, "raise": True}, {"n": 4}]
+    with pool({"name": "a"}) as workers:
+        answers = workers.map(items, is_short=lambda _: True)
+        assert [next(answers)[0]["n"], next(answers)[0]["n"]] == [1, 2]
+        with pytest.raises(RowSecurityError):
+            next(answers)
 
 
 def test_answers_may_be_larger_than_a_pipe(pool: Callable[..., WorkerPool]) -> None:

@@ -14,13 +14,17 @@ import selectors
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
 from coffre.errors import CoffreError, WorkerFailedError, describe, disk_full_named, revive
 
 Message = dict[str, Any]
+
+AHEAD = 256
+"""Short items that a worker has at a time: it goes on while its parent is busy, with a dump for example."""
 
 TICK_SECONDS = 1.0
 """How often a waiting parent looks after its snapshot, its deadline and its progress report."""
@@ -77,10 +81,18 @@ class WorkerPool:
     ) -> None:
         self.close()
 
-    def map(self, items: Iterable[Message]) -> Iterator[tuple[Message, Message]]:
+    def map(
+        self, items: Iterable[Message], *, is_short: Callable[[Message], bool] = lambda _: False
+    ) -> Iterator[tuple[Message, Message]]:
         """Give each item to the next free worker; yield (item, answer) in the order of completion.
 
         The first items are given out at once, the others as the answers are taken.
+
+        Parameters
+        ----------
+        is_short:
+            Whether an item is done so soon that its worker gets the next ones, too, and waits for none:
+            `AHEAD` at most.
 
         Raises
         ------
@@ -88,29 +100,32 @@ class WorkerPool:
             What a worker raised, or `WorkerFailedError` if one died.
         """
         waiting = iter(items)
-        busy: dict[_Worker, Message] = {}
+        busy: dict[_Worker, deque[Message]] = {}
         for worker in self._workers:
-            self._assign(worker, waiting, busy)
-        return self._answers(waiting, busy)
+            self._assign(worker, waiting, busy, is_short)
+        return self._answers(waiting, busy, is_short)
 
     def _answers(
-        self, waiting: Iterator[Message], busy: dict[_Worker, Message]
+        self,
+        waiting: Iterator[Message],
+        busy: dict[_Worker, deque[Message]],
+        is_short: Callable[[Message], bool],
     ) -> Iterator[tuple[Message, Message]]:
         while busy:
             for worker in self._answered(busy):
-                item, answer = busy.pop(worker), worker.take()
-                self._assign(worker, waiting, busy)
+                item, answer = busy[worker].popleft(), worker.take()
+                self._assign(worker, waiting, busy, is_short)
                 yield item, answer
 
     def finish(self) -> list[Message]:
         """Tell all workers that no more items come; their last answers."""
         for worker in self._workers:
             worker.send({"finish": True})
-        pending: dict[_Worker, Message] = {worker: {} for worker in self._workers}
+        pending = set(self._workers)
         answers = []
         while pending:
             for worker in self._answered(pending):
-                del pending[worker]
+                pending.remove(worker)
                 answers.append(worker.take())
         return answers
 
@@ -120,14 +135,27 @@ class WorkerPool:
             worker.kill()
 
     @staticmethod
-    def _assign(worker: _Worker, waiting: Iterator[Message], busy: dict[_Worker, Message]) -> None:
-        item = next(waiting, None)
-        if item is not None:
+    def _assign(
+        worker: _Worker,
+        waiting: Iterator[Message],
+        busy: dict[_Worker, deque[Message]],
+        is_short: Callable[[Message], bool],
+    ) -> None:
+        held = busy.setdefault(worker, deque())
+        while not held or (len(held) < AHEAD and is_short(held[-1])):
+            item = next(waiting, None)
+            if item is None:
+                break
             worker.send(item)
-            busy[worker] = item
+            held.append(item)
+        if not held:
+            del busy[worker]
 
-    def _answered(self, pending: Mapping[_Worker, Message]) -> list[_Worker]:
+    def _answered(self, pending: Collection[_Worker]) -> list[_Worker]:
         """Wait until at least one of the workers has answered."""
+        answered = [worker for worker in pending if worker.has_answered]
+        if answered:
+            return answered
         with selectors.DefaultSelector() as selector:
             for worker in pending:
                 selector.register(worker.output, selectors.EVENT_READ, worker)
@@ -166,11 +194,16 @@ class _Worker:
         if not block:
             raise self._death()
         self._received += block
-        return self._received.endswith(b"\n")
+        return self.has_answered
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether an answer is here that wasn't taken."""
+        return b"\n" in self._received
 
     def take(self) -> Message:
-        answer: Message = json.loads(self._received)
-        self._received = b""
+        line, _, self._received = self._received.partition(b"\n")
+        answer: Message = json.loads(line)
         if "error" in answer:
             raise revive(answer["error"])
         return answer

@@ -47,6 +47,8 @@ from coffre.vault.parts import End
 from coffre.vault.safeguards import lock_finding
 
 WORKERS = FUNCTION_WORKERS
+SHORT_BYTES = 1 << 20
+"""A table up to this size is read in the time in which a worker would wait for the next one's name."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,8 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
                 partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items)
             )
             began = time.monotonic()
-            done = pool.map(item_message(item, snapshot.id) for item in items)
+            asked = (item_message(item, snapshot.id) for item in items)
+            done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
             files = write_files(job, services, source, snapshot.id, folder)
             ends = []
             for item, answer in done:
