@@ -20,7 +20,9 @@ from typing import Any
 from coffre import wiring
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
-from coffre.events import BackupRequest, ProveRequest, RestoreRequest, VerifyRequest
+from coffre.events.backup import BackupRequest
+from coffre.events.restore import RestoreRequest
+from coffre.events.verify import ProveRequest, VerifyRequest
 
 SECONDS = 880.0
 """What a function has, at most."""

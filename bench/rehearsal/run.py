@@ -13,7 +13,7 @@ from coffre.backup.job import Job, Services
 from coffre.backup.machine import machine_job
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
-from coffre.events import MachineRun
+from coffre.events.backup import MachineRun
 from coffre.ids import backup_id
 
 SECONDS = 870.0

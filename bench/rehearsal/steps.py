@@ -126,7 +126,7 @@ def known(rehearsal: Rehearsal) -> None:
 
 def verify(rehearsal: Rehearsal) -> None:
     """Verify: every list that it reads, compares and hands to the proof."""
-    from coffre.events import VerifyRequest
+    from coffre.events.verify import VerifyRequest
     from coffre.verify import run
 
     def invoke_prove(event: dict[str, object], _: float) -> dict[str, object]:

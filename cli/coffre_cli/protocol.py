@@ -39,7 +39,8 @@ def write_protocol(
         Who carries it out; empty: the command.
     """
     from coffre.catalogue.objectives import report
-    from coffre.events import ExerciseEvent, parse
+    from coffre.events.base import parse
+    from coffre.events.report import ExerciseEvent
     from coffre.ids import stamp, utc_now
     from coffre.report.protocol import Protocol, as_html, as_markdown
 

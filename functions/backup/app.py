@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
-from coffre.events import BackupRequest, MachineEnded, PlanRequest, StepRequest, parse
+from coffre.events.backup import BackupRequest, MachineEnded, PlanRequest, StepRequest
+from coffre.events.base import parse
 from coffre.results import BackupPlan, BackupResult, FanOutResult, Result
 
 

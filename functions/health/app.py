@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
-from coffre.events import HealthRequest, ProbeRequest, parse
+from coffre.events.base import parse
+from coffre.events.health import HealthRequest, ProbeRequest
 from coffre.health import probe, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.HealthRequest` and `coffre.events.ProbeRequest`."""
+    """Lambda's entry point; see `coffre.events.health` for the events."""
     seconds = wiring.seconds_left(context)
     if isinstance(event, dict) and event.get("action") == "probe":
         return probe.run(parse(ProbeRequest, event), wiring.registry(), seconds=seconds).answer()

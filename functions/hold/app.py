@@ -6,11 +6,12 @@ from typing import Any
 
 from coffre import wiring
 from coffre.backup.hold import hold
-from coffre.events import HolderRequest, parse
+from coffre.events.backup import HolderRequest
+from coffre.events.base import parse
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.HolderRequest` for the event."""
+    """Lambda's entry point; see `coffre.events.backup.HolderRequest` for the event."""
     request = parse(HolderRequest, event)
     token = wiring.task_token(request.token)
     job, services = wiring.machine_job(request.run, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
-from coffre.events import parse
+from coffre.events.base import parse
 from coffre.restore.asked import LoadRequest
 from coffre.restore.items import Clock, do_item
 

@@ -6,15 +6,15 @@ from typing import Any
 
 from coffre import wiring
 from coffre.errors import ReportsIncompleteError
-from coffre.events import ExerciseEvent, LoadTestEnded, ReportRequest, parse
+from coffre.events.base import parse
+from coffre.events.report import ExerciseEvent, LoadTestEnded, ReportRequest
 from coffre.report import exercise, loadtest, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:  # noqa: ARG001
     """Lambda's entry point.
 
-    See `coffre.events.ReportRequest` and `coffre.events.LoadTestEnded`; or a drill's own event through
-    EventBridge.
+    See `coffre.events.report` for the events; a drill's own comes through EventBridge.
     """
     services = wiring.report_services()
     if isinstance(event, dict) and event.get("source") == "coffre":

@@ -7,14 +7,14 @@ from typing import Any
 from coffre import wiring
 from coffre.databases.postgresql.urls import parse_secret
 from coffre.errors import NoScratchServerError
-from coffre.events import DrillRequest, RestoreRequest, parse
+from coffre.events.base import parse
+from coffre.events.restore import DrillRequest, RestoreRequest
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point.
 
-    See `coffre.events.RestoreRequest`, for the action ``drill`` `coffre.events.DrillRequest`, and for what
-    belongs to the state machine `coffre.restore.asked`.
+    See `coffre.events.restore` for the events, and `coffre.restore.asked` for those of the state machine.
     """
     asked = event if isinstance(event, dict) else {}
     if asked.keys() & {"step", "detail"} or asked.get("action") == "resume":

@@ -6,7 +6,8 @@ from typing import Any
 
 from coffre import wiring
 from coffre.errors import RotationIncompleteError
-from coffre.events import HoldRequest, RotateRequest, parse
+from coffre.events.base import parse
+from coffre.events.rotate import HoldRequest, RotateRequest
 from coffre.rotate import hold, run
 
 

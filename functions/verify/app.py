@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
-from coffre.events import CopyRequest, RecheckRequest, VerifyRequest, parse
+from coffre.events.base import parse
+from coffre.events.verify import CopyRequest, RecheckRequest, VerifyRequest
 from coffre.verify import copies, run
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point.
 
-    An event with the action ``copy`` is a `coffre.events.CopyRequest`, with another one a
-    `coffre.events.RecheckRequest`, every other event a `coffre.events.VerifyRequest` in one of its two forms.
+    An event with the action ``copy`` is a `CopyRequest`, with another one a `RecheckRequest`, any other event a
+    `VerifyRequest` in one of its two forms; see `coffre.events.verify`.
     """
     seconds = wiring.seconds_left(context)
     if isinstance(event, dict) and event.get("action") == "copy":

@@ -12,29 +12,20 @@ import pytest
 from moto.events.models import EventPattern
 
 from coffre.errors import InvalidEventError
-from coffre.events import (
+from coffre.events.backup import (
     BackupRequest,
     CaptureRequest,
-    CopyRequest,
-    DrillRequest,
-    Event,
-    ExerciseEvent,
-    HealthRequest,
     HolderRequest,
-    HoldRequest,
-    LoadTestEnded,
     MachineEnded,
     PlanRequest,
-    ProbeRequest,
-    ProveRequest,
-    RecheckRequest,
-    ReportRequest,
-    RestoreRequest,
-    RotateRequest,
     StepRequest,
-    VerifyRequest,
-    parse,
 )
+from coffre.events.base import Event, parse
+from coffre.events.health import HealthRequest, ProbeRequest
+from coffre.events.report import ExerciseEvent, LoadTestEnded, ReportRequest
+from coffre.events.restore import DrillRequest, RestoreRequest
+from coffre.events.rotate import HoldRequest, RotateRequest
+from coffre.events.verify import CopyRequest, ProveRequest, RecheckRequest, VerifyRequest
 from coffre.restore.asked import LoadRequest, RestoreEnded, RestoreStepRequest, ResumeRequest
 
 

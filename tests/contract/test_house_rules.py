@@ -9,17 +9,13 @@ from typing import Any
 
 import pytest
 
-from coffre.events import (
-    BackupRequest,
-    CopyRequest,
-    DrillRequest,
-    Event,
-    HealthRequest,
-    RecheckRequest,
-    ReportRequest,
-    RotateRequest,
-    parse,
-)
+from coffre.events.backup import BackupRequest
+from coffre.events.base import Event, parse
+from coffre.events.health import HealthRequest
+from coffre.events.report import ReportRequest
+from coffre.events.restore import DrillRequest
+from coffre.events.rotate import RotateRequest
+from coffre.events.verify import CopyRequest, RecheckRequest
 from coffre.vault.locks import LONGEST
 
 Resources = dict[str, dict[str, Any]]

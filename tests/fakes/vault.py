@@ -9,7 +9,7 @@ from datetime import datetime
 
 import zstandard
 
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.ids import BACKUP_ID, backup_time, new_attempt, stamp, utc_now
 from coffre.prove.fit import sampled
 from coffre.results import Compared, Sample, VerifyResult

@@ -16,7 +16,8 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
-from coffre.events import BackupRequest, parse
+from coffre.events.backup import BackupRequest
+from coffre.events.base import parse
 from coffre.results import BackupResult
 from coffre.workers import Message, WorkerPool
 from tests.faults.cases import CONTENT as VARIED

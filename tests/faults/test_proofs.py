@@ -10,7 +10,7 @@ import pytest
 
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import ManifestInvalidError
-from coffre.events import ProveRequest
+from coffre.events.verify import ProveRequest
 from coffre.prove import run as prove
 from coffre.prove.job import Services as ProveServices
 from coffre.vault.layout import Layout

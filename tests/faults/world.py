@@ -19,7 +19,9 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration, Retention
 from coffre.databases.registry import Registry
 from coffre.errors import CoffreError, UnknownBackupError
-from coffre.events import BackupRequest, RestoreRequest, VerifyRequest
+from coffre.events.backup import BackupRequest
+from coffre.events.restore import RestoreRequest
+from coffre.events.verify import VerifyRequest
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
 from coffre.restore import run as restore

@@ -25,7 +25,9 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import ObjectMissingError, UnknownDatabaseError
-from coffre.events import BackupRequest, ProveRequest, RestoreRequest, VerifyRequest
+from coffre.events.backup import BackupRequest
+from coffre.events.restore import RestoreRequest
+from coffre.events.verify import ProveRequest, VerifyRequest
 from coffre.ids import BackupType
 from coffre.notify.publisher import Publisher
 from coffre.prove import run as prove

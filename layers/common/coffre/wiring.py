@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from coffre.catalogue.index import Catalogue
     from coffre.databases.postgresql.target import Target
     from coffre.databases.registry import Registry
-    from coffre.events import MachineRun, RestoreRequest
+    from coffre.events.backup import MachineRun
+    from coffre.events.restore import RestoreRequest
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
     from coffre.notify.waiting import TaskToken

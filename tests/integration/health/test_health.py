@@ -19,7 +19,7 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.errors import InvalidRegistrationError, SecretNotFoundError, UnknownDatabaseError
-from coffre.events import HealthRequest
+from coffre.events.health import HealthRequest
 from coffre.health import examine, run
 from coffre.results import Finding, HealthReport
 from coffre.vault.keys import SealKeys

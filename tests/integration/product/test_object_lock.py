@@ -14,7 +14,9 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration, Retention
 from coffre.errors import DeleteRefusedError
-from coffre.events import BackupRequest, HoldRequest, parse
+from coffre.events.backup import BackupRequest
+from coffre.events.base import parse
+from coffre.events.rotate import HoldRequest
 from coffre.ids import utc_now
 from coffre.rotate import hold
 from coffre.rotate import run as rotation

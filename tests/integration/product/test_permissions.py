@@ -22,7 +22,7 @@ from moto.s3.models import s3_backends
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration, encode
-from coffre.events import MachineRun
+from coffre.events.backup import MachineRun
 from coffre.ids import utc_now
 from coffre.restore.token import new_token
 from coffre.vault.layout import Layout

@@ -18,7 +18,7 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
-from coffre.events import MachineRun
+from coffre.events.backup import MachineRun
 from tests.support.postgres import sql, target
 from tests.support.stack import Stack
 

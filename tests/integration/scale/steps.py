@@ -9,7 +9,7 @@ from typing import Any
 from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.target import Target
-from coffre.events import RestoreRequest
+from coffre.events.restore import RestoreRequest
 from coffre.restore import ending, machine, run, steps
 from coffre.restore.asked import LoadItem, RestoreRun, RestoreStepRequest, ResumeRequest
 from coffre.restore.items import Clock, do_item

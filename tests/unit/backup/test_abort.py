@@ -15,7 +15,7 @@ from coffre.backup.abort import TRIES, abort, caught, clean_up
 from coffre.backup.job import Services
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.tools import Tools
-from coffre.events import MachineEnded, MachineRun
+from coffre.events.backup import MachineEnded, MachineRun
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
 from coffre.vault.keys import SealKeys

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from coffre.events import BackupRequest, parse
+from coffre.events.backup import BackupRequest
+from coffre.events.base import parse
 from coffre.ids import backup_id, utc_now
 from coffre_cli import following
 from tests.unit.cli.conftest import BACKUP, World

@@ -15,7 +15,8 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration
 from coffre.errors import UnknownDatabaseError
-from coffre.events import ReportRequest, Verdict
+from coffre.events.base import Verdict
+from coffre.events.report import ReportRequest
 from coffre.ids import backup_id, stamp
 from coffre.report.job import Services
 from coffre.report.run import run

@@ -10,7 +10,8 @@ import pytest
 
 from coffre.databases.registration import Registration
 from coffre.errors import InvalidEventError, UnknownDatabaseError
-from coffre.events import LoadTestEnded, parse
+from coffre.events.base import parse
+from coffre.events.report import LoadTestEnded
 from coffre.report import loadtest
 from coffre.report.loadtest_page import load_test_page
 from coffre.report.text import percent

@@ -12,7 +12,7 @@ import pytest
 from coffre.catalogue.objectives import report as objectives
 from coffre.databases.registration import Registration
 from coffre.errors import UnknownDatabaseError
-from coffre.events import ExerciseEvent
+from coffre.events.report import ExerciseEvent
 from coffre.ids import stamp
 from coffre.report import exercise
 from coffre.report.protocol import Protocol, as_html, as_markdown

@@ -9,7 +9,8 @@ import pytest
 
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Retention
-from coffre.events import HoldRequest, Verdict, parse
+from coffre.events.base import Verdict, parse
+from coffre.events.rotate import HoldRequest
 from coffre.ids import backup_id
 from coffre.results import HoldResult, RotateReport, Sample
 from coffre.rotate import hold

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from coffre.errors import HeldMeanwhileError, InvalidEventError, NoObjectLockError, UnknownBackupError
-from coffre.events import HoldRequest, parse
+from coffre.events.base import parse
+from coffre.events.rotate import HoldRequest
 from coffre.rotate import hold
 from coffre.rotate import run as rotation
 from coffre.vault.locks import LockRule

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from coffre.databases.registration import Retention
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.rotate.policy import BackupFacts, decide
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import zstandard
 from coffre.catalogue.rebuild import rebuild
 from coffre.databases.registration import Retention
 from coffre.errors import StoreUnavailableError
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.ids import backup_id
 from coffre.results import Finding
 from coffre.rotate.run import run

@@ -10,7 +10,8 @@ import pytest
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
 from coffre.errors import NoCopyError, StoreUnavailableError, UnknownDatabaseError
-from coffre.events import CopyRequest, parse
+from coffre.events.base import parse
+from coffre.events.verify import CopyRequest
 from coffre.results import CopyResult
 from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout

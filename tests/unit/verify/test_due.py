@@ -10,7 +10,7 @@ import pytest
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.notify.publisher import Publisher
 from coffre.results import Sample
 from coffre.verify.job import Services, Verification

@@ -11,7 +11,7 @@ from coffre.backup.finish import let_go
 from coffre.backup.job import Services
 from coffre.catalogue.ledger import Progress
 from coffre.errors import BackupStoppedError, FunctionFailedError, SnapshotLostError
-from coffre.events import MachineEnded, MachineRun
+from coffre.events.backup import MachineEnded, MachineRun
 from coffre.notify import machines
 from coffre.results import StepResult
 from coffre.vault.layout import Layout

@@ -12,7 +12,7 @@ from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
-from coffre.events import BackupRequest
+from coffre.events.backup import BackupRequest
 from coffre.notify.publisher import Publisher
 from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout

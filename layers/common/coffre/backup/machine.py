@@ -11,7 +11,7 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.errors import CoffreError, FunctionFailedError
-from coffre.events import BackupRequest, MachineRun
+from coffre.events.backup import BackupRequest, MachineRun
 from coffre.ids import moment, utc_now
 
 SIZE_SECONDS = 30.0

@@ -38,7 +38,7 @@ from coffre.errors import (
     SafetyBackupImpossibleError,
     describe,
 )
-from coffre.events import BackupRequest
+from coffre.events.backup import BackupRequest
 from coffre.ids import backup_id, new_attempt, utc_now
 from coffre.results import BackupResult, Finding
 from coffre.vault.contents import scratch_folder

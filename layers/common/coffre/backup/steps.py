@@ -33,7 +33,7 @@ from coffre.errors import (
     DeadlineExceededError,
     SnapshotLostError,
 )
-from coffre.events import MachineRun, StepRequest
+from coffre.events.backup import MachineRun, StepRequest
 from coffre.results import BackupResult, StepResult
 from coffre.vault.contents import scratch_folder
 from coffre.vault.manifest import PartFile

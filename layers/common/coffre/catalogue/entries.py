@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.ids import BackupType
 from coffre.results import SAMPLED, CopyCompared, CopyVerdict, Finding
 

@@ -11,7 +11,7 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import CoffreError
-from coffre.events import ProbeRequest
+from coffre.events.health import ProbeRequest
 from coffre.results import ProbeResult, SourceAnswer
 
 SOURCE_SECONDS = 5.0

@@ -20,7 +20,7 @@ from coffre.errors import (
     DeadlineExceededError,
     InvalidRegistrationError,
 )
-from coffre.events import HealthRequest
+from coffre.events.health import HealthRequest
 from coffre.health.application import Application, ask_applications
 from coffre.health.examine import examine
 from coffre.health.metrics import emit_alarm_test, emit_database, emit_worst

@@ -38,7 +38,7 @@ from coffre.errors import (
     ToolMissingError,
     WorkerFailedError,
 )
-from coffre.events import ProveRequest
+from coffre.events.verify import ProveRequest
 from coffre.ids import new_attempt
 from coffre.prove.box import installed, lacking, own_superuser, prepare, schemas_open_to_owners
 from coffre.prove.fit import LEAST_FREE, fitting

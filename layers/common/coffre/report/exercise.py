@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coffre.catalogue.objectives import report as objectives
-from coffre.events import ExerciseEvent
+from coffre.events.report import ExerciseEvent
 from coffre.ids import stamp
 from coffre.report.hidden import shown_exercise
 from coffre.report.job import Services

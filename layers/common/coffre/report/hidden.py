@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coffre.databases.registration import Registration
-from coffre.events import ExerciseEvent
+from coffre.events.report import ExerciseEvent
 from coffre.results import Finding, LoadTestReport, Round
 from coffre.vault.evidence import SEALED_MESSAGE, public_findings
 

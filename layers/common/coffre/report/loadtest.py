@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from coffre.errors import InvalidEventError
-from coffre.events import LoadTestEnded
+from coffre.events.report import LoadTestEnded
 from coffre.ids import moment
 from coffre.report.hidden import shown_load_test
 from coffre.report.job import Services

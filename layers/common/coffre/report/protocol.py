@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from coffre.events import ExerciseEvent
+from coffre.events.report import ExerciseEvent
 from coffre.ids import stamp
 from coffre.report.markup import Markup, badge, fill, markup, page
 from coffre.report.markup import table as html_table

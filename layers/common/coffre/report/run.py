@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coffre.databases.registration import Registration
 from coffre.errors import CoffreError, ObjectExistsError, ObjectMissingError
-from coffre.events import ReportRequest
+from coffre.events.report import ReportRequest
 from coffre.observability import log
 from coffre.report.gather import gather
 from coffre.report.job import Services

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from coffre.errors import InvalidEventError
-from coffre.events import DatabaseName, Event, ExactBackup, RestoreRequest, parse
+from coffre.events.base import DatabaseName, Event, ExactBackup, parse
+from coffre.events.restore import RestoreRequest
 
 
 class LoadItem(Event):

@@ -12,7 +12,7 @@ from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, describe
-from coffre.events import DrillRequest, RestoreRequest
+from coffre.events.restore import DrillRequest, RestoreRequest
 from coffre.ids import new_attempt, stamp, utc_now
 from coffre.observability import log
 from coffre.restore import run as restores

@@ -16,7 +16,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registry import Registry
 from coffre.errors import CoffreError, CopyIncompleteError, FunctionFailedError, ObjectMissingError
-from coffre.events import RestoreRequest
+from coffre.events.restore import RestoreRequest
 from coffre.notify.publisher import Publisher
 from coffre.restore.plan import chosen_backup
 from coffre.timing import Stopwatch

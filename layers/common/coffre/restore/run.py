@@ -17,7 +17,7 @@ from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.toc import read_toc
 from coffre.errors import RestoreTooLargeError
-from coffre.events import RestoreRequest
+from coffre.events.restore import RestoreRequest
 from coffre.ids import utc_now
 from coffre.restore import machine
 from coffre.restore.application import ask_application

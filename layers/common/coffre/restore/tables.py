@@ -13,7 +13,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.target import Target
 from coffre.errors import RestoreTooLargeError
-from coffre.events import RestoreRequest
+from coffre.events.restore import RestoreRequest
 from coffre.ids import utc_now
 from coffre.restore.beside import build_beside
 from coffre.restore.chosen import Chosen, choose

@@ -19,7 +19,7 @@ from coffre.databases.postgresql.standing import (
 )
 from coffre.databases.postgresql.target import Target
 from coffre.errors import UndoImpossibleError, describe
-from coffre.events import RestoreRequest
+from coffre.events.restore import RestoreRequest
 from coffre.ids import stamp, utc_now
 from coffre.restore.application import ask_application
 from coffre.restore.history import remember

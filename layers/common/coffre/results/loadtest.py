@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import computed_field
 
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.results.finding import Finding, Result
 from coffre.results.health import EndpointAnswer, Met, ObjectivesReport
 

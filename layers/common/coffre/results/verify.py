@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.results.finding import Finding, Result
 
 

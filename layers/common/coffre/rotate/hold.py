@@ -8,7 +8,7 @@ from datetime import timedelta
 from heapq import merge
 
 from coffre.errors import DeadlineExceededError, InvalidEventError, NoObjectLockError, UnknownBackupError
-from coffre.events import HoldRequest
+from coffre.events.rotate import HoldRequest
 from coffre.results import HoldResult
 from coffre.rotate.inventory import Horizon, take_inventory
 from coffre.rotate.promote import objects_of

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from coffre.databases.registration import TIERS, Retention, Tier
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.ids import BACKUP_ID
 
 

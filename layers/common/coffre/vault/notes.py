@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError
-from coffre.events import UtcTime
+from coffre.events.base import UtcTime
 from coffre.ids import BACKUP_ID, stamp
 from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout

@@ -26,7 +26,7 @@ from coffre.errors import (
     ObjectMissingError,
     UnknownDatabaseError,
 )
-from coffre.events import CopyRequest
+from coffre.events.verify import CopyRequest
 from coffre.ids import stamp, utc_now
 from coffre.results import CopiesResult, CopyCompared, CopyResult, CopyVerdict, Finding
 from coffre.vault.contents import read_contents, scratch_folder

@@ -8,7 +8,7 @@ from typing import Literal
 
 from coffre.databases.checks import for_ticket, read_checks
 from coffre.errors import FunctionFailedError, InvalidChecksError, ObjectCorruptError, ObjectMissingError
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.ids import backup_time
 from coffre.results import Finding, ProofReport, UpgradeReport
 from coffre.vault.contents import read_sections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coffre.errors import CoffreError
-from coffre.events import Verdict
+from coffre.events.base import Verdict
 from coffre.results import Compared, Finding, ProofReport, VerifyResult
 
 MAX_REASONS = 5_000

@@ -16,7 +16,8 @@ from coffre.errors import (
     SealKeyUnavailableError,
     UnknownDatabaseError,
 )
-from coffre.events import RecheckRequest, Verdict, VerifyRequest
+from coffre.events.base import Verdict
+from coffre.events.verify import RecheckRequest, VerifyRequest
 from coffre.ids import new_attempt, stamp, utc_now
 from coffre.notify.publisher import DetailType
 from coffre.results import Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
