@@ -13,8 +13,8 @@ from coffre.verify import copies, run
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point.
 
-    An event with the action ``copy`` is a `CopyRequest`, with another one a `RecheckRequest`, any other event a
-    `VerifyRequest` in one of its two forms; see `coffre.events.verify`.
+    An event with the action ``copy`` is a `CopyRequest`, with another one a `RecheckRequest`, every other one
+    a `VerifyRequest` in one of its two forms; see `coffre.events.verify`.
     """
     seconds = wiring.seconds_left(context)
     if isinstance(event, dict) and event.get("action") == "copy":
