@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
@@ -18,6 +19,9 @@ from coffre.vault import scan
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
+
+settings.register_profile("tests", deadline=None)  # how long anything takes is never asserted
+settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]
 MAJORS = (14, 15, 16, 17, 18)

@@ -28,7 +28,7 @@ def found(sizes: list[int]) -> list[Found]:
 
 
 @given(sizes=sizes)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_batches_hold_each_item_of_the_plan_once_the_largest_first(sizes: list[int]) -> None:
     batches = plan_batches(found(sizes))
     piece = max(PIECE_BYTES, sum(sizes) // BATCHES)

@@ -25,7 +25,7 @@ def item(size: int, heap: int, number: int = 1) -> WorkItem:
 
 
 @given(size=sizes, heap=heaps, wanted=st.integers(1, 1 << 28))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_ranges_follow_each_other_from_the_first_page_to_an_open_end(
     size: int, heap: int, wanted: int
 ) -> None:
@@ -68,7 +68,7 @@ class World:
     speed=st.floats(1e6, 1e9),
     by_pages=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_item_and_its_rests_are_read_once_and_whole(
     tables: list[tuple[int, int]], speed: float, by_pages: bool
 ) -> None:

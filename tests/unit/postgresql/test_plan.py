@@ -25,7 +25,7 @@ def items_of(relation: Found) -> list[WorkItem]:
 
 
 @given(shapes=shapes)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, int, int]]) -> None:
     relations = [found(number, *shape) for number, shape in enumerate(shapes)]
     items = plan(relations)

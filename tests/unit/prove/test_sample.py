@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.prove.sample import Unit, choose, only, units
@@ -27,7 +27,6 @@ def chosen(tables: list[Unit], room: int, turn: str = "a", critical: tuple[str, 
     return set(choose(tables, critical=critical, checks=[], room=room, turn=turn))
 
 
-@settings(deadline=None)
 @given(TABLES, st.integers(0, 5000), TURNS, st.randoms(use_true_random=False))
 def test_the_room_is_kept_nothing_that_fits_is_left_and_the_order_of_the_tables_doesnt_matter(
     tables: list[Unit], room: int, turn: str, shuffle: object
@@ -42,7 +41,6 @@ def test_the_room_is_kept_nothing_that_fits_is_left_and_the_order_of_the_tables_
     assert choose(mixed, critical=["t0"], checks=["SELECT FROM t1"], room=room, turn=turn) == found
 
 
-@settings(deadline=None)
 @given(TABLES, st.integers(0, 5000), TURNS, st.data())
 def test_critical_tables_come_first_in_the_owners_order(
     tables: list[Unit], room: int, turn: str, data: st.DataObject
@@ -58,7 +56,6 @@ def test_critical_tables_come_first_in_the_owners_order(
     assert found[: len(expected)] == expected
 
 
-@settings(deadline=None)
 @given(FEW, st.integers(0, 1000))
 def test_over_many_backups_every_table_that_fits_beside_the_critical_ones_is_restored(
     tables: list[Unit], room: int

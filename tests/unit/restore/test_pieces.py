@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.restore.asked import LoadItem
@@ -68,7 +68,6 @@ def test_every_run_is_in_exactly_one_item_and_the_largest_comes_first(parts: lis
 
 
 @given(sizes=relations, gap=st.integers(1, 3))
-@settings(deadline=None)
 def test_every_page_of_every_relation_is_compared_once(sizes: list[tuple[int, int]], gap: int) -> None:
     stored = {number * gap: Stored(size, pages) for number, (size, pages) in enumerate(sizes)}
     items = plan_digests(stored)

@@ -64,7 +64,7 @@ def damage(world: World, manifest: Any, number: int) -> None:
         accuse(world, manifest, key)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=12), retentions, st.booleans())
 def test_a_dry_run_equals_the_run(given_steps: list[Any], retention: Retention, has_locks: bool) -> None:
     world, made = World(), list[Any]()

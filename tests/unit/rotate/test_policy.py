@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -143,7 +143,6 @@ def newest_first(some: list[BackupFacts]) -> list[BackupFacts]:
     return sorted(some, key=lambda backup: (backup.time, backup.backup_id), reverse=True)
 
 
-@settings(deadline=None)
 @given(backups, retentions)
 def test_the_floor_and_the_last_proven_backup_always_stay(
     some: list[BackupFacts], retention: Retention
@@ -156,7 +155,6 @@ def test_the_floor_and_the_last_proven_backup_always_stay(
     assert {b.backup_id for b in proven[: retention.keep_last]} <= stay
 
 
-@settings(deadline=None)
 @given(backups, retentions)
 def test_every_decision_has_a_reason_and_the_order_of_input_does_not_matter(
     some: list[BackupFacts], retention: Retention
@@ -167,7 +165,6 @@ def test_every_decision_has_a_reason_and_the_order_of_input_does_not_matter(
     assert decide(some[::-1], retention, NOW) == decisions
 
 
-@settings(deadline=None)
 @given(backups, retentions, verdicts, st.booleans())
 def test_a_newer_backup_never_resurrects_an_older_one(
     some: list[BackupFacts], retention: Retention, verdict: Any, sampled: bool
@@ -184,7 +181,6 @@ def test_a_newer_backup_never_resurrects_an_older_one(
     assert after - {"newer"} <= kept(some, retention)
 
 
-@settings(deadline=None)
 @given(backups, retentions)
 def test_deciding_again_on_what_was_kept_deletes_nothing(
     some: list[BackupFacts], retention: Retention
@@ -194,7 +190,6 @@ def test_deciding_again_on_what_was_kept_deletes_nothing(
     assert kept([b for b in some if b.backup_id in stay], retention) == stay
 
 
-@settings(deadline=None)
 @given(backups, retentions)
 def test_the_cap_limits_what_tiers_keep(some: list[BackupFacts], retention: Retention) -> None:
     good = [backup for backup in some if backup.verdict != "failed"]

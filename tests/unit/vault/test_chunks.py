@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.errors import ObjectCorruptError
@@ -77,7 +77,6 @@ class Cut:
 
 
 @given(rows=row_lists, blocks=st.lists(st.integers(1, 60), max_size=30))
-@settings(deadline=None)
 def test_chunks_hold_all_rows_in_order_and_know_what_they_hold(rows: list[bytes], blocks: list[int]) -> None:
     cut = Cut(rows, blocks)
     assert b"".join(cut.texts) == text_of(rows)
@@ -91,13 +90,11 @@ def test_chunks_hold_all_rows_in_order_and_know_what_they_hold(rows: list[bytes]
 
 
 @given(rows=row_lists, one=st.lists(st.integers(1, 90), max_size=30), two=st.lists(st.integers(1, 9)))
-@settings(deadline=None)
 def test_how_rows_were_batched_moves_no_boundary(rows: list[bytes], one: list[int], two: list[int]) -> None:
     assert Cut(rows).ids == Cut(rows, one).ids == Cut(rows, two).ids == Cut(rows, [1] * len(rows)).ids
 
 
 @given(rows=row_lists)
-@settings(deadline=None)
 def test_chunks_are_neither_small_nor_large(rows: list[bytes]) -> None:
     for text in Cut(rows).texts[:-1]:
         last_row = len(text) - text.rfind(b"\n", 0, -1) - 1
@@ -139,7 +136,6 @@ def test_appended_rows_change_the_last_chunk_only() -> None:
 
 
 @given(rows=row_lists, large=row_bytes, place=st.integers(0, 200), pieces=st.integers(1, 7))
-@settings(deadline=None)
 def test_a_row_in_pieces_counts_like_any_other_and_ends_its_chunk(
     rows: list[bytes], large: bytes, place: int, pieces: int
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError
@@ -73,7 +73,6 @@ changes = st.fixed_dictionaries(
 
 
 @given(change=changes)
-@settings(deadline=None)
 def test_a_manifest_comes_back_as_it_was_written(change: dict[str, Any]) -> None:
     changed = content() | change
     assert allows(changed)
