@@ -99,6 +99,10 @@ class RestoreRun(Event):
         """The restore's name wherever it needs one: 12 hex digits, the beginning of the plan's token."""
         return str(self.request.token)[:12]
 
+    def short(self) -> dict[str, Any]:
+        """The run without what goes without saying, as a state machine hands it on."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
     @property
     def run_id(self) -> str:
         """Its name among the runs that read backups."""

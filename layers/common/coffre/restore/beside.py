@@ -16,10 +16,11 @@ from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import CoffreError, RestoreMismatchError
 from coffre.restore.chosen import Chosen
-from coffre.restore.fill import after_rows, compared, raise_exceptions
+from coffre.restore.fill import after_rows, compared
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_schema
 from coffre.restore.plan import CHECK_SECONDS
+from coffre.restore.refuse import refuse_exceptions
 from coffre.restore.reshape import OPTIONS, reshape
 from coffre.results import Finding
 from coffre.vault.contents import Contents, Section, largest_first
@@ -66,7 +67,7 @@ def _fill(restore: Restore, chosen: Chosen, working: str, reshaped: Path) -> lis
         exceptions += compared(rebuild, chosen.major, restore.wanted)
     with watch.phase("indexes"):
         exceptions += after_rows(rebuild, archive).findings
-        raise_exceptions(restore, exceptions)
+        refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), _session(restore) as session:
         for relation in contents.relations.values():
             session.run(f"ANALYZE {qualified(relation.schema, relation.name)}")

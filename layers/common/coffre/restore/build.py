@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, RestoreMismatchError
 from coffre.restore.fill import fill
@@ -22,7 +21,7 @@ def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[F
     if not situation.creates:
         return fill(restore, situation, restore.wanted)
     working = replace(restore.wanted, database=working_name(restore.wanted.database))
-    maintenance = replace(restore.wanted, database=MAINTENANCE)
+    maintenance = restore.wanted.maintenance
     with open_session(
         maintenance, seconds=restore.watch.seconds_left, application="coffre/restore"
     ) as session:
@@ -43,7 +42,7 @@ def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]
     wanted, seconds = restore.wanted, restore.watch.seconds_left
     if situation.swap is not None:
         return put_in_place(wanted, situation.swap, working, seconds=seconds)
-    with open_session(replace(wanted, database=MAINTENANCE), seconds=seconds) as session:
+    with open_session(wanted.maintenance, seconds=seconds) as session:
         session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
     return []
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.complaints import Complaint
-from coffre.databases.postgresql.connection import Session, open_session, qualified
+from coffre.databases.postgresql.connection import Session, qualified
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
-from coffre.errors import RestoreExceptionsError, RestoreMismatchError
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.fill import apply_settings
 from coffre.restore.late import archive_of
 from coffre.restore.machine import MachineJob
+from coffre.restore.refuse import refuse_differences, refuse_exceptions
 from coffre.results import Finding, RestoreStep, listed
 from coffre.vault.contents import read_contents, scratch_folder
 
@@ -31,7 +31,6 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
   AND n.nspname <> :notes AND c.oid > :after ORDER BY c.oid LIMIT 500
 """
-NAMED = 20
 SHOWN = 700
 """Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
 
@@ -46,7 +45,7 @@ def check(job: MachineJob) -> RestoreStep:
     RestoreMismatchError
         If objects are missing or indexes out of order.
     """
-    run = job.run.model_dump(mode="json", exclude_defaults=True)
+    run = job.run.short()
     job.ledger.enter("checks", batches=0)
     until = time.monotonic() + SHARE * job.watch.seconds_left
     with job.session() as session:
@@ -54,15 +53,13 @@ def check(job: MachineJob) -> RestoreStep:
         notes = job.notes(session)
         exceptions = _exceptions(job, session, notes)
         found = exceptions.findings
-        if found and job.run.request.exceptions == "refuse":
-            what = "; ".join(finding.message for finding in found[:NAMED])
-            raise RestoreExceptionsError(f"{job.run.backup_id} can't be restored whole: {what}")
+        refuse_exceptions(job.run.request, job.run.backup_id, found)
         if not _analyzed(session, notes, until):
             return RestoreStep(run=run, again=True)
-        _raise(job, compare_objects(session, job.manifest, exceptions.missing))
+        refuse_differences(job.working, compare_objects(session, job.manifest, exceptions.missing))
         findings = _belongings(job, session)
         out_of_order, unchecked = recheck_text_indexes(session, until=until)
-        _raise(job, out_of_order)
+        refuse_differences(job.working, out_of_order)
         report = {
             "findings": _told([*findings, *unchecked]),
             "exceptions": _told(found),
@@ -94,15 +91,11 @@ def _exceptions(job: MachineJob, session: Session, notes: Notes) -> Exceptions:
             named = [
                 Complaint(one, complaints[one.dump_id]) for one in archive.late() if one.dump_id in complaints
             ]
-            more = explain(archive, named, lambda _: _as_ours(job), session)
+            more = explain(archive, named, lambda _: job.session(), session)
         exceptions = Exceptions(findings + more.findings, more.missing)
     told = {"findings": [one.model_dump() for one in exceptions.findings], "missing": exceptions.missing}
     notes.note("exceptions", json.dumps(told))
     return exceptions
-
-
-def _as_ours(job: MachineJob) -> Session:
-    return open_session(job.working, seconds=job.watch.seconds_left, application="coffre/restore")
 
 
 def _analyzed(session: Session, notes: Notes, until: float) -> bool:
@@ -129,9 +122,3 @@ def _belongings(job: MachineJob, session: Session) -> list[Finding]:
         findings += apply_settings(contents.database, request.role_map, session, job.working)
     findings += missing_tables(session, critical_tables(job.services.registry, request.database))
     return findings + detach_subscriptions(session)
-
-
-def _raise(job: MachineJob, differences: list[Finding]) -> None:
-    if differences:
-        what = "; ".join(finding.message for finding in differences[:NAMED])
-        raise RestoreMismatchError(f"{job.working.label} differs from the backup: {what}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coffre.databases.postgresql.connection import identifier, open_session
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, describe
 from coffre.events.restore import DrillRequest, RestoreRequest
@@ -99,7 +98,7 @@ def run(
 def _drop(target: Target) -> None:
     """Remove the drill's own database; one that can't be removed is named in the log."""
     try:
-        with open_session(replace(target, database=MAINTENANCE), seconds=ENDING_SECONDS) as session:
+        with open_session(target.maintenance, seconds=ENDING_SECONDS) as session:
             session.run(f"DROP DATABASE IF EXISTS {identifier(target.database)} WITH (FORCE)")
     except CoffreError as error:
         log("a drill's database could not be dropped", database=target.database, reason=error.message)

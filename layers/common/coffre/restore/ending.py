@@ -12,13 +12,13 @@ from typing import Any
 from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.ledger import Progress
 from coffre.databases.postgresql.connection import literal, open_session
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CatalogueUnavailableError, CoffreError, RestoreIncompleteError, RestoreStoppedError
+from coffre.errors import CoffreError, RestoreIncompleteError, RestoreStoppedError
 from coffre.ids import moment, stamp, utc_now
 from coffre.notify.machines import caught
 from coffre.observability import log
 from coffre.restore.asked import RestoreEnded, RestoreRun
+from coffre.restore.history import keep
 from coffre.restore.job import Services
 from coffre.restore.leftovers import working_name
 from coffre.results import RestoreResult, RestoreStep
@@ -52,7 +52,7 @@ def abort(
     if state is not None and state.tries == run.tries:
         fail(services, run, code, message)
         _end_sessions(run, target)
-    return RestoreStep(run=run.model_dump(mode="json", exclude_defaults=True), go=False)
+    return RestoreStep(run=run.short(), go=False)
 
 
 def clean_up(services: Services, ended: RestoreEnded, target: Callable[[], Target]) -> RestoreStep:
@@ -74,7 +74,7 @@ def fail(services: Services, run: RestoreRun, code: str, message: str) -> None:
     if len(_told(services, run, "failed")) >= run.tries:  # each try before has failed, too
         return
     try:
-        _remember(services, history(run, state, status="failed", error_code=code, error_message=message))
+        keep(services.catalogue, history(run, state, status="failed", error_code=code, error_message=message))
         told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
         services.publisher.publish("Restore Failed", told)
     finally:
@@ -103,7 +103,7 @@ def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
                 bytes=result.bytes,
                 exceptions=len(result.exceptions),
             )
-            _remember(services, done)
+            keep(services.catalogue, done)
             services.publisher.publish("Restore Completed", result.answer())
     finally:
         catalogue.end_run(run.database, run.run_id)
@@ -133,20 +133,14 @@ def _told(services: Services, run: RestoreRun, status: str) -> list[RestoreEntry
     return [entry for entry in entries if (entry.token, entry.status) == (run.request.token, status)]
 
 
-def _remember(services: Services, entry: RestoreEntry) -> None:
-    try:
-        services.catalogue.record_restore(entry)
-    except CatalogueUnavailableError as away:
-        log("a restore is missing in the history", database=entry.database, reason=away.message)
-
-
 def _end_sessions(run: RestoreRun, target: Callable[[], Target]) -> None:
     """End what still runs in the database that was being filled: an index may outlive who asked for it."""
     try:
         wanted = target()
         name = literal(working_name(wanted.database, run.attempt))
-        there = Target(**{**vars(wanted), "database": MAINTENANCE})
-        with open_session(there, seconds=ENDING_SECONDS, application="coffre/restore") as session:
+        with open_session(
+            wanted.maintenance, seconds=ENDING_SECONDS, application="coffre/restore"
+        ) as session:
             session.run(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 f"WHERE datname = {name} AND usename = current_user"

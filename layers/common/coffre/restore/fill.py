@@ -15,10 +15,11 @@ from coffre.databases.postgresql.schema import SchemaArchive, restore_large_obje
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import restore_major
-from coffre.errors import CoffreError, RestoreExceptionsError, RestoreMismatchError
+from coffre.errors import CoffreError
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.job import Restore, mapped, options_of
 from coffre.restore.plan import Situation
+from coffre.restore.refuse import refuse_differences, refuse_exceptions
 from coffre.results import Finding
 from coffre.vault.contents import largest_first
 from coffre.vault.parts import DatabaseRecord, Role
@@ -66,10 +67,10 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
     with watch.phase("indexes"):
         missing = after_rows(rebuild, archive)
         exceptions += missing.findings
-        raise_exceptions(restore, exceptions)
+        refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
-        _raise_differences(compare_objects(session, restore.manifest, missing.missing), target)
+        refuse_differences(target, compare_objects(session, restore.manifest, missing.missing))
         # What takes another database's place gets that one's settings with its name.
         record, role_map = restore.contents.database, restore.request.role_map
         findings = [] if situation.swap else apply_settings(record, role_map, session, target)
@@ -78,7 +79,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         findings += detach_subscriptions(session)
     with watch.phase("recheck"), rebuild.session() as session:
         out_of_order, unchecked = recheck_text_indexes(session)
-        _raise_differences(out_of_order, target)
+        refuse_differences(target, out_of_order)
         findings += unchecked
     archive.event_triggers()
     return findings, exceptions
@@ -93,7 +94,7 @@ def compared(rebuild: Rebuild, major: int, target: Target) -> list[Finding]:
         If anything else differs.
     """
     differences = rebuild.compare(major)[0]
-    _raise_differences([finding for finding in differences if finding.code != GENERATED_DIFFERS], target)
+    refuse_differences(target, [finding for finding in differences if finding.code != GENERATED_DIFFERS])
     return [finding for finding in differences if finding.code == GENERATED_DIFFERS]
 
 
@@ -104,13 +105,6 @@ def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
         return Exceptions()
     with rebuild.session() as session:
         return explain(archive, complaints, rebuild.open_as, session)
-
-
-def raise_exceptions(restore: Restore, exceptions: Sequence[Finding]) -> None:
-    """Exceptions end the restore, unless the confirmed plan accepts them."""
-    if exceptions and restore.request.exceptions == "refuse":
-        what = "; ".join(finding.message for finding in exceptions[:20])
-        raise RestoreExceptionsError(f"{restore.manifest.id} can't be restored whole: {what}")
 
 
 def _restore_large_objects(restore: Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
@@ -150,13 +144,6 @@ def _ordinary(role: Role) -> Role:
     reserved = {"SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE", "CREATEDB"}
     reserved |= {f"NO{name}" for name in reserved}
     return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
-
-
-def _raise_differences(findings: Sequence[Finding], target: Target) -> None:
-    """Differences between the backup and what was restored end the restore; they are named."""
-    if findings:
-        what = "; ".join(finding.message for finding in findings[:20])
-        raise RestoreMismatchError(f"{target.label} differs from the backup: {what}")
 
 
 def apply_settings(

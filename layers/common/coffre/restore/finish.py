@@ -17,7 +17,7 @@ from coffre.restore.application import ask_application
 from coffre.restore.ending import succeed
 from coffre.restore.late import archive_of
 from coffre.restore.machine import MachineJob
-from coffre.restore.swap import Swap, maintenance, put_in_place
+from coffre.restore.swap import Swap, put_in_place
 from coffre.results import EndpointAnswer, Finding, RestoreResult
 from coffre.vault.contents import scratch_folder
 
@@ -110,7 +110,7 @@ def _name(job: MachineJob, named: Standing | None) -> list[Finding]:
         made = find(server, job.working.database)
     comments = {wanted.database: without_mark(made.comment if made is not None else None)}
     names = Exchange(wanted.database, None, "", (run.oid, job.working.database), comments)
-    exchange_names(maintenance(wanted), names, seconds=seconds)
+    exchange_names(wanted.maintenance, names, seconds=seconds)
     return []
 
 

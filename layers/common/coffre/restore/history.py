@@ -20,7 +20,7 @@ def recorded(
     restore: Restore,
     deadline: datetime,
     audited: Mapping[str, str],
-    keep: Callable[[BaseException | None], None],
+    told: Callable[[BaseException | None], None],
 ) -> Iterator[None]:
     """A confirmed restore's changes: told to catalogue and audit trail before, to the history after.
 
@@ -32,7 +32,7 @@ def recorded(
         Until when it reads the backup at the latest.
     audited:
         What the audit trail keeps.
-    keep:
+    told:
         Called with what it failed with, or None, when it has ended.
     """
     catalogue, database, backup = restore.services.catalogue, restore.request.database, restore.manifest.id
@@ -42,21 +42,19 @@ def recorded(
     try:
         yield
     except BaseException as error:
-        keep(error)
+        told(error)
         fault = {"database": database, "backup_id": backup, **describe(error)}
         restore.services.publisher.publish_failure("Restore Failed", fault, error)
         raise
     finally:
         catalogue.end_run(database, run_id)
-    keep(None)
+    told(None)
 
 
 def remember(
     catalogue: Catalogue, entry: RestoreEntry, started: datetime, error: BaseException | None
 ) -> None:
-    """Record what ended now, with the time that it took.
-
-    A catalogue that is away changes nothing about what was done, so that is only logged.
+    """Record what ended now, with the time that it took; see `keep`.
 
     Parameters
     ----------
@@ -76,6 +74,11 @@ def remember(
             error_code=fault["code"],
             error_message=fault["message"],
         )
+    keep(catalogue, entry)
+
+
+def keep(catalogue: Catalogue, entry: RestoreEntry) -> None:
+    """Record a restore.  A catalogue that is away changes nothing about what was done, and is only logged."""
     try:
         catalogue.record_restore(entry)
     except CatalogueUnavailableError as away:

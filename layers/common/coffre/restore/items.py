@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.set_aside import SetAsideChecks
@@ -180,12 +179,8 @@ def _take_checks_off(job: MachineJob, refused: list[Message]) -> None:
     with job.session() as session:
         only_one(session, job.run.attempt)
         notes = job.notes(session)
-        checks = SetAsideChecks(lambda _: _session(job), notes.put_aside)
+        checks = SetAsideChecks(lambda _: job.session(), notes.put_aside)
         checks.take_off({message["relation"]: relation_of(message) for message in refused}.values())
-
-
-def _session(job: MachineJob) -> Session:
-    return open_session(job.working, seconds=job.watch.seconds_left, application="coffre/restore")
 
 
 class _Reached:

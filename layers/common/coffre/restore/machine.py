@@ -11,7 +11,6 @@ from typing import Any
 from coffre.catalogue.ledger import Ledger, Progress
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.notes import Notes
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     DeadlineExceededError,
@@ -60,8 +59,7 @@ class MachineJob:
 
     def maintenance(self) -> Session:
         """A session with the server's maintenance database."""
-        there = replace(self.wanted, database=MAINTENANCE)
-        return open_session(there, seconds=self.watch.seconds_left, application=SHOWN_AS)
+        return open_session(self.wanted.maintenance, seconds=self.watch.seconds_left, application=SHOWN_AS)
 
     def notes(self, session: Session) -> Notes:
         """What the restore noted, through a session with the database that it fills."""
@@ -208,7 +206,7 @@ def _begin(services: Services, run: RestoreRun) -> None:
     """Start an execution; what can't be started has failed."""
     try:
         machine = services.machine()
-        content = {"run": run.model_dump(mode="json", exclude_defaults=True)}
+        content = {"run": run.short()}
         machine(f"{run.database}-{run.attempt}-{run.tries}", content)
     except BaseException as error:
         fault = describe(error)

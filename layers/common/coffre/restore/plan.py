@@ -14,7 +14,6 @@ from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
 from coffre.databases.postgresql.room import lacking_room
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
 from coffre.restore.estimate import Choice, Estimate
@@ -256,8 +255,7 @@ def _connect(target: Target) -> tuple[Session, bool]:
 
 
 def _maintenance(target: Target) -> Session:
-    there = replace(target, database=MAINTENANCE)
-    return open_session(there, seconds=CHECK_SECONDS, application="coffre/plan")
+    return open_session(target.maintenance, seconds=CHECK_SECONDS, application="coffre/plan")
 
 
 def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:

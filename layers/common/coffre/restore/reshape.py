@@ -12,7 +12,6 @@ from pathlib import Path
 
 from coffre.databases.postgresql.connection import Session, identifier, open_session, qualified
 from coffre.databases.postgresql.schema import SchemaArchive
-from coffre.databases.postgresql.standing import MAINTENANCE
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import dump_major, restore_major
 from coffre.restore.build import create_database, drop_database
@@ -61,7 +60,7 @@ def reshape(restore: Restore, selection: Selection, schema: str, major: int) -> 
     """
     wanted, watch = restore.wanted, restore.watch
     workshop = replace(wanted, database=working_name(wanted.database))
-    maintenance = replace(wanted, database=MAINTENANCE)
+    maintenance = wanted.maintenance
     with open_session(maintenance, seconds=watch.seconds_left, application="coffre/restore") as session:
         create_database(session, restore.manifest, workshop.database)
     try:

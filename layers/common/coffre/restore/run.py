@@ -7,9 +7,11 @@ database is to replace keeps all its content and gets another name (`coffre.rest
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from coffre.catalogue.entries import RestoreEntry
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
@@ -22,7 +24,7 @@ from coffre.ids import utc_now
 from coffre.restore import machine
 from coffre.restore.application import ask_application
 from coffre.restore.build import build
-from coffre.restore.estimate import Choice, choose, estimate
+from coffre.restore.estimate import LOOKED_AT, Choice, choose, estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, opened
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
@@ -51,9 +53,10 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     token = new_token(utc_now())
     with opened(request, target, services, seconds) as restore:
         situation = _inspect(restore, token)
-        choice = _where(restore, situation, seconds)
+        measured = _measured(restore)
+        choice = _where(restore, situation, measured, seconds)
         expires = services.catalogue.offer_plan(request.database, token, _digest(restore, situation, choice))
-        return _shown(restore, situation, choice, token).model_copy(update={"expires": expires})
+        return _shown(restore, situation, choice, measured, token).model_copy(update={"expires": expires})
 
 
 def run(
@@ -81,8 +84,9 @@ def run(
     started, token = utc_now(), str(request.token)
     with opened(request, target, services, seconds) as restore:
         situation = _inspect(restore, token)
-        choice = _where(restore, situation, seconds)
-        shown = _shown(restore, situation, choice, token)
+        measured = _measured(restore)
+        choice = _where(restore, situation, measured, seconds)
+        shown = _shown(restore, situation, choice, measured, token)
         services.catalogue.confirm_plan(request.database, token, _digest(restore, situation, choice))
         if choice.where == "machine":
             return machine.start(restore, situation, _audited(restore, situation))
@@ -151,7 +155,14 @@ def _inspect(restore: Restore, token: str) -> Situation:
     )
 
 
-def _where(restore: Restore, situation: Situation, seconds: float) -> Choice:
+def _measured(restore: Restore) -> list[RestoreEntry]:
+    """The newest restores of the database, newest first: as many as estimates look at."""
+    return list(islice(restore.services.catalogue.restores(restore.request.database), LOOKED_AT))
+
+
+def _where(
+    restore: Restore, situation: Situation, measured: Sequence[RestoreEntry], seconds: float
+) -> Choice:
     """Where it runs.
 
     Raises
@@ -162,7 +173,7 @@ def _where(restore: Restore, situation: Situation, seconds: float) -> Choice:
     request, services = restore.request, restore.services
     choice = choose(
         restore.manifest.totals.bytes,
-        services.catalogue.restores(request.database),
+        measured,
         seconds,
         runs=request.runs,
         machine=services.start_machine is not None,
@@ -187,11 +198,13 @@ def _digest(restore: Restore, situation: Situation, choice: Choice) -> str:
     )
 
 
-def _shown(restore: Restore, situation: Situation, choice: Choice, token: str) -> RestorePlan:
-    measured, size = restore.services.catalogue.restores, restore.manifest.totals.bytes
-    taking = estimate(size, measured(restore.request.database), choice.where)
+def _shown(
+    restore: Restore, situation: Situation, choice: Choice, measured: Sequence[RestoreEntry], token: str
+) -> RestorePlan:
+    size = restore.manifest.totals.bytes
+    taking = estimate(size, measured, choice.where)
     if taking.seconds is None:
-        taking = estimate(size, measured(restore.request.database))
+        taking = estimate(size, measured)
     return make_plan(
         restore.manifest,
         restore.wanted,

@@ -13,7 +13,7 @@ from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.room import free_sessions
 from coffre.databases.postgresql.sizes import stored_relations
-from coffre.errors import CoffreError, RestoreExceptionsError, RestoreIncompleteError, RestoreMismatchError
+from coffre.errors import CoffreError, RestoreIncompleteError
 from coffre.restore.asked import LoadItem, RestoreStepRequest
 from coffre.restore.begin import begin_database
 from coffre.restore.check import check
@@ -21,6 +21,7 @@ from coffre.restore.finish import finish
 from coffre.restore.late import archive_of, restore_objects, waves_of
 from coffre.restore.machine import MachineJob
 from coffre.restore.pieces import PAGE_BYTES, Stored, plan_digests, plan_rows, runs
+from coffre.restore.refuse import refuse_differences, refuse_exceptions
 from coffre.restore.swap import safety_backup
 from coffre.restore.token import token_time
 from coffre.results import Finding, RestoreResult, RestoreStep
@@ -31,7 +32,6 @@ CONCURRENCY = 4
 """Workers at the same time, where no registration says how many."""
 
 SESSIONS_A_WORKER, SESSIONS_BESIDE = 2, 2
-NAMED = 20
 
 
 def do(request: RestoreStepRequest, job: MachineJob) -> RestoreStep | RestoreResult:
@@ -53,9 +53,7 @@ def do(request: RestoreStepRequest, job: MachineJob) -> RestoreStep | RestoreRes
 
 def step(job: MachineJob, **values: object) -> RestoreStep:
     """An answer to the state machine."""
-    return RestoreStep.model_validate(
-        {"run": job.run.model_dump(mode="json", exclude_defaults=True), **values}
-    )
+    return RestoreStep.model_validate({"run": job.run.short(), **values})
 
 
 def take_safety_backup(job: MachineJob) -> RestoreStep:
@@ -66,14 +64,14 @@ def take_safety_backup(job: MachineJob) -> RestoreStep:
         planned, seconds = token_time(str(run.request.token)), job.watch.seconds_left
         taken = safety_backup(run.registered, run.backup_id, take, seconds, planned)
         run = run.model_copy(update={"safety_backup": taken})
-    return step(job, run=run.model_dump(mode="json", exclude_defaults=True))
+    return step(job, run=run.short())
 
 
 def prepare(job: MachineJob) -> RestoreStep:
     """Make the database under its working name, with roles, schema and sequences."""
     job.ledger.enter("schema", batches=0, total=job.manifest.totals.bytes)
     oid, whole = begin_database(job)
-    told = job.run.model_copy(update={"oid": oid}).model_dump(mode="json", exclude_defaults=True)
+    told = job.run.model_copy(update={"oid": oid}).short()
     return step(job, run=told, go=not whole, report=job.kept()[1] if whole else {})
 
 
@@ -110,8 +108,7 @@ def after_loading(job: MachineJob) -> RestoreStep:
                 f"{rows} rows of {totals.rows} are loaded, {count} runs of {notes.fact('runs')}"
             )
         job.ledger.enter("large objects", batches=0)
-        violated = notes.put_back()
-        _refuse(job, violated)
+        refuse_exceptions(job.run.request, job.run.backup_id, notes.put_back())
         restore_objects(job, session)
         items = _content_items(session, notes)
         left = [item for item in items if not _all_compared(notes, item)]
@@ -150,10 +147,8 @@ def judge_content(job: MachineJob) -> RestoreStep:
         findings += compare_sequences(session, contents)
         generated = [finding for finding in findings if finding.code == GENERATED_DIFFERS]
         differing = [finding for finding in findings if finding.code != GENERATED_DIFFERS]
-        if differing:
-            what = "; ".join(finding.message for finding in differing[:NAMED])
-            raise RestoreMismatchError(f"{job.working.label} differs from the backup: {what}")
-        _refuse(job, generated)
+        refuse_differences(job.working, differing)
+        refuse_exceptions(job.run.request, job.run.backup_id, generated)
         notes.note("generated", json.dumps([finding.model_dump() for finding in generated]))
         notes.note("wave", "")
     return step(job)
@@ -207,13 +202,6 @@ def _content_items(session: Session, notes: Notes) -> list[LoadItem]:
 def _all_compared(notes: Notes, item: LoadItem) -> bool:
     page = item.pages[0] if item.pages else 0
     return notes.count_compared(item.first, item.end, page) == item.end - item.first
-
-
-def _refuse(job: MachineJob, exceptions: list[Finding]) -> None:
-    """Exceptions end the restore, unless the confirmed plan accepts them."""
-    if exceptions and job.run.request.exceptions == "refuse":
-        what = "; ".join(finding.message for finding in exceptions[:NAMED])
-        raise RestoreExceptionsError(f"{job.run.backup_id} can't be restored whole: {what}")
 
 
 def _workers(job: MachineJob, session: Session) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exchange import Exchange, exchange_names
 from coffre.databases.postgresql.standing import (
-    MAINTENANCE,
     RESERVED,
     Mark,
     Standing,
@@ -80,7 +79,7 @@ def inspect_swap(target: Target, moment: datetime, registry: Registry, *, safety
     DatabaseMissingError, TargetLacksError, SafetyBackupImpossibleError
     """
     refuse_reserved(target)
-    with open_session(maintenance(target), seconds=CHECK_SECONDS, application="coffre/plan") as session:
+    with open_session(target.maintenance, seconds=CHECK_SECONDS, application="coffre/plan") as session:
         standing = find(session, target.database)
         if standing is None:
             raise DatabaseMissingError(
@@ -114,7 +113,7 @@ def put_in_place(target: Target, swap: Swap, working: str, *, seconds: float) ->
     PlanChangedError, SessionsRemainError, CoffreError
         The old database still bears its name.
     """
-    there = maintenance(target)
+    there = target.maintenance
     with open_session(there, seconds=seconds, application="coffre/restore") as session:
         # As it is now: building the new one may have taken long.
         old, new = find(session, swap.standing.name), find(session, working)
@@ -131,11 +130,6 @@ def put_in_place(target: Target, swap: Swap, working: str, *, seconds: float) ->
     names = Exchange(old.name, old.oid, swap.aside, (new.oid, working), comments)
     exchange_names(there, names, seconds=seconds)
     return findings
-
-
-def maintenance(target: Target) -> Target:
-    """The server's maintenance database: a database can't be renamed by its own sessions."""
-    return replace(target, database=MAINTENANCE)
 
 
 def refuse_reserved(target: Target) -> None:

@@ -24,7 +24,7 @@ from coffre.ids import stamp, utc_now
 from coffre.restore.application import ask_application
 from coffre.restore.history import remember
 from coffre.restore.job import Services
-from coffre.restore.swap import CHECK_SECONDS, maintenance, refuse_reserved, require_rights
+from coffre.restore.swap import CHECK_SECONDS, refuse_reserved, require_rights
 from coffre.restore.token import new_token, plan_digest, token_time
 from coffre.results import UndoPlan, UndoResult
 
@@ -89,7 +89,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     services.catalogue.audit(request.database, "undo", target.database, details)
     failure: BaseException | None = None
     try:
-        exchange_names(maintenance(target), _exchange(target.database, pair, kept_as), seconds=seconds)
+        exchange_names(target.maintenance, _exchange(target.database, pair, kept_as), seconds=seconds)
     except BaseException as error:
         failure = error
         fault = {"database": request.database, "mode": "undo", **describe(error)}
@@ -129,7 +129,7 @@ def _find(target: Target) -> _Pair:
     took its place then, somebody did something that an undo doesn't know of.
     """
     refuse_reserved(target)
-    with open_session(maintenance(target), seconds=CHECK_SECONDS, application="coffre/plan") as session:
+    with open_session(target.maintenance, seconds=CHECK_SECONDS, application="coffre/plan") as session:
         present = find(session, target.database)
         known = [pair for pair in put_aside(session, target.database) if pair[1].by == "swap"]
         if not known:

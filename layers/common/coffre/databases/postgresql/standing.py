@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.roles import set_configuration
+from coffre.databases.postgresql.target import MAINTENANCE
 from coffre.errors import CoffreError
 from coffre.results import Finding
 
-MAINTENANCE = "postgres"
 RESERVED = frozenset({MAINTENANCE, "template0", "template1"})
 _MARK = "coffre: "
 

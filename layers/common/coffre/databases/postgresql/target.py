@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+MAINTENANCE = "postgres"
+"""A database that every server has."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Target:
     def is_local(self) -> bool:
         """Whether this is a unix socket."""
         return self.host.startswith("/")
+
+    @property
+    def maintenance(self) -> Target:
+        """The server's maintenance database: none can be made, renamed or dropped by its own sessions."""
+        return replace(self, database=MAINTENANCE)
 
     @property
     def label(self) -> str:
