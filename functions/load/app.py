@@ -6,12 +6,12 @@ from typing import Any
 
 from coffre import wiring
 from coffre.events.base import parse
-from coffre.restore.asked import LoadRequest
+from coffre.events.restore_machine import LoadRequest
 from coffre.restore.items import Clock, do_item
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.restore.asked.LoadRequest` for the event."""
+    """Lambda's entry point; see `coffre.events.restore_machine.LoadRequest` for the event."""
     request = parse(LoadRequest, event)
     left, working = wiring.seconds_left(context), wiring.settings().load_seconds
     job = wiring.restore_job(request.run, context)

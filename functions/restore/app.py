@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
-from coffre.databases.postgresql.urls import parse_secret
-from coffre.errors import NoScratchServerError
 from coffre.events.base import parse
 from coffre.events.restore import DrillRequest, RestoreRequest
 
@@ -14,7 +12,7 @@ from coffre.events.restore import DrillRequest, RestoreRequest
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point.
 
-    See `coffre.events.restore` for the events, and `coffre.restore.asked` for those of the state machine.
+    See `coffre.events.restore`, and `coffre.events.restore_machine` for what belongs to the state machine.
     """
     asked = event if isinstance(event, dict) else {}
     if asked.keys() & {"step", "detail"} or asked.get("action") == "resume":
@@ -32,17 +30,18 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
 
 
 def _on_the_machine(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    from coffre.restore import asked, ending, machine, steps
+    from coffre.events import restore_machine as events
+    from coffre.restore import ending, machine, steps
 
     if "detail" in event:
-        ended = asked.RestoreEnded.from_event(event)
+        ended = events.RestoreEnded.from_event(event)
         target = wiring.late_target(ended.run)
         return ending.clean_up(wiring.restore_services(), ended, target).answer()
     if "step" not in event:
-        request, services = parse(asked.ResumeRequest, event), wiring.restore_services()
+        request, services = parse(events.ResumeRequest, event), wiring.restore_services()
         run = machine.failed_run(request, services)
         return machine.resume(run, wiring.restore_target(run.request), services).answer()
-    step = parse(asked.RestoreStepRequest, event)
+    step = parse(events.RestoreStepRequest, event)
     if step.step == "abort":
         services = wiring.restore_services()
         return ending.abort(services, step.run, step.error, wiring.late_target(step.run)).answer()
@@ -52,15 +51,9 @@ def _on_the_machine(event: dict[str, Any], context: wiring.Context) -> dict[str,
 def _drill(request: DrillRequest, context: wiring.Context) -> dict[str, Any]:
     from coffre.restore import drill
 
-    registry, database = wiring.registry(), request.database
-    if database is None:
-        due = [name for name, entry in registry.all().items() if entry.scratch is not None]
+    if request.database is None:
+        due = [name for name, entry in wiring.registry().all().items() if entry.scratch is not None]
         event = {"action": "drill", "exercise": request.exercise}
         return wiring.fan_out(context.function_name, event, due).answer()
-    decided = registry.get(database)
-    request = request.model_copy(update={"exceptions": request.exceptions or decided.drill_exceptions})
-    secret = request.target_secret or decided.scratch
-    if secret is None:
-        raise NoScratchServerError(f"no scratch server is named for drills of {database}")
-    scratch, services = parse_secret(registry.secret(secret)), wiring.restore_services()
-    return drill.run(database, request, scratch, services, seconds=wiring.seconds_left(context)).answer()
+    services = wiring.restore_services()
+    return drill.run(request.database, request, services, seconds=wiring.seconds_left(context)).answer()

@@ -24,9 +24,9 @@ from coffre.events.base import Event, parse
 from coffre.events.health import HealthRequest, ProbeRequest
 from coffre.events.report import ExerciseEvent, LoadTestEnded, ReportRequest
 from coffre.events.restore import DrillRequest, RestoreRequest
+from coffre.events.restore_machine import LoadRequest, RestoreEnded, RestoreStepRequest, ResumeRequest
 from coffre.events.rotate import HoldRequest, RotateRequest
 from coffre.events.verify import CopyRequest, ProveRequest, RecheckRequest, VerifyRequest
-from coffre.restore.asked import LoadRequest, RestoreEnded, RestoreStepRequest, ResumeRequest
 
 
 def backup_event(event: dict[str, Any]) -> Event:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from coffre.databases.registry import Registry
     from coffre.events.backup import MachineRun
     from coffre.events.restore import RestoreRequest
+    from coffre.events.restore_machine import RestoreRun
     from coffre.health.run import Services as HealthServices
     from coffre.notify.publisher import Publisher
     from coffre.notify.waiting import TaskToken
     from coffre.prove.job import Services as ProveServices
     from coffre.report.job import Services as ReportServices
-    from coffre.restore.asked import RestoreRun
     from coffre.restore.job import Services as RestoreServices
     from coffre.restore.machine import MachineJob
     from coffre.results import FanOutResult

@@ -10,8 +10,8 @@ from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.target import Target
 from coffre.events.restore import RestoreRequest
+from coffre.events.restore_machine import LoadItem, RestoreRun, RestoreStepRequest, ResumeRequest
 from coffre.restore import ending, machine, run, steps
-from coffre.restore.asked import LoadItem, RestoreRun, RestoreStepRequest, ResumeRequest
 from coffre.restore.items import Clock, do_item
 from coffre.restore.job import Services
 from coffre.results import RestoreResult

@@ -9,7 +9,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.restore.asked import LoadItem
+from coffre.events.restore_machine import LoadItem
 from coffre.restore.pieces import (
     ITEM_RELATIONS,
     ITEMS,

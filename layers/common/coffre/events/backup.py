@@ -8,8 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from coffre.errors import InvalidEventError
-from coffre.events.base import DatabaseName, Event, ExactBackup, UtcTime, parse
+from coffre.events.base import DatabaseName, Event, ExactBackup, UtcTime, machine_event, parse
 from coffre.ids import BackupType
 
 
@@ -107,9 +106,7 @@ class MachineEnded(Event):
         InvalidEventError
             If it isn't one of this machine.
         """
-        try:
+        with machine_event("backup"):
             detail = event["detail"]
             asked = json.loads(detail["input"])
             return parse(cls, {**asked, "execution": detail["executionArn"], "status": detail["status"]})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidEventError("not an event of the backup's state machine") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -65,3 +67,17 @@ def parse(model: type[E], event: object) -> E:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())
         raise InvalidEventError(f"not a valid {model.__name__}: {faults}") from error
+
+
+@contextmanager
+def machine_event(whose: str) -> Iterator[None]:
+    """Read an event of a state machine's own; what isn't one is refused.
+
+    Raises
+    ------
+    InvalidEventError
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidEventError(f"not an event of the {whose}'s state machine") from error

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, describe
+from coffre.databases.postgresql.urls import parse_secret
+from coffre.databases.registration import Registration
+from coffre.errors import CoffreError, NoScratchServerError, describe
 from coffre.events.restore import DrillRequest, RestoreRequest
 from coffre.ids import new_attempt, stamp, utc_now
 from coffre.observability import log
@@ -25,24 +27,23 @@ ENDING_SECONDS = 20.0
 """Kept back of the function's time to drop the drill's database."""
 
 
-def run(
-    database: str, request: DrillRequest, scratch: Target, services: Services, *, seconds: float
-) -> DrillResult:
+def run(database: str, request: DrillRequest, services: Services, *, seconds: float) -> DrillResult:
     """Restore a backup into a new database of a scratch server, compare its content, drop it again.
 
     Parameters
     ----------
-    scratch:
-        The server; the database that its URL names plays no part.
     seconds:
         How long this may take.
 
     Raises
     ------
+    NoScratchServerError
+        If neither the request nor the registration names one.
     CoffreError
         If the backup could not be restored there, or differs; the event `Drill Failed` says so, too.
     """
-    started = utc_now()
+    registration, started = services.registry.get(database), utc_now()
+    scratch = _scratch_server(request, registration, services)
     target = replace(scratch, database=f"coffre_drill_{started:%Y%m%dt%H%M%S}_{new_attempt()}")
     asked = RestoreRequest(
         action="plan",
@@ -50,7 +51,7 @@ def run(
         backup=request.backup,
         target_secret=_NAMED_BY_CALLER,
         roles=request.roles,
-        exceptions=request.exceptions or "refuse",
+        exceptions=request.exceptions or registration.drill_exceptions,
         runs="function",
     )
     time_left = seconds - ENDING_SECONDS
@@ -93,6 +94,14 @@ def run(
     )
     services.publisher.publish("Drill Completed", result.answer())
     return result
+
+
+def _scratch_server(request: DrillRequest, registration: Registration, services: Services) -> Target:
+    """The server; the database that its URL names plays no part."""
+    secret = request.target_secret or registration.scratch
+    if secret is None:
+        raise NoScratchServerError(f"no scratch server is named for drills of {request.database}")
+    return parse_secret(services.registry.secret(secret))
 
 
 def _drop(target: Target) -> None:

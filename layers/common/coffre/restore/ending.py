@@ -14,10 +14,10 @@ from coffre.catalogue.ledger import Progress
 from coffre.databases.postgresql.connection import literal, open_session
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, RestoreIncompleteError, RestoreStoppedError
+from coffre.events.restore_machine import RestoreEnded, RestoreRun
 from coffre.ids import moment, stamp, utc_now
 from coffre.notify.machines import caught
 from coffre.observability import log
-from coffre.restore.asked import RestoreEnded, RestoreRun
 from coffre.restore.history import keep
 from coffre.restore.job import Services
 from coffre.restore.leftovers import working_name

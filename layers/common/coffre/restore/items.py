@@ -15,7 +15,7 @@ from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.errors import CoffreError, DeadlineExceededError, RestoreOverError, revive
-from coffre.restore.asked import LoadItem
+from coffre.events.restore_machine import LoadItem
 from coffre.restore.late import archive_of, waves_of
 from coffre.restore.machine import MachineJob
 from coffre.restore.pieces import Run, runs

@@ -20,8 +20,8 @@ from coffre.errors import (
     RestoreOverError,
     describe,
 )
+from coffre.events.restore_machine import RestoreRun, ResumeRequest
 from coffre.ids import moment, stamp, utc_now
-from coffre.restore.asked import RestoreRun, ResumeRequest
 from coffre.restore.ending import fail
 from coffre.restore.job import Restore, Services
 from coffre.restore.leftovers import working_name

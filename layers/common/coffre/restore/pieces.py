@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coffre.databases.postgresql.load import ITEM_BYTES
 from coffre.databases.postgresql.statements import Pages
-from coffre.restore.asked import LoadItem
+from coffre.events.restore_machine import LoadItem
 from coffre.vault.parts import Chunk, End, Record, Relation
 
 PIECE_BYTES = 1 << 29

@@ -14,7 +14,7 @@ from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.room import free_sessions
 from coffre.databases.postgresql.sizes import stored_relations
 from coffre.errors import CoffreError, RestoreIncompleteError
-from coffre.restore.asked import LoadItem, RestoreStepRequest
+from coffre.events.restore_machine import LoadItem, RestoreStepRequest
 from coffre.restore.begin import begin_database
 from coffre.restore.check import check
 from coffre.restore.finish import finish

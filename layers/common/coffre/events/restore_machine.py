@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from coffre.errors import InvalidEventError
-from coffre.events.base import DatabaseName, Event, ExactBackup, parse
+from coffre.events.base import DatabaseName, Event, ExactBackup, machine_event, parse
 from coffre.events.restore import RestoreRequest
 
 
@@ -148,8 +147,6 @@ class RestoreEnded(Event):
         InvalidEventError
             If it isn't one of this machine.
         """
-        try:
+        with machine_event("restore"):
             detail = event["detail"]
             return parse(cls, {"run": json.loads(detail["input"])["run"], "status": detail["status"]})
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidEventError("not an event of the restore's state machine") from error
