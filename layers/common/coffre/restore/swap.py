@@ -8,6 +8,7 @@ from datetime import datetime
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exchange import Exchange, exchange_names
+from coffre.databases.postgresql.identity import system_identifier
 from coffre.databases.postgresql.standing import (
     RESERVED,
     Mark,
@@ -233,15 +234,10 @@ def _registered(session: Session, target: Target, standing: Standing, registry: 
     return None
 
 
-def _identity(session: Session, database: str) -> tuple[str, int] | None:
+def _identity(session: Session, database: str) -> tuple[int, int] | None:
     """The server's own identifier and the database's OID; None where this role may not ask."""
-    standing = find(session, database)
-    if standing is None or not session.value(
-        "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')"
-    ):
-        return None
-    system = session.value("SELECT system_identifier::text FROM pg_control_system()")
-    return str(system), standing.oid
+    standing, system = find(session, database), system_identifier(session)
+    return None if standing is None or system is None else (system, standing.oid)
 
 
 def _warnings(session: Session, standing: Standing, sessions: int) -> list[Finding]:

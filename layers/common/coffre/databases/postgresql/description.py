@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import PINNED, Session
 from coffre.databases.postgresql.described import read_described
+from coffre.databases.postgresql.identity import system_identifier
 from coffre.databases.postgresql.inventory import Inventory, take_inventory
 from coffre.databases.postgresql.objects import count_objects, list_needs
 from coffre.databases.postgresql.roles import read_database, read_roles
@@ -56,8 +57,7 @@ def describe(session: Session) -> Description:
 
 def _engine(session: Session, tools_version: str) -> Engine:
     """The server's and the database's identity; the system's id is empty if the role may not ask for it."""
-    may_ask = session.value("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')")
-    system = session.value("SELECT system_identifier FROM pg_control_system()") if may_ask else None
+    system = system_identifier(session)
     name, oid = session.run(
         "SELECT datname, oid::bigint FROM pg_database WHERE datname = current_database()"
     )[0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.identity import system_identifier
 from coffre.databases.postgresql.preflight import refusal
 from coffre.errors import ReplicaBehindError, ReplicaForeignError
 from coffre.results import Finding
@@ -14,10 +14,6 @@ from coffre.results import Finding
 POLL_SECONDS = 0.25
 
 _DATABASE = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
-_SYSTEM = """
-SELECT CASE WHEN has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-            THEN (SELECT system_identifier FROM pg_control_system()) END
-"""
 # What was inserted, not what was written: a commit that didn't wait for the disk is one, too.  Where a record
 # fills its page, the position is that after the next page's header (XLogBytePosToRecPtr in xlog.c), which no
 # replay reaches before there is another record.
@@ -45,25 +41,21 @@ def examine_replica(replica: Session, primary: Session, *, patience: float) -> l
         return [refuse("the registered replica follows nobody: it was promoted, or never was a replica")]
     if primary.value("SELECT pg_is_in_recovery()"):
         return [refuse("the registered database is itself a replica, so nothing says how new its replica is")]
-    for query, what in ((_SYSTEM, "servers"), (_DATABASE, "databases")):
-        ours, its = primary.value(query), replica.value(query)
-        if ours is not None and its is not None and ours != its:
-            return [refuse(f"the registered replica and the registered database are different {what}")]
+    systems = {system_identifier(primary), system_identifier(replica)} - {None}
+    if len(systems) > 1:
+        return [refuse("the registered replica and the registered database are different servers")]
+    if primary.value(_DATABASE) != replica.value(_DATABASE):
+        return [refuse("the registered replica and the registered database are different databases")]
     return _await(replica, str(primary.value(_NEWEST)), patience)
 
 
 def _await(replica: Session, lsn: str, patience: float) -> list[Finding]:
     until = time.monotonic() + patience
     while True:
-        there, behind = _replayed(replica, lsn)
+        ((there, behind),) = replica.run(_REPLAYED, lsn=lsn)
         if there:
             return []
         if time.monotonic() > until:
             message = f"the replica is {behind} bytes of WAL behind what its primary had {patience:.0f} s ago"
             return [refusal(ReplicaBehindError, "replica", message)]
         time.sleep(POLL_SECONDS)
-
-
-def _replayed(replica: Session, lsn: str) -> tuple[bool, Any]:
-    ((there, behind),) = replica.run(_REPLAYED, lsn=lsn)
-    return bool(there), behind
