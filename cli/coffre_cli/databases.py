@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from coffre_cli.errors import UsageError
-from coffre_cli.options import Database, Json, Region, StackName
+from coffre_cli.options import Database, Json, Region, Runs, StackName
 from coffre_cli.output import emit, note
 from coffre_cli.stack import find_stack
 
 app = typer.Typer(help="The registered databases.")
 
 Prove = Literal["every", "daily", "never"]
-Runs = Literal["auto", "function", "machine"]
 
 
 @app.command()

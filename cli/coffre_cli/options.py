@@ -10,6 +10,7 @@ from coffre.ids import BACKUP_ID, BACKUP_TYPES, DATABASE_NAME
 
 Type = Literal["hourly", "daily", "weekly", "monthly", "manual", "safety"]
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
+Runs = Literal["auto", "function", "machine"]
 
 
 def _database(name: str | None) -> str | None:

@@ -13,7 +13,7 @@ import typer
 
 from coffre_cli.default import DefaultGroup
 from coffre_cli.errors import NotConfirmedError, UsageError
-from coffre_cli.options import Backup, Database, From, Json, Region, StackName, Wait
+from coffre_cli.options import Backup, Database, From, Json, Region, Runs, StackName, Wait
 from coffre_cli.output import emit, note
 from coffre_cli.stack import Stack, find_stack
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["new", "swap", "tables"]
 Roles = Literal["keep", "mine"]
-Runs = Literal["auto", "function", "machine"]
 COUNTDOWN_SECONDS = 10
 
 Ca = Annotated[Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the target.")]

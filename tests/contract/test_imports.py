@@ -17,6 +17,7 @@ BASE = {
     "settings",
     "events",
     "results",
+    "choice",
     "ids",
     "observability",
     "prices",

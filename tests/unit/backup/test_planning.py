@@ -7,9 +7,10 @@ from datetime import date
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.backup.estimate import MARGIN, UNMEASURED, choose, forecast, measure
+from coffre.backup.estimate import UNMEASURED, choose, forecast, measure
 from coffre.backup.plan import BATCH_RELATIONS, BATCHES, PIECE_BYTES, Batch, plan, plan_batches
 from coffre.catalogue.entries import Rate
+from coffre.choice import MARGIN
 from coffre.databases.postgresql.inventory import Found
 from coffre.prices import load_prices
 from coffre.vault.parts import Relation

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
 
 from coffre.backup.plan import Batch
 from coffre.catalogue.entries import Rate
-from coffre.databases.registration import Runs
+from coffre.choice import Choice, Runs, Where, by_time
 from coffre.prices import Prices
 from coffre.vault.scan import ChunkSizes
 
@@ -23,9 +22,6 @@ UNMEASURED = Rate("", bytes_per_second=20_000_000, stored_permille=400)
 FUNCTION_WORKERS = 2
 FUNCTION_SECONDS = 15.0
 """What a backup in one function takes beside the rows: connecting, locks, schema, commit."""
-
-MARGIN = 0.6
-"""A backup runs in one function if it is expected to need no more than this share of its time."""
 
 MACHINE_SECONDS = 60.0
 BATCH_SECONDS = 3.0
@@ -40,16 +36,6 @@ TRANSITIONS, TRANSITIONS_A_BATCH = 12, 4
 LEDGER_WRITES_A_BATCH = 8
 HOLDER_SECONDS = 2.0
 """The holder reads the ledger that often."""
-
-Where = Literal["function", "machine"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Where a backup runs, and why."""
-
-    where: Where
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -81,9 +67,7 @@ def choose(size: int, rate: Rate, seconds: float, *, runs: Runs = "auto", machin
     needed = _function_seconds(size, rate)
     measured = "measured" if rate.measured else "assumed"
     told = f"about {needed:.0f} s at {rate.bytes_per_second / 1e6:.0f} MB/s a worker ({measured})"
-    if needed <= seconds * MARGIN:
-        return Choice("function", f"{told}: it fits into one function")
-    return Choice("machine", f"{told}: more than {MARGIN:.0%} of the {seconds:.0f} s of one function")
+    return by_time(needed, seconds, told)
 
 
 def forecast(where: Where, batches: Sequence[Batch], rate: Rate, *, workers: int, prices: Prices) -> Forecast:

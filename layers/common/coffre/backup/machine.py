@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from coffre.backup.estimate import UNMEASURED, Choice, choose
+from coffre.backup.estimate import UNMEASURED, choose
 from coffre.backup.job import Job, Services
+from coffre.choice import Choice
 from coffre.databases.postgresql.activity import tables_size
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.target import Target

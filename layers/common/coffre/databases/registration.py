@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from coffre.choice import Runs
 from coffre.databases.endpoints import Endpoint
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import parse_secret, with_credentials
@@ -70,9 +71,6 @@ class Retention(_Model):
         """How long a tier keeps a backup where none is missing; zero if it keeps none."""
         days, count = self.days(tier), self.count(tier)
         return timedelta(days=days) if days is not None else _PERIODS[tier] * (count or 0)
-
-
-Runs = Literal["auto", "function", "machine"]
 
 
 class Limits(_Model):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from coffre.choice import Runs
 from coffre.events.base import BackupRef, DatabaseName, Event
 
 
@@ -56,7 +57,7 @@ class RestoreRequest(Event):
     tables: Annotated[list[str], Field(max_length=100)] = Field(default_factory=list)
     into: Annotated[str, AfterValidator(_new_schema)] | None = None
     source: Literal["vault", "copy"] = "vault"
-    runs: Literal["auto", "function", "machine"] = "auto"
+    runs: Runs = "auto"
     token: str | None = None
 
     @model_validator(mode="after")

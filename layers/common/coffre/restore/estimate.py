@@ -6,34 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
-from typing import Literal
 
 from coffre.catalogue.entries import RestoreEntry
+from coffre.choice import Choice, Runs, Where, by_time
 
 LOOKED_AT = 100
 USED = 10
 UNKNOWN = "unknown, no restore was measured"
-
 
 ASSUMED_BYTES_PER_SECOND = 10_000_000
 ASSUMED_SECONDS = 15.0
 """Where nothing was measured: COPY text with all that follows it, and what comes beside it; slower than any
 server that was tried, so that nothing is promised."""
 
-MARGIN = 0.6
-"""A restore runs in one function if it is expected to need no more than this share of its time."""
-
 COMPARABLE = 10
-
-Where = Literal["function", "machine"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Where a restore runs, and why."""
-
-    where: Where
-    reason: str
 
 
 def choose(
@@ -41,7 +27,7 @@ def choose(
     measured: Iterable[RestoreEntry],
     seconds: float,
     *,
-    runs: Literal["auto", "function", "machine"] = "auto",
+    runs: Runs = "auto",
     machine: bool = True,
 ) -> Choice:
     """Where a restore of ``size`` bytes of rows runs.
@@ -66,11 +52,10 @@ def choose(
         told = f"about {needed:.0f} s at {ASSUMED_BYTES_PER_SECOND / 1e6:.0f} MB/s (assumed)"
     if runs != "auto":
         return Choice(runs, f"asked for (runs: {runs}); {told}")
-    if needed <= seconds * MARGIN:
-        return Choice("function", f"{told}: it fits into one function")
-    if not machine:
+    choice = by_time(needed, seconds, told)
+    if choice.where == "machine" and not machine:
         return Choice("function", f"{told}, and there is no state machine here")
-    return Choice("machine", f"{told}: more than {MARGIN:.0%} of the {seconds:.0f} s of one function")
+    return choice
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from coffre.choice import Choice
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import count_objects, missing_needs
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
-from coffre.restore.estimate import Choice, Estimate
+from coffre.restore.estimate import Estimate
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 
 from coffre.catalogue.entries import RestoreEntry
+from coffre.choice import Choice
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
@@ -24,7 +25,7 @@ from coffre.ids import utc_now
 from coffre.restore import machine
 from coffre.restore.application import ask_application
 from coffre.restore.build import build
-from coffre.restore.estimate import LOOKED_AT, Choice, choose, estimate
+from coffre.restore.estimate import LOOKED_AT, choose, estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, opened
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
