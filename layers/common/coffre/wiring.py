@@ -70,6 +70,7 @@ def settings() -> Settings:
 
 @cache
 def _session() -> Any:
+    """What all clients share: credentials, and the descriptions of services, are found once."""
     import boto3
     import botocore.session
 
@@ -143,7 +144,6 @@ def seal_keys() -> SealKeys:
 @cache
 def kms(region: str) -> Any:
     """A KMS client for a region.  Its answers are short, and a report on health waits for them."""
-    import boto3
     from botocore.config import Config
 
     config = Config(
@@ -152,7 +152,7 @@ def kms(region: str) -> Any:
         read_timeout=10,
         tcp_keepalive=True,
     )
-    return boto3.client("kms", region_name=region, config=config)
+    return _session().client("kms", region_name=region, config=config)
 
 
 def catalogue() -> Catalogue:
@@ -371,7 +371,6 @@ def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[st
     FunctionFailedError
         If it ended with an error, or did not answer in time.
     """
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -380,9 +379,8 @@ def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[st
     # A call must not be repeated because its answer takes long, and must survive an idle connection.
     config = Config(retries={"total_max_attempts": 1}, read_timeout=seconds, tcp_keepalive=True)
     try:
-        answer = boto3.client("lambda", config=config).invoke(
-            FunctionName=function, Payload=json.dumps(payload)
-        )
+        function_client = _session().client("lambda", config=config)
+        answer = function_client.invoke(FunctionName=function, Payload=json.dumps(payload))
         content: dict[str, Any] = json.loads(answer["Payload"].read())
     except (BotoCoreError, ClientError, OSError) as error:
         raise FunctionFailedError(f"{function} gave no answer: {type(error).__name__}") from error
