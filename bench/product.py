@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coffre import wiring
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.registration import Registration
 from coffre.events.backup import BackupRequest
 from coffre.events.restore import RestoreRequest
@@ -60,7 +60,7 @@ def backup(order: dict[str, Any]) -> dict[str, Any]:
     moment = datetime.fromtimestamp(1_790_000_000 + order["number"], UTC)
     request = BackupRequest(type="manual", scheduled_time=moment, database=order["database"])
     target = Target(**order["target"])
-    return run.run(request, Registration(secret="-"), target, services, seconds=SECONDS).answer()
+    return run.run(request, Registration(secret="-"), Source(target), services, seconds=SECONDS).answer()
 
 
 def verify(order: dict[str, Any]) -> dict[str, Any]:

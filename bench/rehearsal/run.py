@@ -11,7 +11,7 @@ from bench.rehearsal.catalog import DATABASE
 from coffre import wiring
 from coffre.backup.job import Job, Services
 from coffre.backup.machine import machine_job
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.registration import Registration
 from coffre.events.backup import MachineRun
 from coffre.ids import backup_id
@@ -72,4 +72,4 @@ def backup_job(rehearsal: Rehearsal) -> tuple[Job, Services]:
     """The newest backup as a function of the state machine sees it."""
     services = replace(wiring.backup_services(), publisher=SILENT)
     registration = Registration(secret="-")
-    return machine_job(rehearsal.run, registration, TARGET, services, seconds=SECONDS), services
+    return machine_job(rehearsal.run, registration, Source(TARGET), services, seconds=SECONDS), services

@@ -34,12 +34,10 @@ def _back_up(request: BackupRequest, context: wiring.Context) -> Result:
     registry = wiring.registry()
     registration = registry.get(request.database)
     source, services = registry.source(registration, request.type), wiring.backup_services()
-    target, primary = source.target, source.primary
     if request.preflight_only:
-        findings = run.check(target, registration, services, database=request.database, primary=primary)
+        findings = run.check(source, registration, services, database=request.database)
         return BackupResult(database=request.database, backup_id="", status="checked", findings=findings)
-    seconds = wiring.seconds_left(context)
-    return run.run(request, registration, target, services, seconds=seconds, primary=primary)
+    return run.run(request, registration, source, services, seconds=wiring.seconds_left(context))
 
 
 def _fan_out(request: BackupRequest, context: wiring.Context) -> FanOutResult:

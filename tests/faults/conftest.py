@@ -13,7 +13,7 @@ import pytest
 from coffre.backup import run as backups
 from coffre.backup.job import Services
 from coffre.databases.postgresql.server import EphemeralServer
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events.backup import BackupRequest
@@ -61,7 +61,7 @@ class Desk:
         request = parse(BackupRequest, self.stack.request(self.name))
         services = replace(self.services, **changes)
         registration = Registration(secret="-")
-        return backups.run(request, registration, target or self.source, services, seconds=seconds)
+        return backups.run(request, registration, Source(target or self.source), services, seconds=seconds)
 
     def assert_failed_cleanly(self, code: str) -> None:
         """After a backup that failed: nothing that looks like one, everything let go, everybody told."""

@@ -14,7 +14,7 @@ from coffre.backup import run as backups
 from coffre.backup.job import Services as BackupServices
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration, Retention
 from coffre.databases.registry import Registry
@@ -149,7 +149,7 @@ class World:
         )
         request = BackupRequest(type="daily", scheduled_time=time, database=DATABASE)
         registration = Registration(secret="-", **decisions)
-        return backups.run(request, registration, target, services, seconds=seconds)
+        return backups.run(request, registration, Source(target), services, seconds=seconds)
 
     def verify(self, backup_id: str, *, prove: str = "every") -> VerifyResult:
         """Read a backup back; the proof itself is played, and passes."""

@@ -20,7 +20,7 @@ from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.compare import CompareTask
 from coffre.databases.postgresql.late import LateTask
 from coffre.databases.postgresql.load import LoadTask
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
@@ -217,7 +217,7 @@ class Verbs:
         )
         request = BackupRequest(type=kind, scheduled_time=time, database=database)
         registration = Registration(secret="none", seal_key=seal_key)
-        return backup.run(request, registration, target, services, seconds=SECONDS)
+        return backup.run(request, registration, Source(target), services, seconds=SECONDS)
 
     def verify(
         self,

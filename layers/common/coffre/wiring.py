@@ -201,9 +201,8 @@ def machine_job(run: MachineRun, context: Context) -> tuple[Job, BackupServices]
 
     registrations, services = registry(), backup_services()
     registration = registrations.get(run.database)
-    source, seconds = registrations.source(registration, run.type), seconds_left(context)
-    job = machine_job(run, registration, source.target, services, seconds=seconds, primary=source.primary)
-    return job, services
+    source = registrations.source(registration, run.type)
+    return machine_job(run, registration, source, services, seconds=seconds_left(context)), services
 
 
 def task_token(token: str) -> TaskToken:

@@ -11,6 +11,7 @@ import pytest
 from coffre.backup import run as backups
 from coffre.backup.job import Services
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Source
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration, Retention
 from coffre.errors import DeleteRefusedError
@@ -81,7 +82,7 @@ def test_a_backup_is_locked_as_long_as_its_tier_and_reuse_extends(
     def take(kind: str) -> str:
         time = utc_now().replace(microsecond=0).isoformat()
         request = parse(BackupRequest, {"type": kind, "scheduled_time": time, "database": NAME})
-        return backups.run(request, KEEP, target, services, seconds=300).backup_id
+        return backups.run(request, KEEP, Source(target), services, seconds=300).backup_id
 
     first, now = take("hourly"), utc_now()
     hourly = locks(store, first)

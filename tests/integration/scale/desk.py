@@ -23,6 +23,35 @@ from tests.support.postgres import sql, target
 from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 200
+
+TABLES = 3
+VIEWS_ALLOWED = """
+SELECT set_config(name, '', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
+RELATED = f"""
+DO $$ BEGIN FOR t IN 1..{TABLES} LOOP
+  EXECUTE format('CREATE TABLE t%s AS SELECT n, md5(n::text) AS x FROM generate_series(1, 500) n', t);
+  EXECUTE format('ALTER TABLE t%s ADD PRIMARY KEY (n)', t);
+  EXECUTE format('CREATE INDEX ON t%s (x)', t);
+END LOOP; END $$;
+CREATE TABLE measured (at int, value text) PARTITION BY RANGE (at);
+CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM (0) TO (100);
+CREATE TABLE measured_2 PARTITION OF measured FOR VALUES FROM (100) TO (1000);
+INSERT INTO measured SELECT n, n::text FROM generate_series(0, 300) n;
+CREATE INDEX ON measured (at);
+ALTER TABLE t1 ADD FOREIGN KEY (n) REFERENCES t2;
+ALTER TABLE t2 ADD FOREIGN KEY (n) REFERENCES t1;
+CREATE SEQUENCE counter; SELECT setval('counter', 77);
+CREATE VIEW seen AS SELECT n, x FROM t3 GROUP BY n;
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS c FROM seen;
+CREATE INDEX ON counted (c);
+CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER touched BEFORE UPDATE ON t3 FOR EACH ROW EXECUTE FUNCTION touched();
+COMMENT ON INDEX t1_x_idx IS 'ours';
+GRANT SELECT ON t2 TO PUBLIC;
+SELECT lo_from_bytea(0, 'large');
+"""
+"""What has rows, and what follows rows, each of some kind."""
+
 T = TypeVar("T")
 
 

@@ -15,13 +15,10 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.ledger import Progress
 from coffre.databases.postgresql.notes import notes_schema
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.integration.scale.desk import content, kill_functions, soon
+from tests.integration.scale.desk import RELATED, TABLES, VIEWS_ALLOWED, content, kill_functions, soon
 from tests.support.postgres import create, databases, dumped, no_sessions_left, sql, target, url
 from tests.support.stack import FunctionError, Stack
 
-TABLES = 3
-VIEWS_ALLOWED = """
-SELECT set_config(name, '', false) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'"""
 SLOW = """
 CREATE FUNCTION slow(n int) RETURNS bool LANGUAGE plpgsql
 AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.01); RETURN true; END';
@@ -29,30 +26,6 @@ CREATE TABLE waited (n int PRIMARY KEY CHECK (public.slow(n)));
 INSERT INTO waited SELECT generate_series(1, 200);
 """
 """Loading it takes two seconds: time to be killed in."""
-
-OTHERS = f"""
-DO $$ BEGIN FOR t IN 1..{TABLES} LOOP
-  EXECUTE format('CREATE TABLE t%s AS SELECT n, md5(n::text) AS x FROM generate_series(1, 500) n', t);
-  EXECUTE format('ALTER TABLE t%s ADD PRIMARY KEY (n)', t);
-  EXECUTE format('CREATE INDEX ON t%s (x)', t);
-END LOOP; END $$;
-CREATE TABLE measured (at int, value text) PARTITION BY RANGE (at);
-CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM (0) TO (100);
-CREATE TABLE measured_2 PARTITION OF measured FOR VALUES FROM (100) TO (1000);
-INSERT INTO measured SELECT n, n::text FROM generate_series(0, 300) n;
-CREATE INDEX ON measured (at);
-ALTER TABLE t1 ADD FOREIGN KEY (n) REFERENCES t2;
-ALTER TABLE t2 ADD FOREIGN KEY (n) REFERENCES t1;
-CREATE SEQUENCE counter; SELECT setval('counter', 77);
-CREATE VIEW seen AS SELECT n, x FROM t3 GROUP BY n;
-CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS c FROM seen;
-CREATE INDEX ON counted (c);
-CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TRIGGER touched BEFORE UPDATE ON t3 FOR EACH ROW EXECUTE FUNCTION touched();
-COMMENT ON INDEX t1_x_idx IS 'ours';
-GRANT SELECT ON t2 TO PUBLIC;
-SELECT lo_from_bytea(0, 'large');
-"""
 
 
 @dataclass
@@ -140,7 +113,7 @@ def begin(stack: Stack, database: str, where: str | None, wanted: str, **event: 
 @pytest.fixture(scope="module")
 def shop(hurried: Stack, server: EphemeralServer) -> Iterator[str]:
     """A database with everything that has its place in the order, and a backup of it."""
-    create(server, "shop", VIEWS_ALLOWED, SLOW, OTHERS)
+    create(server, "shop", VIEWS_ALLOWED, SLOW, RELATED)
     key = str(hurried.client("kms").create_key()["KeyMetadata"]["Arn"])
     hurried.register("shop", url(server, "shop"), prove="never", seal_key=key)
     hurried.backup("shop")

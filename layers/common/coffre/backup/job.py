@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events.backup import BackupRequest
@@ -50,25 +50,21 @@ class Services:
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one backup.
-
-    Attributes
-    ----------
-    target, primary:
-        Where it reads, and whom that must follow if it is a named replica.
-    ends:
-        On `time.monotonic`'s clock.
-    """
+    """One attempt at one backup.  ``ends`` is on `time.monotonic`'s clock."""
 
     request: BackupRequest
     database: str
     registration: Registration
-    target: Target
+    source: Source
     id: str
     attempt: str
     started: datetime
     ends: float
-    primary: Target | None = None
+
+    @property
+    def target(self) -> Target:
+        """Where it reads."""
+        return self.source.target
 
     @property
     def layout(self) -> Layout:

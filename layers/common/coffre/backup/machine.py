@@ -9,7 +9,7 @@ from coffre.backup.job import Job, Services
 from coffre.choice import Choice
 from coffre.databases.postgresql.activity import tables_size
 from coffre.databases.postgresql.connection import open_session
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source
 from coffre.databases.registration import Registration
 from coffre.errors import CoffreError, FunctionFailedError
 from coffre.events.backup import BackupRequest, MachineRun
@@ -52,20 +52,12 @@ def start(job: Job, services: Services) -> None:
 
 
 def machine_job(
-    run: MachineRun,
-    registration: Registration,
-    target: Target,
-    services: Services,
-    *,
-    seconds: float,
-    primary: Target | None = None,
+    run: MachineRun, registration: Registration, source: Source, services: Services, *, seconds: float
 ) -> Job:
     """The attempt that a function of the state machine works on.
 
     Parameters
     ----------
-    target, primary:
-        Where to read, and whom that must follow if it is a named replica.
     seconds:
         How long this function may go on; the run's own deadline may be sooner.
     """
@@ -78,6 +70,4 @@ def machine_job(
         type=run.type, scheduled_time=run.scheduled_time, database=run.database, reason=run.reason
     )
     ends = time.monotonic() + min(seconds, left)
-    return Job(
-        request, run.database, registration, target, run.backup_id, run.attempt, started, ends, primary
-    )
+    return Job(request, run.database, registration, source, run.backup_id, run.attempt, started, ends)

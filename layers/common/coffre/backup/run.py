@@ -31,7 +31,7 @@ from coffre.databases.postgresql import preflight
 from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source
 from coffre.databases.registration import Registration
 from coffre.errors import (
     DeadlineExceededError,
@@ -66,13 +66,7 @@ class Captured:
 
 
 def run(
-    request: BackupRequest,
-    registration: Registration,
-    target: Target,
-    services: Services,
-    *,
-    seconds: float,
-    primary: Target | None = None,
+    request: BackupRequest, registration: Registration, source: Source, services: Services, *, seconds: float
 ) -> BackupResult:
     """Take a backup of one database, or say that it is there already.
 
@@ -80,8 +74,6 @@ def run(
     ----------
     request:
         With the database's name.
-    target, primary:
-        Where to read, and whom that must follow if it is a named replica.
     seconds:
         How long this run may take, at most.
 
@@ -95,12 +87,11 @@ def run(
         request,
         database,
         registration,
-        target,
+        source,
         backup_id(database, request.type, request.scheduled_time),
         new_attempt(),
         utc_now(),
         time.monotonic() + min(seconds, services.max_run_seconds),
-        primary,
     )
     if services.store.head(job.layout.manifest(job.id)) is not None:
         return BackupResult(database=database, backup_id=job.id, status="skipped")
@@ -119,16 +110,15 @@ def run(
 
 
 def check(
-    target: Target,
+    source: Source,
     registration: Registration,
     services: Services,
     *,
     database: str,
-    primary: Target | None = None,
     seconds: float = PREFLIGHT_SECONDS,
 ) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
-    findings = inspect(target, services, database, seconds, primary=primary)
+    findings = inspect(source, services, database, seconds)
     findings.append(lock_finding(services.store))
     return findings + seal_findings(services.keys, services.store, database, registration)
 
@@ -185,7 +175,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     known = folder / "known"
     setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, WORKERS + 1)]
     with services.start_workers(setup, watch.look) as pool:
-        findings = inspect(job.target, services, job.database, seconds, primary=job.primary)
+        findings = inspect(job.source, services, job.database, seconds)
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
         with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:

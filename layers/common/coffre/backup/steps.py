@@ -66,7 +66,7 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     catalogue.acquire(job.database, job.attempt, deadline)
     catalogue.start_run(job.database, "backup", job.attempt, deadline)
     catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
-    findings = inspect(job.target, services, job.database, job.seconds_left, primary=job.primary)
+    findings = inspect(job.source, services, job.database, job.seconds_left)
     preflight.raise_refusal(findings, job.target.label)
     store = sealing(job, services, _attempt_before(catalogue, run)).store
     with scratch_folder(services.scratch, "prepare") as folder:

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.registration import Registration, decode
 from coffre.errors import CatalogueUnavailableError, SecretNotFoundError, UnknownDatabaseError
 from coffre.ids import BackupType
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a backup reads.
-
-    Attributes
-    ----------
-    primary:
-        Whom ``target`` must follow if it is a named replica; None: it is the registered database.
-    """
-
-    target: Target
-    primary: Target | None = None
 
 
 class Registry:

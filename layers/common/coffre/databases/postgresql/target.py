@@ -39,3 +39,17 @@ class Target:
         """How messages name it: no password, no user."""
         where = self.host if self.is_local else f"{self.host}:{self.port}"
         return f"database {self.database!r} at {where}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a backup reads.
+
+    Attributes
+    ----------
+    primary:
+        Whom ``target`` must follow if it is a named replica; None: it is the registered database.
+    """
+
+    target: Target
+    primary: Target | None = None
