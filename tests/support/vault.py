@@ -131,7 +131,7 @@ class InProcessPool:
         return
 
     def map(
-        self, items: Iterable[Message], *, is_short: Callable[[Message], bool] = bool
+        self, items: Iterable[Message], *, is_short: Callable[[Message], bool] = lambda _: False
     ) -> Iterator[tuple[Message, Message]]:
         """Give the items to the tasks by turns."""
         del is_short

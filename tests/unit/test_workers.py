@@ -115,6 +115,13 @@ def test_a_worker_goes_on_with_short_items_while_its_parent_is_busy(pool: Callab
         assert len(asked) == AHEAD
 
 
+def test_short_items_are_shared_by_all_workers(pool: Callable[..., WorkerPool]) -> None:
+    with pool() as workers:
+        answers = workers.map(({"n": number, "pad": 1} for number in range(60)), is_short=lambda _: True)
+        assert sum(1 for _ in answers) == 60
+        assert all(answer["done"] for answer in workers.finish())
+
+
 def test_an_error_among_short_items_is_told_after_the_answers_before_it(
     pool: Callable[..., WorkerPool],
 ) -> None:

@@ -101,8 +101,9 @@ class WorkerPool:
         """
         waiting = iter(items)
         busy: dict[_Worker, deque[Message]] = {}
-        for worker in self._workers:
-            self._assign(worker, waiting, busy, is_short)
+        able = self._workers
+        while able:  # by turns: nobody holds what another one waits for
+            able = [worker for worker in able if self._assign(worker, waiting, busy, is_short)]
         return self._answers(waiting, busy, is_short)
 
     def _answers(
@@ -114,7 +115,8 @@ class WorkerPool:
         while busy:
             for worker in self._answered(busy):
                 item, answer = busy[worker].popleft(), worker.take()
-                self._assign(worker, waiting, busy, is_short)
+                for _ in range(2):  # one for the one that is done, and one more ahead
+                    self._assign(worker, waiting, busy, is_short)
                 yield item, answer
 
     def finish(self) -> list[Message]:
@@ -140,16 +142,16 @@ class WorkerPool:
         waiting: Iterator[Message],
         busy: dict[_Worker, deque[Message]],
         is_short: Callable[[Message], bool],
-    ) -> None:
-        held = busy.setdefault(worker, deque())
-        while not held or (len(held) < AHEAD and is_short(held[-1])):
-            item = next(waiting, None)
-            if item is None:
-                break
+    ) -> bool:
+        """Give a worker one more item, if it may have one and there is one; whether it got one."""
+        held = busy.pop(worker, deque())
+        item = next(waiting, None) if not held or (len(held) < AHEAD and is_short(held[-1])) else None
+        if item is not None:
             worker.send(item)
             held.append(item)
-        if not held:
-            del busy[worker]
+        if held:
+            busy[worker] = held
+        return item is not None
 
     def _answered(self, pending: Collection[_Worker]) -> list[_Worker]:
         """Wait until at least one of the workers has answered."""
