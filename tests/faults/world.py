@@ -30,9 +30,10 @@ from coffre.results import BackupResult, Compared, ProofReport, RestorePlan, Res
 from coffre.rotate import run as rotate
 from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
+from coffre.vault.locate import fetch
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Chunk, End, Relation
-from coffre.vault.reader import fetch, list_backups, load_manifest, read_part
+from coffre.vault.reader import list_backups, load_manifest, read_part
 from coffre.verify import run as verify
 from coffre.verify.job import Services as VerifyServices
 from coffre.workers import Message, WorkerPool

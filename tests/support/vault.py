@@ -17,9 +17,9 @@ from coffre.backup import run as backup
 from coffre.backup.job import Services as BackupServices
 from coffre.backup.task import CaptureTask
 from coffre.catalogue.index import Catalogue
-from coffre.databases.postgresql.compare import CompareTask
 from coffre.databases.postgresql.late import LateTask
 from coffre.databases.postgresql.load import LoadTask
+from coffre.databases.postgresql.readback import CompareTask
 from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration

@@ -212,3 +212,13 @@ def test_a_worker_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
     parent.wait()
     parent.stdout.close()
     assert eventually(lambda: not alive(worker))
+
+
+def test_workers_start_without_what_they_do_not_need() -> None:
+    """Their start is on the clock of every backup, proof and restore."""
+    tasks = ("backup.task", "verify.read", "databases.postgresql.load", "databases.postgresql.readback")
+    modules = ", ".join(f"coffre.{name}" for name in (*tasks, "databases.postgresql.late", "vault.store"))
+    look = f"import sys, {modules}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    heavy = {"pydantic", "boto3", "botocore.session", "aws_lambda_powertools"}
+    assert not heavy & set(loaded.stdout.split())

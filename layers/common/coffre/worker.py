@@ -50,7 +50,7 @@ def _load(setup: Message) -> Task:
 
 
 def _compare(setup: Message) -> Task:
-    from coffre.databases.postgresql.compare import CompareTask
+    from coffre.databases.postgresql.readback import CompareTask
 
     return CompareTask(setup)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from coffre.databases.postgresql.compare import Expected
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
 from coffre.databases.postgresql.dump import dump_schema
 from coffre.databases.postgresql.late import LateTask
 from coffre.databases.postgresql.notes import Compared, Notes, build_unlimited, notes_schema, only_one
+from coffre.databases.postgresql.readback import Expected
 from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coffre.databases.postgresql import compare
-from coffre.databases.postgresql.compare import CompareTask
+from coffre.databases.postgresql.readback import CompareTask
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import InvalidEventError
 from coffre.workers import Message

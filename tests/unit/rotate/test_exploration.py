@@ -21,7 +21,8 @@ from coffre.ids import backup_id
 from coffre.rotate.inventory import MARGIN, Horizon, Inventory, take_inventory
 from coffre.rotate.sweep import Sweep
 from coffre.vault.layout import Layout
-from coffre.vault.reader import fetch, list_backups, load_manifest
+from coffre.vault.locate import fetch
+from coffre.vault.reader import list_backups, load_manifest
 from coffre.vault.refs import read_ids
 from tests.fakes.store import START, FailingStore
 from tests.fakes.vault import DATABASE, commit, make_chunk, prepare, put_object

@@ -15,8 +15,9 @@ from coffre.ids import backup_id
 from coffre.rotate.inventory import MARGIN, Horizon, Inventory, take_inventory
 from coffre.rotate.sweep import Sweep
 from coffre.vault.layout import Layout
+from coffre.vault.locate import fetch
 from coffre.vault.parts import Chunk
-from coffre.vault.reader import fetch, list_backups, load_manifest, read_part
+from coffre.vault.reader import list_backups, load_manifest, read_part
 from coffre.vault.refs import read_ids
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, commit, make_chunk, prepare, put_object

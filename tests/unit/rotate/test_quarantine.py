@@ -13,9 +13,10 @@ from coffre.ids import backup_id
 from coffre.results import Finding
 from coffre.rotate.run import run
 from coffre.vault.layout import Layout
+from coffre.vault.locate import is_sound_chunk, locate_chunk
 from coffre.vault.manifest import Manifest
 from coffre.vault.notes import Chunks, list_notes, write_note
-from coffre.vault.reader import is_sound_chunk, load_manifest, locate_chunk
+from coffre.vault.reader import load_manifest
 from tests.fakes.store import FailingStore
 from tests.fakes.vault import DATABASE, SAMPLE, make_chunk, put_evidence
 from tests.unit.rotate.conftest import LAYOUT, ONE, World

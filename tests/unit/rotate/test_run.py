@@ -10,7 +10,8 @@ import pytest
 from coffre.errors import DeleteRefusedError, StoreUnavailableError
 from coffre.ids import backup_id
 from coffre.rotate.run import run
-from coffre.vault.reader import fetch, list_backups
+from coffre.vault.locate import fetch
+from coffre.vault.reader import list_backups
 from tests.fakes.vault import DATABASE, commit, prepare, put_backup, put_chunk, put_evidence, put_object
 from tests.unit.rotate.conftest import LAYOUT, ONE, World
 

@@ -21,9 +21,10 @@ from coffre.errors import (
     UnknownBackupError,
 )
 from coffre.vault.layout import Layout
+from coffre.vault.locate import fetch, locate
 from coffre.vault.manifest import PartFile, decode, encode
 from coffre.vault.parts import Chunk, Column, End, Record, Relation, Role
-from coffre.vault.reader import fetch, list_backups, load_manifest, locate, newest_backup, read_part
+from coffre.vault.reader import list_backups, load_manifest, newest_backup, read_part
 from coffre.vault.sealing import UNSEALED
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, prepare, put_backup, put_object, put_part

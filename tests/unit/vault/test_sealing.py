@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from coffre.errors import ObjectCorruptError
 from coffre.vault import sealing
 from coffre.vault.chunks import SPOOL_BYTES, PlainChunk
+from coffre.vault.locate import is_sound_chunk
 from coffre.vault.manifest import SealContext, SealKey
-from coffre.vault.reader import is_sound_chunk
 from coffre.vault.sealing import (
     CHECKSUM,
     FRAME,

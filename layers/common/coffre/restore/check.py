@@ -13,6 +13,7 @@ from coffre.databases.postgresql.connection import Session, qualified
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.recheck import recheck_text_indexes
+from coffre.databases.postgresql.set_aside import put_back_noted
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.fill import apply_settings
@@ -80,7 +81,7 @@ def _exceptions(job: MachineJob, session: Session, notes: Notes) -> Exceptions:
         content = json.loads(known)
         findings = [Finding.model_validate(one) for one in content["findings"]]
         return Exceptions(findings, Counter(content["missing"]))
-    findings = notes.put_back() + [
+    findings = put_back_noted(session, notes) + [
         Finding.model_validate(one) for one in json.loads(notes.fact("generated") or "[]")
     ]
     exceptions = Exceptions(findings)

@@ -12,6 +12,7 @@ from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_seque
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.room import free_sessions
+from coffre.databases.postgresql.set_aside import put_back_noted
 from coffre.databases.postgresql.sizes import stored_relations
 from coffre.errors import CoffreError, RestoreIncompleteError
 from coffre.events.restore_machine import LoadItem, RestoreStepRequest
@@ -108,7 +109,7 @@ def after_loading(job: MachineJob) -> RestoreStep:
                 f"{rows} rows of {totals.rows} are loaded, {count} runs of {notes.fact('runs')}"
             )
         job.ledger.enter("large objects", batches=0)
-        refuse_exceptions(job.run.request, job.run.backup_id, notes.put_back())
+        refuse_exceptions(job.run.request, job.run.backup_id, put_back_noted(session, notes))
         restore_objects(job, session)
         items = _content_items(session, notes)
         left = [item for item in items if not _all_compared(notes, item)]

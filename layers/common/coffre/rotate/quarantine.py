@@ -17,8 +17,9 @@ from coffre.results import VerifyResult
 from coffre.rotate.inventory import Backup
 from coffre.vault.evidence import damaged_chunks, evidence_time
 from coffre.vault.layout import Layout
+from coffre.vault.locate import is_sound_chunk
 from coffre.vault.notes import MAX_CHUNKS, Chunks, Note, read_chunks, write_note
-from coffre.vault.reader import is_sound_chunk, load_manifest
+from coffre.vault.reader import load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 

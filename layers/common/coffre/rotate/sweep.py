@@ -26,7 +26,8 @@ from coffre.ids import BACKUP_ID
 from coffre.rotate.inventory import Backup, Fate, Horizon, Inventory, StoredKey, fate, stored_keys
 from coffre.rotate.references import References
 from coffre.vault.layout import Layout, backup_of_manifest
-from coffre.vault.reader import is_sound_chunk, load_manifest
+from coffre.vault.locate import is_sound_chunk
+from coffre.vault.reader import load_manifest
 from coffre.vault.store import ObjectStore
 
 WINDOW = 131_072

@@ -21,9 +21,9 @@ from typing import BinaryIO
 from coffre.errors import ObjectCorruptError, ObjectMissingError
 from coffre.vault.contents import read_sections
 from coffre.vault.layout import Layout
+from coffre.vault.locate import locate, locate_chunk
 from coffre.vault.manifest import Manifest, RefsFile, StoredFile
 from coffre.vault.parts import Chunk, decode_record, encode_record
-from coffre.vault.reader import locate, locate_chunk
 from coffre.vault.store import ObjectStore
 
 MAX_GAPS = 1_000

@@ -14,9 +14,9 @@ from struct import iter_unpack
 from typing import TYPE_CHECKING
 
 from coffre.errors import ObjectCorruptError
+from coffre.vault.locate import fetch
 from coffre.vault.manifest import Manifest, RefsFile
 from coffre.vault.objects import ChunkReader
-from coffre.vault.reader import fetch
 
 if TYPE_CHECKING:
     from coffre.vault.store import ObjectStore  # a proof must not pay for the client that it doesn't use

@@ -17,10 +17,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, cast
 
 from coffre.errors import ObjectCorruptError
-from coffre.vault.manifest import SealKey
+
+if TYPE_CHECKING:
+    from coffre.vault.manifest import (
+        SealKey,  # pydantic: workers of backups that aren't sealed don't pay for it
+    )
 
 MAGIC = b"COFFRES\x01"
 FRAME = 1 << 20
@@ -143,6 +147,8 @@ def handed_over(message: dict[str, Any] | None) -> Seal:
     """The seal that another process handed over; see `Seal.hand_over`."""
     if message is None:
         return UNSEALED
+    from coffre.vault.manifest import SealKey
+
     return Sealed(SealKey.model_validate(message["key"]), bytes.fromhex(message["secret"]))
 
 

@@ -7,8 +7,8 @@ from contextlib import closing
 from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
 from coffre.vault.chunks import open_chunk
 from coffre.vault.digest import Digest
+from coffre.vault.locate import locate_chunk
 from coffre.vault.parts import Chunk, decode_record
-from coffre.vault.reader import locate_chunk
 from coffre.vault.rows import digest_text
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message

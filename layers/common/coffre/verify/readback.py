@@ -9,9 +9,9 @@ from coffre.errors import ManifestInvalidError, ObjectCorruptError, ObjectMissin
 from coffre.results import Finding
 from coffre.vault.contents import Contents, read_contents, read_sections
 from coffre.vault.digest import MODULUS
+from coffre.vault.locate import locate
 from coffre.vault.manifest import StoredFile
 from coffre.vault.parts import Chunk, encode_record
-from coffre.vault.reader import locate
 from coffre.vault.refs import read_ids
 from coffre.verify.job import Verification
 from coffre.verify.reasons import refusal

@@ -29,8 +29,9 @@ from coffre.errors import (
 from coffre.ids import stamp, utc_now
 from coffre.results import Finding, RecheckReport
 from coffre.vault.layout import Layout
+from coffre.vault.locate import check_chunk
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import check_chunk, list_backups, load_manifest
+from coffre.vault.reader import list_backups, load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
 

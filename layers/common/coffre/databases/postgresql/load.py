@@ -24,9 +24,9 @@ from coffre.errors import (
     describe,
 )
 from coffre.vault.chunks import open_chunk
+from coffre.vault.locate import locate_chunk
 from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import Chunk, Relation, decode_record, encode_record
-from coffre.vault.reader import locate_chunk
 from coffre.workers import Message
 
 AHEAD = 4

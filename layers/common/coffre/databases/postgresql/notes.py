@@ -12,12 +12,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from coffre.databases.postgresql.compare import Expected
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.copy import copy_in, run_script
-from coffre.databases.postgresql.set_aside import put_back_kept
+from coffre.databases.postgresql.readback import Expected
 from coffre.errors import CoffreError, LockNotGrantedError, QueryFailedError
-from coffre.results import Finding
 from coffre.vault.digest import MODULUS
 from coffre.vault.parts import Relation, decode_record, encode_record
 
@@ -54,6 +52,15 @@ class Compared:
     rows: int
     digest: int
     generated: int
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A CHECK constraint that was taken off; ``told`` is None until it is back."""
+
+    number: int
+    check: Mapping[str, str]
+    told: str | None
 
 
 class Notes:
@@ -146,19 +153,14 @@ class Notes:
         """Note a CHECK constraint in the transaction of ``session`` that takes it off."""
         session.run(f"INSERT INTO {self._in}.aside (what) VALUES ({literal(json.dumps(dict(check)))})")
 
-    def put_back(self) -> list[Finding]:
-        """Add the constraints again that were taken off, each once; those that rows violate."""
-        aside = f"SELECT number, what, finding FROM {self._in}.aside ORDER BY 1"
-        found = []
-        for number, what, noted in self._session.run(aside):
-            told = noted
-            if told is None:
-                finding = put_back_kept(self._session, json.loads(what))
-                told = "" if finding is None else json.dumps(finding.model_dump())
-                note = f"UPDATE {self._in}.aside SET finding = {literal(told)} WHERE number = {number}"
-                self._session.run(note)
-            found += [Finding.model_validate_json(told)] if told else []
-        return found
+    def aside(self) -> list[Aside]:
+        """The constraints that were taken off, in that order."""
+        rows = self._session.run(f"SELECT number, what, finding FROM {self._in}.aside ORDER BY 1")
+        return [Aside(int(number), json.loads(what), told) for number, what, told in rows]
+
+    def tell_aside(self, number: int, told: str) -> None:
+        """Note that a constraint is back, and what was said of it."""
+        self._session.run(f"UPDATE {self._in}.aside SET finding = {literal(told)} WHERE number = {number}")
 
     # Content
 

@@ -11,11 +11,13 @@ Source: https://www.postgresql.org/docs/current/sql-altertable.html (NOT VALID)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from coffre.databases.postgresql.absent import AbsentRows, reading
 from coffre.databases.postgresql.connection import Session, identifier, literal, qualified
+from coffre.databases.postgresql.notes import Notes
 from coffre.errors import CoffreError
 from coffre.results import Finding
 from coffre.vault.parts import Relation
@@ -156,16 +158,26 @@ class SetAsideChecks:
         return findings
 
 
-def put_back_kept(session: Session, kept: Mapping[str, str]) -> Finding | None:
-    """Add a check again that was remembered; it may be back already, if who did that was killed.
+def put_back_noted(session: Session, notes: Notes) -> list[Finding]:
+    """Add the checks again that a restore's notes remember, each once, and note what came of it.
+
+    One may be back already, if who did that was killed.
 
     Returns
     -------
-    Finding or None
-        As `SetAsideChecks.put_back` gives them.
+    list of Finding
+        As `SetAsideChecks.put_back` gives them, those of earlier calls included.
     """
-    check = _Check(**kept)
-    return _put_back(session, check, None, again=True)
+    findings = []
+    for aside in notes.aside():
+        told = aside.told
+        if told is None:
+            finding = _put_back(session, _Check(**aside.check), None, again=True)
+            # ASCII, whatever the database's encoding
+            told = "" if finding is None else json.dumps(finding.model_dump())
+            notes.tell_aside(aside.number, told)
+        findings += [Finding.model_validate_json(told)] if told else []
+    return findings
 
 
 def _put_back(
