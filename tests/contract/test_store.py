@@ -356,6 +356,9 @@ def test_another_process_reads_and_writes_the_same(store: ObjectStore) -> None:
     assert read(store, "shared") == b"content"
     with there.get("shared") as body:
         assert body.read() == b"content"
+    without_client = ObjectStore(None, store.bucket, there)
+    assert without_client.head("shared") == store.head("shared")
+    assert without_client.head("elsewhere") is None
 
 
 # Versions and delete markers

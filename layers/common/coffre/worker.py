@@ -85,7 +85,7 @@ def _store(setup: Message) -> ObjectStore:
 
 
 class _LateClient:
-    """An S3 client that is made when it is first used: reading, and writing new chunks, needs none."""
+    """An S3 client that is made when it is first used: only large files and locks that grow need one."""
 
     def __init__(self) -> None:
         # Several threads upload, and making a client isn't safe in more than one.

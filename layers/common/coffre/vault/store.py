@@ -10,7 +10,8 @@ import base64
 import copy
 import io
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, BinaryIO, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -40,7 +41,7 @@ class ObjectStore:
     bucket:
         The bucket's name.
     signed:
-        What reads objects and writes small ones; by default as the client would.
+        What reads objects, looks at them and writes small ones; by default as the client would.
     owner:
         The account that the bucket must belong to: S3 refuses every request if it is another's.
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
@@ -158,25 +159,19 @@ class ObjectStore:
 
     def head(self, key: str, version: str | None = None) -> ObjectInfo | None:
         """What the store says of an object, checksum and lock included; None if it doesn't exist."""
-        which = {"VersionId": version} if version else {}
-        try:
-            answer = self._client.head_object(**self._place, Key=key, ChecksumMode="ENABLED", **which)
-        except (ClientError, BotoCoreError) as error:
-            translated = _translate(error, "look at", key)
-            if isinstance(translated, ObjectMissingError):
-                return None
-            raise translated from error
-        checksum = answer.get("ChecksumSHA256")
-        sha256 = base64.b64decode(checksum).hex() if checksum and "-" not in checksum else None
+        found = self._signed.head(key, version)
+        if found is None:
+            return None
+        checksum, until = found.get("x-amz-checksum-sha256"), found.get("x-amz-object-lock-retain-until-date")
         return ObjectInfo(
             key,
-            answer["ContentLength"],
-            answer["LastModified"],
-            sha256,
-            answer.get("VersionId", ""),
-            answer.get("ObjectLockRetainUntilDate"),
-            answer.get("ObjectLockLegalHoldStatus") == "ON",
-            answer.get("ReplicationStatus", ""),
+            int(found["Content-Length"]),
+            parsedate_to_datetime(found["Last-Modified"]),
+            base64.b64decode(checksum).hex() if checksum and "-" not in checksum else None,
+            found.get("x-amz-version-id", ""),
+            datetime.fromisoformat(until) if until else None,
+            found.get("x-amz-object-lock-legal-hold") == "ON",
+            found.get("x-amz-replication-status", ""),
         )
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
