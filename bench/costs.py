@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from bench.contest import Backups
 from bench.lab import Lab, execute
 from bench.report import Table
-from coffre.backup.estimate import FUNCTION_WORKERS, UNMEASURED, choose, forecast
+from coffre.backup.estimate import UNMEASURED, choose, forecast
 from coffre.backup.plan import plan_batches
 from coffre.catalogue.entries import Rate
 from coffre.databases.postgresql.inventory import Found
 from coffre.databases.registration import Registration
 from coffre.prices import load_prices
 from coffre.vault.parts import Relation
+from coffre.workers import WORKERS
 
 SIZES = {"10 GB": 10**10, "100 GB": 10**11, "1 TB": 10**12, "5 TB": 5 * 10**12}
 LARGE, MIDDLE, SMALL = 1, 8, 1000
@@ -71,14 +72,14 @@ def _measured(lab: Lab) -> Rate:
         on_disk = int(execute(target, f"{size} AND relkind = 'r'")[0][0])
         backups = Backups(vault, target)
         ran, stored = min((backups.take() for _ in range(lab.repeat)), key=lambda run: run[0].seconds)
-    each = on_disk / (ran.seconds * FUNCTION_WORKERS)
+    each = on_disk / (ran.seconds * WORKERS)
     return Rate("bench", int(each), stored * 1000 // on_disk, "here")
 
 
 def _row(name: str, rate: Rate, concurrency: int) -> list[str]:
     size = SIZES[name]
     choice = choose(size, rate, FUNCTION_SECONDS)
-    workers = concurrency if choice.where == "machine" else FUNCTION_WORKERS
+    workers = concurrency if choice.where == "machine" else WORKERS
     made = forecast(choice.where, plan_batches(_tables(size)), rate, workers=workers, prices=load_prices())
     services = [made.dollars[service] for service in ("lambda", "step functions", "s3", "dynamodb")]
     return [

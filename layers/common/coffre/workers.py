@@ -23,11 +23,30 @@ from coffre.errors import CoffreError, WorkerFailedError, describe, disk_full_na
 
 Message = dict[str, Any]
 
+WORKERS = 2
+"""Of a function that has the memory, and so the processors, that the template gives it."""
+
+ALONE_BYTES, ALONE_PIECES = 16 << 20, 200
+"""What one worker has done before another has started, which takes half a second of a processor's time."""
+
 AHEAD = 256
 """Short items that a worker has at a time: it goes on while its parent is busy, with a dump for example."""
 
 TICK_SECONDS = 1.0
 """How often a waiting parent looks after its snapshot, its deadline and its progress report."""
+
+
+def workers_for(size: int, pieces: int) -> int:
+    """How many workers an amount of work is worth.
+
+    Parameters
+    ----------
+    size:
+        Bytes of COPY text.
+    pieces:
+        Relations; each costs a round trip to the server.
+    """
+    return 1 if size <= ALONE_BYTES and pieces <= ALONE_PIECES else WORKERS
 
 
 class Task(Protocol):

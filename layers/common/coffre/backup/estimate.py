@@ -15,11 +15,11 @@ from coffre.catalogue.entries import Rate
 from coffre.choice import Choice, Runs, Where, by_time
 from coffre.prices import Prices
 from coffre.vault.scan import ChunkSizes
+from coffre.workers import WORKERS
 
 UNMEASURED = Rate("", bytes_per_second=20_000_000, stored_permille=400)
 """Where nothing was measured yet: slower than any server that was tried, so that nothing is promised."""
 
-FUNCTION_WORKERS = 2
 FUNCTION_SECONDS = 15.0
 """What a backup in one function takes beside the rows: connecting, locks, schema, commit."""
 
@@ -84,7 +84,7 @@ def forecast(where: Where, batches: Sequence[Batch], rate: Rate, *, workers: int
         seconds = _function_seconds(size, rate)
         gb_seconds = seconds * BACKUP_GB
     chunks = sum(_chunks(batch) for batch in batches)
-    parts = len(batches) if machine else FUNCTION_WORKERS
+    parts = len(batches) if machine else WORKERS
     requests = {
         "s3 put": chunks + parts * (2 if machine else 1) + 10,
         "s3 get": parts * (3 if machine else 2) + 20,
@@ -118,7 +118,7 @@ def measure(database: str, *, size: int, stored: int, worker_seconds: float, mea
 
 
 def _function_seconds(size: int, rate: Rate) -> float:
-    return FUNCTION_SECONDS + size / (rate.bytes_per_second * FUNCTION_WORKERS)
+    return FUNCTION_SECONDS + size / (rate.bytes_per_second * WORKERS)
 
 
 def _chunks(batch: Batch) -> int:

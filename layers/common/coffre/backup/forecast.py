@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coffre.backup.estimate import FUNCTION_WORKERS, UNMEASURED, choose, forecast
+from coffre.backup.estimate import UNMEASURED, choose, forecast
 from coffre.backup.job import Services
 from coffre.backup.plan import Batch, plan_batches
 from coffre.catalogue.entries import Rate
@@ -14,6 +14,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.prices import load_prices
 from coffre.results import BackupPlan, PlannedBatch, SnapshotCost
+from coffre.workers import WORKERS
 
 LISTED, NAMED = 50, 5
 """Batches that a plan lists, and relations that it names of each."""
@@ -45,7 +46,7 @@ def make_plan(
         size = sum(batch.size for batch in batches)
         machine = services.start_machine is not None
         choice = choose(size, rate, seconds, runs=registration.runs, machine=machine)
-        workers = registration.concurrency if choice.where == "machine" else FUNCTION_WORKERS
+        workers = registration.concurrency if choice.where == "machine" else WORKERS
         prices = load_prices()
         expected = forecast(choice.where, batches, rate, workers=workers, prices=prices)
         return BackupPlan(

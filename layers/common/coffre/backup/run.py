@@ -18,7 +18,6 @@ from coffre.backup.commit import (
     draft_manifest,
     tally_parts,
 )
-from coffre.backup.estimate import FUNCTION_WORKERS
 from coffre.backup.examine import PREFLIGHT_SECONDS, inspect
 from coffre.backup.feed import item_message, locking, worker_setup, write_known_chunks
 from coffre.backup.finish import finish, let_go, remember_rate
@@ -45,8 +44,8 @@ from coffre.vault.contents import scratch_folder
 from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import End
 from coffre.vault.safeguards import lock_finding
+from coffre.workers import WORKERS
 
-WORKERS = FUNCTION_WORKERS
 SHORT_BYTES = 1 << 20
 """A table up to this size is read in the time in which a worker would wait for the next one's name."""
 

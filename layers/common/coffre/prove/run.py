@@ -19,7 +19,7 @@ from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.partial import excuse, refresh_in_turn
-from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.seal import unreadable
 from coffre.databases.postgresql.server import EphemeralServer
@@ -52,6 +52,7 @@ from coffre.vault.reader import fetch_file
 from coffre.vault.sealed_manifest import open_manifest
 from coffre.vault.sealing import handed_over
 from coffre.vault.ticket import TicketReader, open_ticket
+from coffre.workers import WORKERS
 
 _NOT_THE_BACKUPS_FAULT = (
     DeadlineExceededError,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.exceptions import Exceptions, explain
-from coffre.databases.postgresql.rebuild import WORKERS, Rebuild
+from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
@@ -24,6 +24,7 @@ from coffre.results import Finding
 from coffre.vault.contents import largest_first
 from coffre.vault.parts import DatabaseRecord, Role
 from coffre.vault.reader import fetch_file
+from coffre.workers import WORKERS
 
 
 def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[Finding], list[Finding]]:

@@ -15,9 +15,8 @@ from coffre.vault.parts import Chunk, encode_record
 from coffre.vault.refs import read_ids
 from coffre.verify.job import Verification
 from coffre.verify.reasons import refusal
-from coffre.workers import Message
+from coffre.workers import Message, workers_for
 
-WORKERS = 2
 ITEM_BYTES = 32 << 20
 
 
@@ -51,7 +50,9 @@ def _chunks(work: Verification, contents: Contents) -> list[Finding]:
     rows: dict[int, int] = defaultdict(int)
     digests: dict[int, int] = defaultdict(int)
     setup = {"task": "read", "bucket": work.store.bucket, "seal": work.store.seal.hand_over()}
-    with work.services.start_workers([setup] * WORKERS, work.check_time) as pool:
+    totals = work.manifest.totals
+    number = workers_for(totals.bytes, totals.chunks)
+    with work.services.start_workers([setup] * number, work.check_time) as pool:
         for item, answer in pool.map(_items(work)):
             work.meter.add(rows=answer["rows"], done=answer["bytes"])
             rows[item["id"]] += answer["rows"]

@@ -17,9 +17,7 @@ from coffre.results import Finding
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, Section
 from coffre.vault.manifest import Manifest
-from coffre.workers import Message, WorkerPool
-
-WORKERS = 2
+from coffre.workers import Message, WorkerPool, workers_for
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,9 @@ class Rebuild:
             "encoding": self.manifest.settings["client_encoding"],
             **more,
         }
-        return self.start_workers([setup] * WORKERS, self.watch.check)
+        ends = self.contents.ends.values()
+        number = workers_for(sum(end.bytes for end in ends), len(ends))
+        return self.start_workers([setup] * number, self.watch.check)
 
 
 def _load_failed(item: Message, fault: dict[str, str]) -> CoffreError:
