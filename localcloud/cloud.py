@@ -26,6 +26,7 @@ from localcloud.invoker import Invoker
 from localcloud.layers import mount
 from localcloud.objects import ObjectRoute
 from localcloud.owners import owner_route
+from localcloud.packages import of_runtime
 from localcloud.replication import replicate
 from localcloud.routes import ControlRoute, InvokeRoute
 from localcloud.server import Application, Server
@@ -198,7 +199,14 @@ class LocalCloud:
             opt=opt,
             python_path=python_path,
         )
-        around = Surroundings(self.endpoint, self.region, self.state, kept / "pycache", self._log_saver())
+        around = Surroundings(
+            self.endpoint,
+            self.region,
+            self.state,
+            kept / "pycache",
+            of_runtime(kept / "packages"),
+            self._log_saver(),
+        )
         for name, settings in self._deployment.functions.items():
             self._functions[name] = Function(settings, around)
         self._invoker.functions = self._functions

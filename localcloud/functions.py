@@ -67,6 +67,7 @@ class Surroundings:
         region: AWS region.
         state: folder for logs.
         byte_code: folder for byte code.
+        runtime: folder with the packages of AWS's runtime.
         save_log: takes a log group and the text printed by one invocation.
     """
 
@@ -74,6 +75,7 @@ class Surroundings:
     region: str
     state: Path
     byte_code: Path
+    runtime: Path
     save_log: Callable[[str, str], None]
 
 
@@ -166,7 +168,7 @@ class Function:
         """The environment of real Lambda, and nothing of the developer's
         (https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html)."""
         settings, around = self.settings, self._around
-        path = [settings.task_root, *settings.python_path]
+        path = [settings.task_root, *settings.python_path, around.runtime]
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "en_US.UTF-8",

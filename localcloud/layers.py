@@ -3,8 +3,8 @@
 * A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>]`` writes
   below ``<kept>/<name of the folder>`` and does nothing when it is there already. All clouds of a template
   share it: the folder is ``.coffre/opt`` beside the template. The layer's metadata name the variant.
-* A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and third-party
-  packages come from the environment that runs the local cloud.
+* A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and so does one with
+  the third-party packages that its ``requirements.txt`` pins (`localcloud.packages`).
 * A layer without one is the content of ``/opt``: its entries are linked, ``python`` goes on the path.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from localcloud.errors import LayerError
+from localcloud.packages import of_layer
 from localcloud.template import Layer
 
 
@@ -48,7 +49,7 @@ def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
             place.symlink_to(made)
         return ()
     if layer.build_method:
-        return (layer.folder,)
+        return (layer.folder, of_layer(layer.folder, kept.parent / "packages"))
     for entry in layer.folder.iterdir():
         if entry.name == "python":
             continue

@@ -12,13 +12,13 @@ import os
 import queue
 import select
 import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from localcloud.packages import PYTHON
 from localcloud.processes import kill_tree
 
 INIT_SECONDS = 30.0
@@ -98,7 +98,7 @@ class Sandbox:
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "awslambdaric", handler],
+            [PYTHON, "-m", "awslambdaric", handler],
             cwd=task_root,
             env=environment,
             stdin=subprocess.DEVNULL,
