@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from coffre.databases.postgresql import connection
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
-from tests.faults.cases import FIRST, SECOND, Told, cases, clean_scratch, nobody_is_left
+from tests.faults.cases import FIRST, SECOND, WHOLE, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.injection import DIE, Way
 from tests.faults.line import WAYS, FaultyLine
 from tests.faults.world import Outcome, World
@@ -31,6 +31,9 @@ SECONDS = 3.0
 
 RESTORE_SECONDS = 5.0
 PASSWORD = "hunter2-is-nowhere"
+
+IN_TURN: list[Sequence[Way]] = [(way,) for way in WAYS] if WHOLE else [WAYS]
+"""All cases take more than an hour: each way is a test of its own then."""
 
 
 @pytest.fixture
@@ -88,8 +91,9 @@ def _killed(world: World, line: FaultyLine, action: Callable[[], Any]) -> Outcom
     return world.killed(action, children.append)
 
 
+@pytest.mark.parametrize("ways", IN_TURN, ids=lambda ways: "-".join(way.name.lower() for way in ways))
 def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
-    world: World, line: FaultyLine, server: EphemeralServer, source: Target
+    world: World, line: FaultyLine, server: EphemeralServer, source: Target, ways: Sequence[Way]
 ) -> None:
     there = over(line, source)
     old = world.backup(source, FIRST).backup_id
@@ -100,7 +104,7 @@ def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
     requests = line.requests
     whole = {name: world.content(name) for name in (old, new)}
     told = Told("backup from a failing source")
-    for number, way in cases(requests, 12, WAYS):
+    for number, way in cases(requests, 12, ways):
         world.reset(before)
         hit = f"{way} of request {number} of {requests}"
         limit = SECONDS if way is Way.TIMEOUT else 60.0
@@ -125,8 +129,14 @@ def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
     told.print(requests)
 
 
+@pytest.mark.parametrize("ways", IN_TURN, ids=lambda ways: "-".join(way.name.lower() for way in ways))
 def test_a_restore_never_looks_finished_whichever_request_to_its_target_fails(
-    world: World, line: FaultyLine, server: EphemeralServer, source: Target, postgres_root: Path
+    world: World,
+    line: FaultyLine,
+    server: EphemeralServer,
+    source: Target,
+    postgres_root: Path,
+    ways: Sequence[Way],
 ) -> None:
     name = world.backup(source, FIRST).backup_id
     content, there = dumped(postgres_root, source), databases(server)
@@ -144,7 +154,7 @@ def test_a_restore_never_looks_finished_whichever_request_to_its_target_fails(
     requests = line.requests
     drop()
     told = Told("restore into a failing target")
-    for number, way in cases(requests, 5, WAYS):
+    for number, way in cases(requests, 5, ways):
         hit = f"{way} of request {number} of {requests}"
         world.restore_seconds = RESTORE_SECONDS if way is Way.TIMEOUT else 120.0
         outcome = attempt(world, line, lambda: world.restore(wanted, name, token), number, way)
