@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import typer
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
-        code: Any = app(args=list(arguments) or ["--help"], prog_name="coffre", standalone_mode=False)
+        code: Any = _command()(args=list(arguments) or ["--help"], prog_name="coffre", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
     except KeyboardInterrupt:
@@ -96,6 +97,12 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _report(_ours(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Callable[..., Any]:
+    """The whole tree of commands; making it takes longer than many a command."""
+    return typer.main.get_command(app)
 
 
 def _usage(error: typer.TyperException) -> UsageError:

@@ -26,7 +26,7 @@ BACKUP = "20261120T030000Z-daily-1f09ab"
 Answer = Callable[[dict[str, Any]], Any]
 
 _clients: dict[str, Any] = {}
-"""Those of all tests, by endpoint and settings: each command makes its own, and each takes its time."""
+"""Those of all tests, by their settings: each command makes its own, and each takes its time."""
 
 
 class FunctionError(Exception):
@@ -124,7 +124,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     """The URL of a moto server: what reads objects speaks HTTP, not boto3."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -152,7 +152,7 @@ def world(run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, endpoint
         if service == "lambda":
             return functions
         settings = {name: vars(value) if name == "config" else value for name, value in options.items()}
-        kind = repr((endpoint, service, session.region_name, settings))
+        kind = repr((service, session.region_name, settings))
         if kind not in _clients:
             _clients[kind] = make(session, service, **options)
         return _clients[kind]
