@@ -9,7 +9,7 @@ Source: ``RestoreArchive`` and ``_tocEntryRestorePass`` in pg_backup_archiver.c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -87,18 +87,29 @@ class SchemaArchive:
     options: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
     restorer: str = ""
+    _known: dict[tuple[str, ...], list[ArchiveEntry]] = field(default_factory=dict, compare=False, repr=False)
 
     def without(self, left_out: frozenset[int]) -> SchemaArchive:
         """The same without these entries."""
         return replace(self, left_out=left_out)
 
-    def entries(self, *options: str) -> list[ArchiveEntry]:
+    def entries(self) -> list[ArchiveEntry]:
         """The archive's entries; see `list_entries`."""
-        return list_entries(self.tools, self.major, self.path, *options, deadline=self.deadline)
+        return self._listed()
+
+    def _early(self) -> list[ArchiveEntry]:
+        """Those that pg_restore counts to what comes before the rows."""
+        return self._listed("--section=pre-data")
+
+    def _listed(self, *options: str) -> list[ArchiveEntry]:
+        if options not in self._known:
+            listing = list_entries(self.tools, self.major, self.path, *options, deadline=self.deadline)
+            self._known[options] = listing
+        return self._known[options]
 
     def schemas(self) -> None:
         """Restore schemas alone, for a `restorer` who has to give rights on them away."""
-        self._restore([e for e in self.entries("--section=pre-data") if e.description == "SCHEMA"], "schemas")
+        self._restore([e for e in self._early() if e.description == "SCHEMA"], "schemas")
 
     def before_rows(self, *, schemas: bool = True) -> None:
         """Restore schemas, types, functions, tables and views.
@@ -114,7 +125,7 @@ class SchemaArchive:
             pg_restore stops at the first error; its message names the object.
         """
         left_out = _GRANTS if schemas else _GRANTS | {"SCHEMA"}
-        early = [e for e in self.entries("--section=pre-data") if e.description not in left_out]
+        early = [e for e in self._early() if e.description not in left_out]
         self._restore(early, "before")
 
     def indexes(self, jobs: int) -> list[Complaint]:
@@ -164,7 +175,7 @@ class SchemaArchive:
         self._restore(self._late(), "after")
 
     def _late(self) -> list[ArchiveEntry]:
-        before = {e.dump_id for e in self.entries("--section=pre-data") if e.description not in _GRANTS}
+        before = {e.dump_id for e in self._early() if e.description not in _GRANTS}
         return [e for e in self.entries() if e.dump_id not in before and not _comes_last(e)]
 
     def event_triggers(self) -> None:
