@@ -1,5 +1,7 @@
 """A local cloud of a small template of the tests' own."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localcloud import LocalCloud, up
+import localcloud
 
 TEMPLATE = Path(__file__).parent / "fixture" / "template.yaml"
 
@@ -15,7 +17,7 @@ TEMPLATE = Path(__file__).parent / "fixture" / "template.yaml"
 class Desk:
     """Short ways to what tests do again and again."""
 
-    def __init__(self, cloud: LocalCloud) -> None:
+    def __init__(self, cloud: localcloud.LocalCloud) -> None:
         self.cloud = cloud
         self.s3 = cloud.client("s3")
         self.sqs = cloud.client("sqs")
@@ -44,14 +46,14 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[localcloud.LocalCloud]:
     """One cloud for the tests of a file: moto's own state is reset by tests of other folders."""
-    with up(TEMPLATE, state=tmp_path_factory.mktemp("state")) as made:
+    with localcloud.up(TEMPLATE, state=tmp_path_factory.mktemp("state")) as made:
         yield made
 
 
 @pytest.fixture
-def desk(cloud: LocalCloud) -> Iterator[Desk]:
+def desk(cloud: localcloud.LocalCloud) -> Iterator[Desk]:
     """The cloud with its queues empty, before and after."""
     made = Desk(cloud)
     yield made

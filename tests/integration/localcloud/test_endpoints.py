@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+import localcloud
 from coffre.errors import CoffreError
 from coffre.vault.locks import Lock
 from coffre.vault.store import ObjectStore
-from localcloud import LocalCloudError, UnknownScheduleError, up
-from localcloud.deploy import ACCOUNT
+from localcloud import LocalCloudError, UnknownScheduleError
 
 
 def test_of_eight_writers_that_must_not_overwrite_exactly_one_wins(desk: Any) -> None:
@@ -122,7 +122,7 @@ def test_what_is_left_out_is_listed_and_conditions_hold(desk: Any) -> None:
 
 def test_a_second_cloud_in_one_process_and_an_unknown_schedule_are_refused(desk: Any, tmp_path: Path) -> None:
     with pytest.raises(LocalCloudError, match="already"):
-        up(tmp_path / "template.yaml", state=tmp_path)
+        localcloud.up(tmp_path / "template.yaml", state=tmp_path)
     with pytest.raises(UnknownScheduleError, match="local-nightly"):
         desk.cloud.fire("hourly")
 
@@ -169,7 +169,7 @@ def test_a_bucket_of_another_account_is_refused_whatever_is_asked_of_it(desk: An
     for call in _calls(ObjectStore(desk.s3, bucket, owner="999999999999")):
         with pytest.raises(CoffreError, match=r"AccessDenied|403|refused to delete"):
             call()
-    mine = ObjectStore(desk.s3, bucket, owner=ACCOUNT)
+    mine = ObjectStore(desk.s3, bucket, owner="123456789012")
     for call in _calls(mine):
         call()
     assert mine.head("owned/small") is None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import localcloud
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
 from coffre.databases.postgresql.server import EphemeralServer
@@ -16,7 +17,6 @@ from coffre.vault.layout import Layout
 from coffre.vault.parts import Chunk
 from coffre.vault.reader import load_manifest, read_part
 from coffre.vault.store import ObjectStore
-from localcloud import LocalCloud, up
 from tests.conftest import ROOT
 from tests.support.postgres import create, databases, sql, target, url
 from tests.support.stack import FunctionError, Stack
@@ -34,7 +34,7 @@ QUESTION = "SELECT count(*), sum(id), md5(string_agg(what, ',' ORDER BY id)) FRO
 class First:
     """The first stack, with one database and one backup that nothing was copied of yet."""
 
-    def __init__(self, cloud: LocalCloud, server: EphemeralServer) -> None:
+    def __init__(self, cloud: localcloud.LocalCloud, server: EphemeralServer) -> None:
         self.cloud = cloud
         self.s3 = cloud.client("s3")
         self.s3.create_bucket(Bucket=SECOND)
@@ -97,7 +97,9 @@ class First:
 @pytest.fixture(scope="module")
 def first(server16: EphemeralServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
     """The first stack; the tests of this module let its copy arrive, in their order."""
-    with up(ROOT / "template.yaml", state=tmp_path_factory.mktemp("first"), parameters=PARAMETERS) as cloud:
+    with localcloud.up(
+        ROOT / "template.yaml", state=tmp_path_factory.mktemp("first"), parameters=PARAMETERS
+    ) as cloud:
         yield First(cloud, server16)
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.kms.models import kms_backends
-from moto.s3.models import s3_backends
 
+import localcloud
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration, encode
@@ -26,7 +25,6 @@ from coffre.events.backup import MachineRun
 from coffre.ids import utc_now
 from coffre.restore.token import new_token
 from coffre.vault.layout import Layout
-from localcloud import LocalCloud, up
 from tests.conftest import ROOT
 from tests.support.calls import ACCOUNT, Call, Recorder
 from tests.support.iam import Statement, allowing, denied_by
@@ -75,7 +73,7 @@ NOT_SEEN_OF = {
 class Desk:
     """The functions of a cloud in this process, and what moves its clock."""
 
-    def __init__(self, cloud: LocalCloud, server: EphemeralServer) -> None:
+    def __init__(self, cloud: localcloud.LocalCloud, server: EphemeralServer) -> None:
         self.cloud = cloud
         self.server = server
         self._lambda = cloud.client("lambda")
@@ -118,6 +116,8 @@ class Desk:
 
     def make_seal_key(self) -> None:
         """Make the KMS key whose ARN the template's parameter is taken to be."""
+        from moto.kms.models import kms_backends
+
         keys = kms_backends[ACCOUNT]["us-east-1"].keys
         key = keys.pop(self.cloud.client("kms").create_key()["KeyMetadata"]["KeyId"])
         key.arn, key.id = SEAL_KEY, SEAL_KEY.rsplit("/")[-1]
@@ -130,6 +130,8 @@ class Desk:
 
     def age(self) -> None:
         """Let everything in the bucket be older."""
+        from moto.s3.models import s3_backends
+
         bucket = s3_backends[ACCOUNT]["aws"].buckets[str(self.cloud.bucket)]
         for _, versions in bucket.keys.lists():
             for version in versions:
@@ -280,11 +282,13 @@ def live(desk: Desk) -> None:
 @pytest.fixture(scope="module")
 def recorded(
     postgres_root: Path, scratch_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[set[Call], LocalCloud]]:
+) -> Iterator[tuple[set[Call], localcloud.LocalCloud]]:
     """All calls of all functions."""
     recorder = Recorder()
     with (
-        up(ROOT / "template.yaml", state=tmp_path_factory.mktemp("state"), parameters=PARAMETERS) as cloud,
+        localcloud.up(
+            ROOT / "template.yaml", state=tmp_path_factory.mktemp("state"), parameters=PARAMETERS
+        ) as cloud,
         customer_server(postgres_root, 16, scratch_root) as server,
     ):
         cloud._application.routes.insert(0, recorder)
@@ -294,7 +298,7 @@ def recorded(
 
 @pytest.mark.parametrize("verb", FUNCTIONS)
 def test_every_call_that_a_function_makes_is_allowed(
-    recorded: tuple[set[Call], LocalCloud], verb: str
+    recorded: tuple[set[Call], localcloud.LocalCloud], verb: str
 ) -> None:
     calls, cloud = recorded
     policies = Policies(str(cloud.bucket), str(cloud.table))
@@ -309,7 +313,7 @@ def test_every_call_that_a_function_makes_is_allowed(
 
 @pytest.mark.parametrize("verb", FUNCTIONS)
 def test_nothing_is_allowed_that_a_function_never_does(
-    recorded: tuple[set[Call], LocalCloud], verb: str
+    recorded: tuple[set[Call], localcloud.LocalCloud], verb: str
 ) -> None:
     calls, cloud = recorded
     mine = [call for call in calls if call.caller == f"{STACK}-{verb}"]
