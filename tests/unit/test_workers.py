@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coffre.errors import DeadlineExceededError, RowSecurityError, WorkerFailedError
-from coffre.workers import AHEAD, Message, WorkerPool
+from coffre.workers import AHEAD, Message, WorkerPool, workers_for
 
 WORKER = """
 import os, sys, time
@@ -212,6 +212,13 @@ def test_a_worker_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
     parent.wait()
     parent.stdout.close()
     assert eventually(lambda: not alive(worker))
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces", "number"), [(0, 0, 1), (16 << 20, 200, 1), ((16 << 20) + 1, 1, 2), (1, 201, 2)]
+)
+def test_little_work_gets_one_worker(size: int, pieces: int, number: int) -> None:
+    assert workers_for(size, pieces) == number
 
 
 def test_workers_start_without_what_they_do_not_need() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from localcloud import LayerError
+from localcloud.packages import of_layer
 from localcloud.processes import is_alive
 
 
@@ -44,6 +46,20 @@ def test_layers_are_mounted_from_their_folders(desk: Any) -> None:
     assert seen["data"] == "hello from /opt\n"
     assert seen["made"] == "assembled\n"
     assert seen["layers"] == ["plain layer", "shared layer"]
+
+
+def test_packages_are_those_of_the_layers_and_of_the_runtime(desk: Any) -> None:
+    """What a layer lacks is missing here, too, whatever else the developer has."""
+    asked = ["xxhash", "boto3", "pytest", "moto", "pydantic"]
+    seen, _ = desk.invoke("EchoFunction", {"do": "environment", "packages": asked})
+    assert seen["packages"] == ["xxhash", "boto3"]
+
+
+def test_a_layer_whose_package_is_not_installed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("xxhash==4.1.0\nno-such-package==1.0\n")
+    with pytest.raises(LayerError, match="no-such-package isn't installed here"):
+        of_layer(tmp_path, tmp_path / "kept")
+    assert not list((tmp_path / "kept").glob("*"))
 
 
 def test_a_warm_process_takes_the_next_event(desk: Any) -> None:
