@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := layers functions cli localcloud demo bench tests docs
+# One more than there are processors: tests often wait for a database or for a function.
+TESTERS = $(shell $(BIN)/python -c 'import os; print(min(9, (os.cpu_count() or 1) + 1))')
 export SAM_CLI_TELEMETRY := 0
 # Tests and the local cloud start hundreds of Python processes: none shall compile the same modules again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,7 +39,7 @@ demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 	$(BIN)/python -m demo
 
 test: install  ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-faults: install  ## Let every call and request of every run fail, in each of its ways, and try what takes 2 GB (more than an hour)
 	COFFRE_FAULTS=all $(BIN)/python -m pytest -n 2 -rP --timeout 3600 tests/faults/test_every_call.py tests/faults/test_every_request.py tests/faults/test_sources.py
