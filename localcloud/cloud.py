@@ -26,7 +26,7 @@ from localcloud.invoker import Invoker
 from localcloud.layers import mount
 from localcloud.objects import ObjectRoute
 from localcloud.owners import owner_route
-from localcloud.packages import of_runtime
+from localcloud.packages import interpreter, of_runtime
 from localcloud.replication import replicate
 from localcloud.routes import ControlRoute, InvokeRoute
 from localcloud.server import Application, Server
@@ -204,6 +204,7 @@ class LocalCloud:
             self.region,
             self.state,
             kept / "pycache",
+            interpreter(kept / "packages"),
             of_runtime(kept / "packages"),
             self._log_saver(),
         )

@@ -67,6 +67,7 @@ class Surroundings:
         region: AWS region.
         state: folder for logs.
         byte_code: folder for byte code.
+        python: the interpreter.
         runtime: folder with the packages of AWS's runtime.
         save_log: takes a log group and the text printed by one invocation.
     """
@@ -75,6 +76,7 @@ class Surroundings:
     region: str
     state: Path
     byte_code: Path
+    python: Path
     runtime: Path
     save_log: Callable[[str, str], None]
 
@@ -155,7 +157,14 @@ class Function:
                 self._live.discard(sandbox)
             settings = self.settings
             root = str(settings.task_root)
-            sandbox = Sandbox(settings.arn, self._environment(), settings.handler, root, self._write_log)
+            sandbox = Sandbox(
+                self._around.python,
+                settings.arn,
+                self._environment(),
+                settings.handler,
+                root,
+                self._write_log,
+            )
             self._live.add(sandbox)
             return sandbox
 

@@ -9,7 +9,9 @@ import re
 import shutil
 import sys
 import tempfile
+import venv
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -21,10 +23,16 @@ RUNTIME = ("awslambdaric", "boto3")
 """What AWS's managed runtimes bring.
 Source: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html#python-sdk-included"""
 
-PYTHON = getattr(sys, "_base_executable", sys.executable)
-"""The interpreter without this environment's packages."""
-
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+
+
+def interpreter(kept: Path) -> Path:
+    """This Python without any packages: the program of an empty virtual environment, made below ``kept``."""
+    place = kept / f"python-{hashlib.sha256((sys.base_prefix + sys.version).encode()).hexdigest()[:12]}"
+    if not place.is_dir():
+        with _made_at_once(place) as making:
+            venv.create(making, symlinks=True)
+    return place / "bin" / "python"
 
 
 def of_runtime(kept: Path) -> Path:
@@ -57,18 +65,24 @@ def gather(names: Iterable[str], kept: Path) -> Path:
     """
     entries = dict(sorted(entry for name in names for entry in _entries(name)))
     place = kept / hashlib.sha256(repr(entries).encode()).hexdigest()[:12]
-    if place.is_dir():
-        return place
-    kept.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(dir=kept))
+    if not place.is_dir():
+        with _made_at_once(place) as making:
+            for name, path in entries.items():
+                (making / name).symlink_to(path)
+    return place
+
+
+@contextmanager
+def _made_at_once(place: Path) -> Iterator[Path]:
+    """A folder to fill, which then becomes ``place``; another cloud may be faster."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(dir=place.parent))
     making.chmod(0o755)
-    for name, path in entries.items():
-        (making / name).symlink_to(path)
+    yield making
     try:
         making.rename(place)
-    except OSError:  # another cloud was faster
+    except OSError:
         shutil.rmtree(making)
-    return place
 
 
 def _built(layer: Path) -> Iterator[str]:

@@ -17,8 +17,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from localcloud.packages import PYTHON
 from localcloud.processes import kill_tree
 
 INIT_SECONDS = 30.0
@@ -62,6 +62,7 @@ class Sandbox:
     """A process that handles one event at a time, and its Runtime API.
 
     Args:
+        python: the interpreter.
         arn: ARN told to the handler.
         command_environment: environment of the process, complete; the Runtime API's address, the log stream
             and nothing else are added.
@@ -72,6 +73,7 @@ class Sandbox:
 
     def __init__(
         self,
+        python: Path,
         arn: str,
         command_environment: Mapping[str, str],
         handler: str,
@@ -98,7 +100,7 @@ class Sandbox:
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         self._process = subprocess.Popen(
-            [PYTHON, "-m", "awslambdaric", handler],
+            [str(python), "-m", "awslambdaric", handler],
             cwd=task_root,
             env=environment,
             stdin=subprocess.DEVNULL,
