@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import select
+import socket
 import subprocess
 import threading
 import time
@@ -90,7 +91,7 @@ class Sandbox:
         self._log = bytearray()
         self._log_lock = threading.Lock()
         self._server = _RuntimeServer(self)
-        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
+        threading.Thread(target=self._server.serve, daemon=True).start()
         self._marker = f"[$LATEST]{uuid.uuid4().hex}"
         environment = {
             **command_environment,
@@ -150,8 +151,7 @@ class Sandbox:
         self._closed.set()
         kill_tree(self._process.pid, self._marker)
         self._events.put(None)
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.end()
 
     def _next_answer(self, request_id: str, timeout: float) -> _Answer | None:
         """The answer to this event or the news of the process's end; None when the time is over."""
@@ -224,6 +224,18 @@ class _RuntimeServer(http.server.ThreadingHTTPServer):
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         super().__init__(("127.0.0.1", 0), _RuntimeHandler)
+
+    def serve(self) -> None:
+        """Take connections until the end; nothing wakes up for nothing, as it does in `serve_forever`."""
+        with contextlib.suppress(OSError):  # the socket was shut down
+            while True:
+                self.process_request(*self.get_request())
+
+    def end(self) -> None:
+        """Take no more connections."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.server_close()
 
 
 class _RuntimeHandler(http.server.BaseHTTPRequestHandler):

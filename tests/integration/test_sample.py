@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pg8000.native
 import pytest
-from xxhash import xxh3_128_intdigest
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
+from coffre.vault.rows import DigestSink
 
 SAMPLE = Path(__file__).parents[2] / "demo" / "sample"
 FILES = ("01-roles.sql", "02-schema.sql", "03-rows.sql", "04-after.sql")
@@ -41,28 +41,13 @@ RELATIONS = """
 LARGE_OBJECTS = "SELECT oid, sha256(lo_get(oid)) FROM pg_largeobject_metadata"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Content:
-    """Counts rows and bytes and adds up the rows' hashes, so that their order doesn't matter."""
+    """Rows, their bytes and their digest, in which their order doesn't matter."""
 
-    count: int = 0
-    size: int = 0
-    digest: int = 0
-
-    def room(self, size: int) -> memoryview:
-        self._text = bytearray(size)
-        return memoryview(self._text)
-
-    def take(self, size: int) -> None:
-        self._add(bytes(self._text[: size - 1]).split(b"\n"))
-
-    def large_row(self, pieces: Iterator[bytes]) -> None:
-        self._add([b"".join(pieces)])
-
-    def _add(self, rows: list[bytes]) -> None:
-        self.count += len(rows)
-        self.size += sum(map(len, rows)) + len(rows)
-        self.digest += sum(map(xxh3_128_intdigest, rows))
+    count: int
+    size: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -105,8 +90,9 @@ def content_of(server: EphemeralServer, database: str) -> dict[str, Content]:
     with session_with(server, database) as session:
         queries = [(name, query) for name, query, _ in session.run(RELATIONS)]
         for name, query in [*queries, ("large objects", LARGE_OBJECTS)]:
-            contents[name] = Content()
-            copy_out(session, f"COPY ({query}) TO STDOUT", contents[name])
+            sink = DigestSink()
+            count = copy_out(session, f"COPY ({query}) TO STDOUT", sink)
+            contents[name] = Content(count, sink.bytes, sink.digest.hex())
     return contents
 
 
