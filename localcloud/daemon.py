@@ -1,6 +1,7 @@
 """The local cloud as a process of its own: ``python -m localcloud --state DIR [--port N]``."""
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LocalCloudError as error:
         print(f"localcloud: {error}", file=sys.stderr)
         return 1
+    _leave_alone_what_stays()
     info = options.state / INFO_FILE
     with cloud:
         _write(info, json.dumps(cloud.info(), indent=2))
@@ -54,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             info.unlink(missing_ok=True)
     return 0
+
+
+def _leave_alone_what_stays() -> None:
+    """Keep the garbage collector from walking through moto again and again: all of it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _write(path: Path, text: str) -> None:

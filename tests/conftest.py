@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,13 @@ ones, which fill the gaps."""
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests in an order in which all of them take less time."""
     items.sort(key=lambda item: next((n for n, one in enumerate(LATE, 1) if item.nodeid.startswith(one)), 0))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what stays: walking it took a fifth of the small tests' time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
