@@ -45,7 +45,7 @@ class AssembleError(Exception):
 
 @contextmanager
 def locked(place: Path) -> Iterator[None]:
-    """Let one process at a time build what goes to ``place``; the folder that it lies in is made if need be."""
+    """Let one process at a time build ``place``; the folder that it lies in is made if need be."""
     place.parent.mkdir(parents=True, exist_ok=True)
     name = place.with_name(f".{place.name}.lock")
     while True:
