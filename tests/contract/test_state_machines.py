@@ -92,6 +92,21 @@ def test_no_task_waits_without_end_and_each_is_tried_again(whole: dict[str, Any]
                 assert ("HeartbeatSeconds" in state) == waits, name
 
 
+def test_what_rests_on_rows_that_were_read_waits_longer_than_a_minute_for_a_store_that_is_slow() -> None:
+    """These waits have no jitter, so that they are a promise.  What comes before rows is a new attempt's."""
+    found = {}
+    for scope in scopes(machine(ROOT / "statemachines/backup.asl.yaml")):
+        for name, state in scope["States"].items():
+            for rule in state.get("Retry", []):
+                if rule["ErrorEquals"] in (["StoreUnavailableError"], ["States.ItemReaderFailed"]):
+                    assert "JitterStrategy" not in rule
+                    assert "MaxDelaySeconds" not in rule
+                    times = range(rule["MaxAttempts"])
+                    found[name] = sum(rule["IntervalSeconds"] * rule["BackoffRate"] ** time for time in times)
+    names = ("Capture all batches", "Capture the batch", "Let the snapshot go", "Commit")
+    assert found == dict.fromkeys(names, 70)
+
+
 def test_an_operator_can_read_the_graph(whole: dict[str, Any]) -> None:
     assert whole["Comment"]
     for scope in scopes(whole):

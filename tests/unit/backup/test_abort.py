@@ -15,6 +15,7 @@ from coffre.backup.abort import TRIES, abort, caught, clean_up
 from coffre.backup.job import Services
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.tools import Tools
+from coffre.errors import StoreUnavailableError
 from coffre.events.backup import MachineEnded, MachineRun
 from coffre.ids import utc_now
 from coffre.notify.publisher import Publisher
@@ -23,7 +24,7 @@ from coffre.vault.layout import Layout
 from coffre.workers import WorkerPool
 from tests.fakes.dynamodb import MemoryEvents
 from tests.fakes.kms import MemoryKms
-from tests.fakes.store import MemoryStore
+from tests.fakes.store import FailingStore
 from tests.fakes.tables import TABLE, create_table
 
 BACKUP = "20261120T030000Z-daily-1f09ab"
@@ -48,7 +49,7 @@ class World:
     """What an end works with, and what is seen of it."""
 
     def __init__(self, client: object) -> None:
-        self.store, self.bus = MemoryStore(), MemoryEvents()
+        self.store, self.bus = FailingStore(), MemoryEvents()
         self.catalogue = Catalogue(client, TABLE)
         self.services = Services(
             store=self.store,
@@ -122,6 +123,35 @@ def test_a_backup_that_exists_has_not_failed(world: World) -> None:
     assert not abort(world.services, RUN, LOST).go
     assert not world.told
     assert world.ended[2]
+
+
+GONE = {"Error": "SourceUnreachableError", "Cause": "[source-unreachable] connection refused"}
+SLOW = {"Error": "StoreUnavailableError", "Cause": "[store-unavailable] the store answered 503 SlowDown"}
+
+
+def test_a_source_that_was_there_is_given_time_to_come_back(world: World) -> None:
+    """It restarts, or another server takes over.  One that never answered doesn't."""
+    world.begin()
+    assert not abort(world.services, RUN, GONE).go
+    assert world.told == ["source-unreachable"]
+    world.begin(ENDED.attempt(2))
+    assert abort(world.services, ENDED.attempt(2), GONE).go
+    other = ENDED.model_copy(update={"execution": "arn:two"}).attempt(1)
+    world.begin(other)
+    world.catalogue.ledger("shop", other.attempt).publish(1, "a snapshot")
+    assert abort(world.services, other, GONE).go
+
+
+def test_a_store_that_does_not_answer_keeps_no_lease_and_hides_no_failure(world: World) -> None:
+    world.store.fail("head", StoreUnavailableError("the store answered 503"))
+    for tries in range(1, TRIES + 1):
+        run = ENDED.attempt(tries)
+        if tries == 1:  # the others don't even begin
+            world.begin(run)
+        assert abort(world.services, run, SLOW).go == (tries < TRIES)
+        assert world.catalogue.lease("shop") is None
+    assert world.ended == ("failed", "store-unavailable", True)
+    assert world.told == ["store-unavailable"]
 
 
 def test_an_execution_that_was_stopped_is_ended_in_its_attempt_or_between_two(world: World) -> None:

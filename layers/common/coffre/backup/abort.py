@@ -10,7 +10,13 @@ from typing import Any
 from coffre.backup.finish import let_go
 from coffre.backup.job import Services
 from coffre.catalogue.ledger import Progress
-from coffre.errors import BackupStoppedError, FunctionFailedError, SnapshotLostError
+from coffre.errors import (
+    BackupStoppedError,
+    FunctionFailedError,
+    SnapshotLostError,
+    SourceUnreachableError,
+    StoreUnavailableError,
+)
 from coffre.events.backup import MachineEnded, MachineRun
 from coffre.notify import machines
 from coffre.results import StepResult
@@ -19,7 +25,14 @@ from coffre.vault.layout import Layout
 TRIES = 3
 """Attempts at a backup, each from a new snapshot."""
 
-AGAIN = {"snapshot-lost", "connection-lost", "waiters-present", "lock-not-granted", "catalog-changed"}
+AGAIN = {
+    "snapshot-lost",
+    "connection-lost",
+    "waiters-present",
+    "lock-not-granted",
+    "catalog-changed",
+    StoreUnavailableError.code,
+}
 """What may be gone by the next attempt."""
 
 PAUSE = 60
@@ -48,12 +61,12 @@ def abort(
     holds = lease is not None and lease.holder == run.attempt
     if state is not None and not ledger.fail() and not holds:
         return nothing
-    if services.store.head(Layout(run.database).manifest(run.backup_id)) is not None:
+    if _exists(services, run):
         let_go(services, run.database, run.attempt)  # it was committed after all, or by another run
         return nothing
     ours = state is not None or holds or lease is None
     code, message = ledger.fault() or caught(error)
-    again = ours and not final and code in AGAIN and run.tries < TRIES
+    again = ours and not final and run.tries < TRIES and _may_be_gone(code, run, state)
     try:
         if not again:  # an entry in the catalogue may be of another run, which goes on
             entry = ours or catalogue.backup(run.database, run.backup_id) is None
@@ -87,6 +100,25 @@ def caught(error: dict[str, Any] | None) -> tuple[str, str]:
     if code == FunctionFailedError.code and name in _SILENT:
         return SnapshotLostError.code, f"a holder of the snapshot, or a step, gave no sign any more ({name})"
     return code, message
+
+
+def _exists(services: Services, run: MachineRun) -> bool:
+    """Whether there is a manifest.
+
+    A store that doesn't answer isn't waited for, because the lease is to be free: should there be one after
+    all, the verification that it starts puts the catalogue right.
+    """
+    try:
+        return services.store.head(Layout(run.database).manifest(run.backup_id)) is not None
+    except StoreUnavailableError:
+        return False
+
+
+def _may_be_gone(code: str, run: MachineRun, state: Progress | None) -> bool:
+    """Whether what failed may be gone by the next attempt."""
+    if code == SourceUnreachableError.code:  # it was there before: a restart, or a failover
+        return run.tries > 1 or (state is not None and state.holder > 0)
+    return code in AGAIN
 
 
 def _tell(services: Services, run: MachineRun, code: str, message: str, *, entry: bool) -> None:
