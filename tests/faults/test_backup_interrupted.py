@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from coffre.errors import (
     WorkerFailedError,
 )
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
+from tests.support.disk import small_disk
 from tests.support.postgres import create, customer_server, sql, target
 from tests.support.stack import handed_over
 
@@ -152,14 +151,10 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """Scratch space of 256 KiB."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if mount is None or umount is None:
-        pytest.skip("there is no mount here")
-    command = [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root may mount a small file system")
-    yield folder
-    subprocess.run([umount, str(folder)], check=True)
+    with small_disk(folder, "256k") as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small file system")
+        yield folder
 
 
 def test_a_disk_that_fills_makes_no_backup(desk: Desk, tiny_disk: Path) -> None:

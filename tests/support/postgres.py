@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from coffre.databases.postgresql.connection import identifier, open_session
-from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.server import UNPRIVILEGED, EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 
@@ -19,12 +21,37 @@ CUSTOMER = "customer"
 """Who owns the customers' databases: a proof takes none from a server with a superuser of its own's name."""
 
 
+class RestartedServer(EphemeralServer):
+    """A server that is shut down and started again, with its data and at its address."""
+
+    def shut_down(self) -> None:
+        """End it as an operator does, whoever is at work."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)  # a fast shutdown
+        self._process.wait(30)
+
+    def start_again(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        assert self._process is not None
+        program = Path(self._process.args[0])  # type: ignore[index]
+        user = UNPRIVILEGED if os.geteuid() == 0 else None
+        self._process = self._launch(program, user, {}, sealed=False)
+        self._wait_until_ready(self._process)
+
+
+S = TypeVar("S", bound=EphemeralServer)
+
+
 @contextmanager
 def customer_server(
-    tools_root: Path, major: int, scratch: Path, settings: Mapping[str, str] | None = None
-) -> Iterator[EphemeralServer]:
+    tools_root: Path,
+    major: int,
+    scratch: Path,
+    settings: Mapping[str, str] | None = None,
+    kind: type[S] = EphemeralServer,  # type: ignore[assignment]
+) -> Iterator[S]:
     """A server that plays a customer's."""
-    with EphemeralServer.start(tools_root, major, scratch, settings=settings) as server:
+    with kind.start(tools_root, major, scratch, settings=settings) as server:
         boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
         sql(boot, f"CREATE ROLE {CUSTOMER} SUPERUSER LOGIN")
         sql(target(server, "postgres"), f"ALTER ROLE {server.superuser} RENAME TO postgres")

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -57,7 +58,7 @@ class Proxy:
     Parameters
     ----------
     upstream:
-        The store's URL.
+        The store's URL; see `lead_to`.
 
     Attributes
     ----------
@@ -65,13 +66,17 @@ class Proxy:
         Where to connect.
     requests:
         How many have arrived.
+    written:
+        The paths of all writes that have arrived.
     """
 
-    def __init__(self, upstream: str) -> None:
-        parts = urlsplit(upstream)
-        self.upstream = (str(parts.hostname), int(parts.port or 80))
+    def __init__(self, upstream: str = "") -> None:
+        self.upstream = ("", 0)
+        self.lead_to(upstream)
         self.requests = 0
+        self.written: list[str] = []
         self._faults: deque[Fault] = deque()
+        self._outages: dict[str, Fault] = {}
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -89,15 +94,33 @@ class Proxy:
         self._thread.join()
         self._server.server_close()
 
+    def lead_to(self, upstream: str) -> None:
+        """Stand before another store: for one that is started with the proxy's address."""
+        parts = urlsplit(upstream)
+        self.upstream = (str(parts.hostname), int(parts.port or 80))
+
     def fail(self, fault: Fault, times: int = 1) -> None:
         """Let the next requests fail, so many."""
         self._faults.extend([fault] * times)
 
-    def take(self) -> Fault | None:
+    @contextlib.contextmanager
+    def outage(self, part: str, fault: Fault) -> Iterator[None]:
+        """Let every request fail, while the block runs, whose path has ``part`` in it."""
+        self._outages[part] = fault
+        try:
+            yield
+        finally:
+            del self._outages[part]
+
+    def take(self, method: str, path: str) -> Fault | None:
         """What happens to the request that has just arrived."""
         with self._lock:
             self.requests += 1
-            return self._faults.popleft() if self._faults else None
+            if method == "PUT":
+                self.written.append(path)
+            if self._faults:
+                return self._faults.popleft()
+        return next((fault for part, fault in list(self._outages.items()) if part in path), None)
 
 
 class _Server(ThreadingHTTPServer):
@@ -113,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        fault = self.server.proxy.take()
+        fault = self.server.proxy.take(self.command, self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if isinstance(fault, Answer):
             self._answer(fault)

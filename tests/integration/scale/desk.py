@@ -19,10 +19,14 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 from coffre.events.backup import MachineRun
-from tests.support.postgres import sql, target
+from tests.support.postgres import create, sql, target, url
 from tests.support.stack import Stack
 
 PATIENCE_SECONDS = 200
+
+ROWS = "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 2000) n"
+PAUSED_AT = 3
+"""Busy sessions of others above which a backup of these tests waits; `busy` makes more of them."""
 
 TABLES = 3
 VIEWS_ALLOWED = """
@@ -134,6 +138,31 @@ def start(stack: Stack, database: str) -> Run:
     name = f"{database}-{answer['backup_id']}"
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     return Run(stack, database, answer["backup_id"], execution, request)
+
+
+def planned(stack: Stack, server: EphemeralServer, name: str, user: str = "", **decisions: object) -> Run:
+    """A database, and a backup of it that waits at its first batch."""
+    create(server, name, ROWS)
+    where = url(server, name, user) if user else url(server, name)
+    stack.register(name, where, runs="machine", limits={"active_sessions": PAUSED_AT}, **decisions)
+    run = start(stack, name)
+    run.planned()
+    return run
+
+
+def assert_failed_cleanly(run: Run, server: EphemeralServer, code: str) -> None:
+    """It is told with its cause; nothing looks like a backup; the source is free, and the next one runs."""
+    entry = run.ended()
+    assert (entry.status, entry.error_code) == ("failed", code)
+    assert not run.stack.manifests(run.database)
+    told = [event for event in run.stack.events(run.database) if event.type == "Backup Failed"]
+    assert [event.detail["code"] for event in told] == [code]
+    assert no_sessions_left_of(server, run.database)
+
+
+def no_sessions_left_of(server: EphemeralServer, database: str) -> bool:
+    asked = f"SELECT FROM pg_stat_activity WHERE datname = '{database}' AND application_name LIKE 'coffre%'"
+    return soon(lambda: not sql(target(server, "postgres"), asked), f"the end of sessions on {database}")
 
 
 def kill_functions(stack: Stack, verb: str, command: str = "") -> int:

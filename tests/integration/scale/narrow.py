@@ -37,7 +37,11 @@ def _accept(listener: socket.socket, path: str, bytes_per_second: int) -> None:
         while True:
             client, _ = listener.accept()
             server = socket.socket(socket.AF_UNIX)
-            server.connect(path)
+            try:
+                server.connect(path)
+            except OSError:  # nobody is there, as at a server that is down
+                client.close()
+                continue
             for ends, pause in (((client, server), 0.0), ((server, client), BLOCK / bytes_per_second)):
                 threading.Thread(target=_carry, args=(*ends, pause), daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,21 +19,34 @@ from coffre.errors import CoffreError
 from coffre.vault.known import KnownChunks
 from coffre.vault.manifest import SealKey
 from coffre.vault.parts import Chunk
-from tests.integration.scale.desk import Run, busy, content, kill_functions, soon, start
+from coffre.vault.reader import read_part
+from tests.integration.scale.desk import (
+    PAUSED_AT,
+    ROWS,
+    Run,
+    assert_failed_cleanly,
+    busy,
+    content,
+    kill_functions,
+    no_sessions_left_of,
+    planned,
+    soon,
+    start,
+)
 from tests.integration.scale.narrow import narrow_line
-from tests.support.postgres import CUSTOMER, create, sql, target, url
+from tests.support.postgres import CUSTOMER, RestartedServer, create, customer_server, sql, target, url
+from tests.support.proxy import Answer, Proxy
 from tests.support.stack import FunctionError, Stack
 from tests.support.vault import plain
 
-ROWS = "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 2000) n"
 LARGE_ROWS = 180_000
 LARGE = f"""CREATE TABLE quetzals AS
 SELECT n, md5(n::text) || md5((n * 7)::text) || md5((n * 11)::text) || md5((n * 13)::text) AS x
 FROM generate_series(1, {LARGE_ROWS}) n"""
 LINE_BYTES_PER_SECOND = 5_000_000
 """The large table takes more time than one worker has."""
-PAUSED_AT = 3
-"""Busy sessions of others above which a backup of these tests waits; `busy` makes more of them."""
+WIDE = "CREATE TABLE wide AS SELECT repeat('a row above what is kept in memory ', 1 << 20) AS x"
+SLOW_DOWN = Answer(503, "SlowDown")
 
 
 @pytest.fixture
@@ -91,38 +105,91 @@ def unlockable(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
         sql(target(server, "postgres"), 'DROP DATABASE "locked" WITH (FORCE)')
 
 
-def planned(stack: Stack, server: EphemeralServer, name: str, user: str = "", **decisions: object) -> Run:
-    """A database, and a backup of it that waits at its first batch."""
-    create(server, name, ROWS)
-    where = url(server, name, user) if user else url(server, name)
-    stack.register(name, where, runs="machine", limits={"active_sessions": PAUSED_AT}, **decisions)
-    run = start(stack, name)
-    run.planned()
-    return run
-
-
-def assert_failed_cleanly(run: Run, server: EphemeralServer, code: str) -> None:
-    """It is told with its cause; nothing looks like a backup; the source is free, and the next one runs."""
-    entry = run.ended()
-    assert (entry.status, entry.error_code) == ("failed", code)
-    assert not run.stack.manifests(run.database)
-    told = [event for event in run.stack.events(run.database) if event.type == "Backup Failed"]
-    assert [event.detail["code"] for event in told] == [code]
-    assert no_sessions_left_of(server, run.database)
-
-
 def code_of(error: BaseException | None) -> str | None:
     """Coffre's code of what a function ended with."""
     assert error is None or isinstance(error, FunctionError), error
     return error.code if error else None
 
 
-def no_sessions_left_of(server: EphemeralServer, database: str) -> bool:
-    asked = f"SELECT FROM pg_stat_activity WHERE datname = '{database}' AND application_name LIKE 'coffre%'"
-    return soon(lambda: not sql(target(server, "postgres"), asked), f"the end of sessions on {database}")
+@pytest.fixture(scope="module")
+def forsaken(hurried: Stack, server: EphemeralServer, line: Proxy) -> Iterator[Run]:
+    """A backup whose vault answers 503 from the first row on, and never again anything else."""
+    create(server, "forsaken", ROWS)
+    hurried.register("forsaken", url(server, "forsaken"), runs="machine", waiters=1)
+    over = threading.Event()
+
+    def forsake() -> None:
+        run.planned()
+        with line.outage("forsaken", SLOW_DOWN):
+            over.wait()
+
+    with line.outage("forsaken/chunks/", SLOW_DOWN), ThreadPoolExecutor() as threads:
+        run = start(hurried, "forsaken")
+        threads.submit(forsake)
+        yield run
+        over.set()
 
 
-@pytest.mark.usefixtures("unlockable")  # which takes as long as this, and asks little
+@pytest.fixture(scope="module")
+def throttled(hurried: Stack, server: EphemeralServer, line: Proxy) -> Iterator[Run]:
+    """A backup whose vault answers 503 for longer than a worker tries."""
+    create(server, "throttled", ROWS)
+    hurried.register("throttled", url(server, "throttled"), runs="machine", waiters=1)
+
+    def throttle() -> None:
+        with line.outage("throttled/chunks/", SLOW_DOWN):
+            begun.set()
+            soon(lambda: run is not None and run.ledger().fault(), "a worker that gives up")
+
+    run, begun = None, threading.Event()
+    with ThreadPoolExecutor() as threads:
+        over = threads.submit(throttle)
+        begun.wait()
+        run = start(hurried, "throttled")
+        yield run
+        over.result()
+
+
+@pytest.fixture(scope="module")
+def crammed(hurried: Stack, server: EphemeralServer, worker_disk: Path | None) -> Run:
+    """A backup of a row that its workers' disk has no room for."""
+    if worker_disk is None:
+        pytest.skip("only root may mount a small file system")
+    create(server, "crammed", WIDE)
+    hurried.register("crammed", url(server, "crammed"), runs="machine")
+    return start(hurried, "crammed")
+
+
+@pytest.fixture(scope="module")
+def unsteady(postgres_root: Path, scratch_root: Path) -> Iterator[RestartedServer]:
+    """A server that plays a customer's, and is restarted."""
+    with customer_server(postgres_root, 16, scratch_root, kind=RestartedServer) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def restarted(hurried: Stack, unsteady: RestartedServer) -> Iterator[Run]:
+    """A backup whose server is down from when the first of its rows are stored until it was given up."""
+    create(unsteady, "restarted", LARGE)
+    path = f"{unsteady.socket_dir}/.s.PGSQL.{unsteady.port}"
+    with narrow_line(path, LINE_BYTES_PER_SECOND) as port, ThreadPoolExecutor() as threads:
+        where = f"postgresql://{CUSTOMER}@127.0.0.1:{port}/restarted?sslmode=disable"
+        hurried.register("restarted", where, runs="machine")
+        run = start(hurried, "restarted")
+
+        def restart() -> None:
+            soon(lambda: list(run.ledger().batches()), "rows")
+            unsteady.shut_down()
+            soon(lambda: (state := run.ledger().read()) and state.state == "failed", "the attempt's end")
+            unsteady.start_again()
+
+        done = threads.submit(restart)
+        yield run
+        done.result()
+        run.ended()
+
+
+@pytest.mark.usefixtures("unlockable", "forsaken")  # which take as long as this, and ask little
 def test_one_snapshot_lives_through_five_holders_while_others_write(
     hurried: Stack, server: EphemeralServer, paused: threading.Event
 ) -> None:
@@ -227,6 +294,7 @@ def test_a_holder_that_dies_costs_an_attempt_and_no_backup(
     assert no_sessions_left_of(server, "orphaned")
 
 
+@pytest.mark.usefixtures("throttled", "crammed")  # which go on meanwhile
 def test_ddl_in_the_middle_goes_first_and_the_backup_after_it(
     hurried: Stack, server: EphemeralServer, paused: threading.Event
 ) -> None:
@@ -238,10 +306,12 @@ def test_ddl_in_the_middle_goes_first_and_the_backup_after_it(
     entry = run.ended()
     assert entry.status == "completed", entry.error_message
     assert hurried.manifest("migrated").attempt == run.attempt(2).attempt
+    assert no_sessions_left_of(server, "migrated")
     hurried.restore("migrated", url(server, "migrated again"))
     assert content(target(server, "migrated again")) == content(target(server, "migrated"))
 
 
+@pytest.mark.usefixtures("restarted")  # which goes on meanwhile
 def test_a_batch_that_always_fails_ends_the_backup_with_its_cause(
     hurried: Stack, server: EphemeralServer, paused: threading.Event
 ) -> None:
@@ -278,3 +348,44 @@ def hurried_events(run: Run) -> list[str]:
     found = run.stack.client("stepfunctions").describe_execution(executionArn=run.execution)
     cause = str(found.get("cause", ""))
     return ["lease-held"] if found["status"] == "FAILED" and "[lease-held]" in cause else []
+
+
+def test_a_store_that_is_slow_for_longer_than_a_worker_tries_costs_no_attempt(
+    hurried: Stack, server: EphemeralServer, throttled: Run
+) -> None:
+    """Here that is seconds; `tests/contract/test_state_machines.py` holds that it may be a minute."""
+    entry = throttled.ended()
+    assert entry.status == "completed", entry.error_message
+    assert hurried.manifest("throttled").attempt == throttled.attempt(1).attempt
+    assert not [event for event in hurried.events("throttled") if event.type == "Backup Failed"]
+    assert no_sessions_left_of(server, "throttled")
+
+
+def test_a_store_that_stays_away_ends_the_backup(server: EphemeralServer, forsaken: Run) -> None:
+    assert_failed_cleanly(forsaken, server, "store-unavailable")
+
+
+def test_a_full_disk_ends_the_backup_and_no_other(
+    hurried: Stack, server: EphemeralServer, worker_disk: Path, crammed: Run
+) -> None:
+    assert_failed_cleanly(crammed, server, "disk-full")
+    soon(lambda: not list(worker_disk.iterdir()), "an empty disk")
+    sql(target(server, "crammed"), "UPDATE wide SET x = left(x, 1 << 20)")
+    assert start(hurried, "crammed").ended().status == "completed"
+
+
+def test_a_server_that_restarts_midway_costs_an_attempt_and_nothing_is_sent_twice(
+    hurried: Stack, line: Proxy, unsteady: RestartedServer, restarted: Run
+) -> None:
+    """The next attempt has a new snapshot; what was recorded of the first is found by its content."""
+    entry = restarted.ended()
+    assert entry.status == "completed", entry.error_message
+    assert entry.rows == LARGE_ROWS
+    manifest = hurried.manifest("restarted")
+    assert manifest.attempt in {restarted.attempt(tries).attempt for tries in (2, 3)}
+    parts = stored_before(hurried.catalogue, restarted.attempt(2))
+    stored = [one.key for part in parts for one in read_part(hurried.store, part) if isinstance(one, Chunk)]
+    sent = Counter(line.written)
+    assert stored
+    assert {sent[f"/{hurried.bucket}/{key}"] for key in stored} == {1}
+    assert no_sessions_left_of(unsteady, "restarted")
