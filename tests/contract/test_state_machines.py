@@ -13,6 +13,7 @@ from samcli.yamlhelper import yaml_parse
 from tests.conftest import ROOT
 
 PATHS = sorted((ROOT / "statemachines").glob("*.asl.yaml"))
+UNAVAILABLE = ["StoreUnavailableError", "CatalogueUnavailableError"]
 NEEDS_COMMENT = ("Task", "Map", "Parallel", "Wait")
 
 
@@ -98,7 +99,7 @@ def test_what_rests_on_rows_that_were_read_waits_longer_than_a_minute_for_a_stor
     for scope in scopes(machine(ROOT / "statemachines/backup.asl.yaml")):
         for name, state in scope["States"].items():
             for rule in state.get("Retry", []):
-                if rule["ErrorEquals"] in (["StoreUnavailableError"], ["States.ItemReaderFailed"]):
+                if rule["ErrorEquals"] in (UNAVAILABLE, ["States.ItemReaderFailed"]):
                     assert "JitterStrategy" not in rule
                     assert "MaxDelaySeconds" not in rule
                     times = range(rule["MaxAttempts"])

@@ -138,7 +138,13 @@ class World:
     ) -> BackupResult:
         """The backup that is due at ``time``; ``decisions`` are the registration's."""
         self.clock()
-        services = BackupServices(
+        request = BackupRequest(type="daily", scheduled_time=time, database=DATABASE)
+        registration = Registration(secret="-", **decisions)
+        return backups.run(request, registration, Source(target), self.backup_services(), seconds=seconds)
+
+    def backup_services(self) -> BackupServices:
+        """What a backup works with."""
+        return BackupServices(
             self.store,
             self.keys,
             self.catalogue,
@@ -148,9 +154,6 @@ class World:
             3600,
             self._start_workers,
         )
-        request = BackupRequest(type="daily", scheduled_time=time, database=DATABASE)
-        registration = Registration(secret="-", **decisions)
-        return backups.run(request, registration, Source(target), services, seconds=seconds)
 
     def verify(self, backup_id: str, *, prove: str = "every") -> VerifyResult:
         """Read a backup back; the proof itself is played, and passes."""

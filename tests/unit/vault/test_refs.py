@@ -53,6 +53,11 @@ def test_a_range_of_first_bytes_holds_every_id_in_it(ids: list[bytes], first: in
     assert {i for i in ids if first <= i[0] <= last} <= found <= set(ids)
 
 
+def test_references_that_are_there_already_are_taken_for_the_same() -> None:
+    store, first = stored([bytes(32)])
+    assert write_refs(store, PREFIX, [bytes(32)]) == first.refs
+
+
 def test_ids_out_of_order_or_twice_are_refused() -> None:
     one, two = bytes(32), b"\x01" * 32
     for wrong in ([two, one], [one, one], [b"short"]):

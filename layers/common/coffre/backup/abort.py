@@ -12,6 +12,7 @@ from coffre.backup.job import Services
 from coffre.catalogue.ledger import Progress
 from coffre.errors import (
     BackupStoppedError,
+    CatalogueUnavailableError,
     FunctionFailedError,
     SnapshotLostError,
     SourceUnreachableError,
@@ -32,6 +33,7 @@ AGAIN = {
     "lock-not-granted",
     "catalog-changed",
     StoreUnavailableError.code,
+    CatalogueUnavailableError.code,
 }
 """What may be gone by the next attempt."""
 

@@ -129,6 +129,7 @@ def commit(job: Job, services: Services) -> BackupResult:
     if state is None or state.state != "released":
         if services.store.head(job.layout.manifest(job.id)) is None:
             raise _over(job)
+        let_go(services, job.database, job.attempt)  # which the one before may not have come to
         return BackupResult(database=job.database, backup_id=job.id, status="skipped")
     services = as_begun(services, state)
     locked = locking(job, services)

@@ -1,0 +1,55 @@
+"""Every call of every function of the backup's state machine fails once, and nothing is ever lost.
+
+Like ``test_every_call``: a sample by seed, or all with ``COFFRE_FAULTS=all``.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
+from tests.faults.cases import FIRST, Told, cases, clean_scratch, nobody_is_left
+from tests.faults.machine import STEPS, Machine
+from tests.faults.world import DATABASE, World
+from tests.support.postgres import sql
+
+
+def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
+    world: World, server: EphemeralServer, source: Target
+) -> None:
+    """A worker that is killed at any point, or whose batch is done twice, costs nothing but time."""
+    old = world.backup(source, FIRST).backup_id
+    sql(source, "UPDATE goods SET name = 'sold' WHERE id = 7")
+    before, kept = world.state(), world.versions()
+    machine = Machine(world, source, "arn:first")
+    machine.go()
+    new = machine.run.backup_id
+    whole = {name: world.content(name) for name in (old, new)}
+    calls = [(step, number) for step in STEPS for number in range(machine.calls[step])]
+    told, executions = Told("backup on the state machine"), itertools.count(1)
+    for case, way in cases(len(calls), 12):
+        step, number = calls[case]
+        world.reset(before)
+        machine = Machine(world, source, f"arn:{next(executions)}")
+        outcome = machine.go(step, number, way)
+        hit = f"{way} of call {number} of {step}: {world.injector.hit}"
+        told.count(outcome)
+        assert kept.items() <= world.versions().items(), hit
+        assert world.content(old) == whole[old], hit
+        # No backup, or a whole one; and nobody says otherwise.
+        exists = world.manifest(new) is not None
+        assert not exists or world.content(new) == whole[new], hit
+        assert exists or world.status(new) == "failed", hit
+        assert exists or (outcome.killed and step != "capture"), hit
+        # Nothing is held any more, however it ended.
+        assert world.catalogue.lease(DATABASE) is None, hit
+        assert not list(world.catalogue.live_runs(DATABASE)), hit
+        assert nobody_is_left(server), hit
+        clean_scratch(world, outcome)
+        # Whoever asks again gets it, and the manifest's event puts the catalogue right.
+        Machine(world, source, f"arn:{next(executions)}").go()
+        assert world.content(new) == whole[new], hit
+        assert world.verify(new).verdict == "proven", hit
+        assert (world.status(new), world.backups()) == ("completed", [old, new]), hit
+    told.print(len(calls))
