@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from coffre.backup.job import Services as BackupServices
     from coffre.catalogue.index import Catalogue
     from coffre.databases.postgresql.target import Target
+    from coffre.databases.registration import Registration
     from coffre.databases.registry import Registry
     from coffre.events.backup import MachineRun
+    from coffre.events.base import Event
     from coffre.events.restore import RestoreRequest
     from coffre.events.restore_machine import RestoreRun
     from coffre.health.run import Services as HealthServices
@@ -408,11 +410,13 @@ def start_machine(machine: str, name: str, content: dict[str, Any]) -> None:
             states.start_execution(stateMachineArn=machine, name=again, input=given)
 
 
-def fan_out(function: str, event: dict[str, Any], databases: list[str]) -> FanOutResult:
-    """Call a function for each of several databases, without waiting for it."""
+def fan_out(context: Context, request: Event, covers: Callable[[Registration], bool]) -> FanOutResult:
+    """Ask this very function for each database that is covered, without waiting for it."""
     from coffre.results import FanOutResult
 
-    for database in databases:
+    due = [name for name, registration in registry().all().items() if covers(registration)]
+    event = request.model_dump(mode="json", exclude_unset=True)
+    for database in due:
         payload = json.dumps({**event, "database": database})
-        client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=payload)
-    return FanOutResult(started=databases)
+        client("lambda").invoke(FunctionName=context.function_name, InvocationType="Event", Payload=payload)
+    return FanOutResult(started=due)

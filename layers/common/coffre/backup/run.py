@@ -67,7 +67,7 @@ class Captured:
 def run(
     request: BackupRequest, registration: Registration, source: Source, services: Services, *, seconds: float
 ) -> BackupResult:
-    """Take a backup of one database, or say that it is there already.
+    """Take a backup of one database, or say that it is there already, or only what speaks against one.
 
     Parameters
     ----------
@@ -82,6 +82,9 @@ def run(
         The backup then doesn't exist, its lease is free, and nothing is left open on the source.
     """
     database = str(request.database)
+    if request.preflight_only:
+        findings = check(source, registration, services, database=database)
+        return BackupResult(database=database, backup_id="", status="checked", findings=findings)
     job = Job(
         request,
         database,

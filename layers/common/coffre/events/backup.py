@@ -110,3 +110,17 @@ class MachineEnded(Event):
             detail = event["detail"]
             asked = json.loads(detail["input"])
             return parse(cls, {**asked, "execution": detail["executionArn"], "status": detail["status"]})
+
+
+def read(event: object) -> BackupRequest | PlanRequest | StepRequest | MachineEnded:
+    """What the backup function is asked: by somebody, by its state machine, or by EventBridge.
+
+    Raises
+    ------
+    InvalidEventError
+    """
+    if not isinstance(event, dict) or not event.keys() & {"step", "detail", "action"}:
+        return parse(BackupRequest, event)
+    if "step" in event:
+        return parse(StepRequest, event)
+    return MachineEnded.from_event(event) if "detail" in event else parse(PlanRequest, event)

@@ -150,3 +150,18 @@ class RestoreEnded(Event):
         with machine_event("restore"):
             detail = event["detail"]
             return parse(cls, {"run": json.loads(detail["input"])["run"], "status": detail["status"]})
+
+
+MachineEvent = ResumeRequest | RestoreStepRequest | RestoreEnded
+
+
+def read_machine_event(event: dict[str, Any]) -> MachineEvent:
+    """What the restore function is asked that belongs to its state machine.
+
+    Raises
+    ------
+    InvalidEventError
+    """
+    if "detail" in event:
+        return RestoreEnded.from_event(event)
+    return parse(RestoreStepRequest, event) if "step" in event else parse(ResumeRequest, event)
