@@ -227,5 +227,5 @@ def test_workers_start_without_what_they_do_not_need() -> None:
     modules = ", ".join(f"coffre.{name}" for name in (*tasks, "databases.postgresql.late", "vault.store"))
     look = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    heavy = {"pydantic", "boto3", "botocore.session", "aws_lambda_powertools"}
+    heavy = {"pydantic", "boto3", "botocore.session", "botocore.auth", "aws_lambda_powertools"}
     assert not heavy & set(loaded.stdout.split())

@@ -1,8 +1,8 @@
 """Signed PUTs, GETs, HEADs and URLs without the client's detours: the hot paths of a backup and of a restore.
 
 A client's ``put_object`` spends about 1.4 ms of CPU on hooks, endpoint rules and serialising for each call,
-three times what signing and sending take (``docs/decisions/0006-signed-requests.md``).  Signing, credentials
-and endpoint stay botocore's, transport and retries urllib3's.
+three times what signing and sending take (``docs/decisions/0006-signed-requests.md``).  Credentials and
+endpoint stay botocore's, transport and retries urllib3's.
 
 URLs are presigned here because in older regions the client signs them by version 2, which S3 refuses for
 objects under a KMS key, and everywhere for the global endpoint, which redirects or refuses requests for new
@@ -16,15 +16,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote, urlsplit
 
 import urllib3
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 
 from coffre.errors import ObjectMissingError, StoreUnavailableError
+from coffre.ids import utc_now
+from coffre.vault.sigv4 import Credentials, Place, presigned_target, signed_headers
 
 _RETRIES = urllib3.Retry(
     total=4,
@@ -45,6 +44,14 @@ _NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The SHA-256 of an empty body."""
 
 
+class Frozen(NamedTuple):
+    """Credentials that were handed over; they aren't renewed."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
 class SignedRequests:
     """Writes objects that must not exist yet, reads objects, and lets others read them.
 
@@ -55,7 +62,7 @@ class SignedRequests:
     region:
         The bucket's region.
     credentials:
-        Something of botocore's with ``get_frozen_credentials``, or frozen credentials.
+        Something of botocore's with ``get_frozen_credentials``, or credentials that were handed over.
     owner:
         The account that the bucket must belong to, or empty.  A presigned URL doesn't say it: headers would
         be needed for that, and whoever reads by one compares a hash.
@@ -78,9 +85,11 @@ class SignedRequests:
         self._region = region
         self._credentials = credentials
         self._limits = {"connect": connect, "read": read}
-        self._http = urllib3.PoolManager(
-            maxsize=16, retries=_RETRIES, timeout=urllib3.Timeout(**self._limits)
-        )
+        there = urlsplit(base)
+        default = {"http": 80, "https": 443}.get(there.scheme) == there.port
+        self._host = (there.hostname or "") if default else there.netloc
+        self._root = there.path
+        self._http = urllib3.connection_from_url(base, maxsize=16, timeout=urllib3.Timeout(**self._limits))
 
     @classmethod
     def of_client(cls, client: Any, bucket: str, owner: str = "") -> Self:
@@ -105,25 +114,29 @@ class SignedRequests:
     @classmethod
     def handed_over(cls, message: dict[str, Any]) -> Self:
         """The same in another process; see `hand_over`."""
-        credentials = ReadOnlyCredentials(*message["credentials"])
         return cls(
-            message["base"], message["region"], credentials, owner=message["owner"], **message["limits"]
+            message["base"],
+            message["region"],
+            Frozen(*message["credentials"]),
+            owner=message["owner"],
+            **message["limits"],
         )
 
     def hand_over(self) -> dict[str, Any]:
         """What another process needs, for as long as the credentials live: longer than any function."""
+        frozen = self._frozen()
         return {
             "base": self._base,
             "region": self._region,
-            "credentials": list(self._frozen()),
+            "credentials": [frozen.access_key, frozen.secret_key, frozen.token],
             "owner": next(iter(self._owner.values()), ""),
             "limits": self._limits,
         }
 
-    def _frozen(self) -> ReadOnlyCredentials:
-        if isinstance(self._credentials, ReadOnlyCredentials):
+    def _frozen(self) -> Credentials:
+        if isinstance(self._credentials, Frozen):
             return self._credentials
-        frozen: ReadOnlyCredentials = self._credentials.get_frozen_credentials()
+        frozen: Credentials = self._credentials.get_frozen_credentials()
         return frozen
 
     def put(self, key: str, body: bytes, sha256: str, more: dict[str, str] | None = None) -> tuple[int, bool]:
@@ -147,7 +160,7 @@ class SignedRequests:
         """
         try:
             answer = self._send(
-                "PUT", self._url(key), _headers(body, sha256) | (more or {}), sha256, body=body
+                "PUT", self._place(key), _headers(body, sha256) | (more or {}), sha256, body=body
             )
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailableError(f"could not write {key}: {type(error).__name__}") from error
@@ -168,7 +181,7 @@ class SignedRequests:
             After bounded retries, in the middle of the stream, or if the bucket itself isn't there.
         """
         try:
-            answer = self._send("GET", self._url(key, version), {}, preload_content=False)
+            answer = self._send("GET", self._place(key, version), {}, preload_content=False)
             if answer.status == 200:
                 return _Body(answer, key)
             code = _code(answer)
@@ -189,7 +202,7 @@ class SignedRequests:
             After bounded retries.
         """
         try:
-            answer = self._send("HEAD", self._url(key, version), {"x-amz-checksum-mode": "ENABLED"})
+            answer = self._send("HEAD", self._place(key, version), {"x-amz-checksum-mode": "ENABLED"})
         except urllib3.exceptions.HTTPError as error:
             raise StoreUnavailableError(f"could not look at {key}: {type(error).__name__}") from error
         if answer.status == 200:
@@ -200,20 +213,34 @@ class SignedRequests:
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
         """A URL that lets its bearer read one object for ``seconds``, if these credentials live as long."""
-        request = AWSRequest("GET", self._url(key, version))
-        S3SigV4QueryAuth(self._frozen(), "s3", self._region, expires=seconds).add_auth(request)
-        return str(request.url)
+        target = presigned_target(
+            self._place(key, version),
+            credentials=self._frozen(),
+            region=self._region,
+            now=utc_now(),
+            seconds=seconds,
+        )
+        return self._base.removesuffix(self._root) + target
 
     def _send(
-        self, method: str, url: str, headers: dict[str, str], sha256: str = _NOTHING, **how: Any
+        self, method: str, place: Place, headers: dict[str, str], sha256: str = _NOTHING, **how: Any
     ) -> urllib3.BaseHTTPResponse:
-        request = AWSRequest(method, url, headers=headers | self._owner)
-        _Signer(self._frozen(), self._region, sha256).add_auth(request)
-        return self._http.request(method, str(request.url), headers=dict(request.headers), **how)
+        signed = signed_headers(
+            method,
+            place,
+            headers | self._owner,
+            sha256,
+            credentials=self._frozen(),
+            region=self._region,
+            now=utc_now(),
+        )
+        return self._http.urlopen(
+            method, place.target, headers=signed, retries=_RETRIES, redirect=False, **how
+        )
 
-    def _url(self, key: str, version: str | None = None) -> str:
-        url = self._base + quote(key, safe="/-_.~")
-        return url if version is None else f"{url}?versionId={quote(version, safe='')}"
+    def _place(self, key: str, version: str | None = None) -> Place:
+        query = () if version is None else (("versionId", version),)
+        return Place(self._host, self._root + quote(key, safe="/-_.~"), query)
 
 
 class _Body(io.RawIOBase):
@@ -238,19 +265,6 @@ class _Body(io.RawIOBase):
         if not self.closed:
             self._answer.close()
         super().close()
-
-
-class _Signer(S3SigV4Auth):
-    """Signs a request whose body's hash is known already."""
-
-    def __init__(self, credentials: Any, region: str, sha256: str) -> None:
-        super().__init__(credentials, "s3", region)
-        self._sha256 = sha256
-
-    def payload(self, request: AWSRequest) -> str:
-        """The hash that the signature covers."""
-        del request
-        return self._sha256
 
 
 def _headers(body: bytes, sha256: str) -> dict[str, str]:
