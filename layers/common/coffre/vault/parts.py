@@ -141,6 +141,11 @@ _TYPES: dict[str, type[Any]] = {
     "end": End,
 }
 _TAGS = {cls: tag for tag, cls in _TYPES.items()}
+_DEFAULTS = {cls: [(field.name, field.default) for field in fields(cls)] for cls in _TAGS}
+
+
+GATHERED = 1 << 16
+"""Bytes of lines that are compressed in one go: each call lets go of Python's lock and waits for it again."""
 
 
 class PartWriter:
@@ -154,6 +159,8 @@ class PartWriter:
 
     def __init__(self, out: BinaryIO) -> None:
         self._stream = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
+        self._lines: list[bytes] = []
+        self._waiting = 0
         self.bytes = 0
         self.relations = 0
         self.chunks = 0
@@ -164,21 +171,29 @@ class PartWriter:
         self.bytes += len(line)
         self.relations += isinstance(record, Relation)
         self.chunks += isinstance(record, Chunk)
-        self._stream.write(line)
+        self._lines.append(line)
+        self._waiting += len(line)
+        if self._waiting >= GATHERED:
+            self._compress()
 
     def close(self) -> None:
         """End the compressed frame."""
+        self._compress()
         self._stream.close()  # type: ignore[no-untyped-call]  # zstandard's stub
+
+    def _compress(self) -> None:
+        self._stream.write(b"".join(self._lines))
+        self._lines.clear()
+        self._waiting = 0
 
 
 def encode_record(record: Record) -> bytes:
     """One record as a line.  Fields at their default are left out; names that aren't UTF-8 get a twin."""
     line: dict[str, Any] = {"t": _TAGS[type(record)]}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if value == field.default:
-            continue
-        line.update(_encode_value(field.name, value))
+    for name, default in _DEFAULTS[type(record)]:
+        value = getattr(record, name)
+        if value != default:
+            line.update(_encode_value(name, value))
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -196,10 +211,22 @@ def _encode_column(column: Column) -> dict[str, Any]:
 
 def _encode_text(name: str, value: str | tuple[Any, ...]) -> dict[str, Any]:
     """Text that came from bytes which aren't UTF-8 carries them as surrogates: store the bytes beside it."""
-    shown = _each(value, lambda text: _raw(text).decode("utf-8", "replace"))
-    if shown == value:
+    if _is_utf8(value):
         return {name: value}
+    shown = _each(value, lambda text: _raw(text).decode("utf-8", "replace"))
     return {name: shown, f"{name}_b64": _each(value, lambda text: base64.b64encode(_raw(text)).decode())}
+
+
+def _is_utf8(value: str | tuple[Any, ...]) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_utf8, value))
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _raw(text: str) -> bytes:
