@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
@@ -23,6 +26,7 @@ from coffre.errors import (
 )
 
 STATEMENT = "COPY t TO STDOUT"
+ALWAYS_READABLE = os.open("/dev/zero", os.O_RDONLY)
 
 pytestmark = pytest.mark.usefixtures("twin")
 
@@ -69,13 +73,31 @@ class Server:
     def __init__(self, slices: Sequence[bytes], *, closes: bool = False) -> None:
         self._slices = [memoryview(piece) for piece in slices if piece]
         self._closes = closes
-        self.socket = self
+        self.socket: object = self
+        self._blocks = True
+        self._is_there = False
 
     def sendall(self, data: bytes) -> None:
-        assert data in (b"Q" + (len(STATEMENT) + 5).to_bytes(4, "big"), STATEMENT.encode() + b"\0")
+        assert data == message(b"Q", STATEMENT.encode() + b"\0")
+
+    def gettimeout(self) -> float:
+        return 1.0
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds == self.gettimeout()
+        self._blocks = True
+
+    def setblocking(self, flag: bool) -> None:
+        self._blocks = flag
+
+    def fileno(self) -> int:
+        return ALWAYS_READABLE
 
     def recv_into(self, view: memoryview) -> int:
         assert len(view), "a read of nothing looks like a closed session"
+        self._is_there = self._blocks or not self._is_there
+        if not self._is_there:  # before each slice there is nothing for a while
+            raise BlockingIOError
         if not self._slices:
             assert self._closes, "the pump waits for bytes that never come"
             return 0
@@ -121,8 +143,9 @@ class Received:
 def pump(slices: Sequence[bytes], *, closes: bool = False) -> Received:
     """What the sink of a COPY gets.  The count that is returned must be the number of rows."""
     received = Received()
-    session = cast("Session", Server(slices, closes=closes))
-    assert copy.copy_out(session, STATEMENT, received) == len(received.all)
+    server = Server(slices, closes=closes)
+    assert copy.copy_out(cast("Session", server), STATEMENT, received) == len(received.all)
+    assert server._blocks, "the driver's own reads would fail"
     return received
 
 
@@ -258,6 +281,19 @@ def test_the_servers_error_is_raised_wherever_it_comes(
         data = OPENING + b"".join(map(row_message, rows)) + ERROR + READY
         with pytest.raises(QueryFailedError, match=r"division by zero.*22012"):
             pump(sliced(data, cuts))
+
+
+def test_a_server_that_falls_silent_is_lost_after_the_sessions_patience() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(0.05)
+        session = Server([OPENING + row_message(b"one")])
+        session.socket = here
+        began = time.monotonic()
+        with pytest.raises(ConnectionLostError):
+            copy.copy_out(cast("Session", session), STATEMENT, Received())
+        assert time.monotonic() - began >= 0.05
+        assert here.gettimeout() == 0.05
 
 
 def test_an_error_before_the_first_row_is_raised() -> None:

@@ -19,6 +19,7 @@ from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.faults import server_error
 from coffre.databases.postgresql.frames import HEADER, RowSink, stripper
+from coffre.databases.postgresql.patience import PatientReader
 from coffre.errors import (
     ConnectionLostError,
     ProtocolViolationError,
@@ -58,7 +59,7 @@ class _CopyOut:
 
     def __init__(self, session: Session, sink: RowSink) -> None:
         self._session = session
-        self._socket = session.socket
+        self._reader = PatientReader(session)
         self._sink = sink
         self._where = session.target.label
         self._data = TextBuffer()
@@ -72,8 +73,9 @@ class _CopyOut:
             with disk_full_named():  # a sink may write to scratch space
                 _send_query(self._session, statement)
                 self._await_start()
-                while not self._block():
-                    self._receive()
+                with self._reader:
+                    while not self._block():
+                        self._receive()
         except OSError as error:
             raise _broken(self._session) from error
         if self._fault is not None:
@@ -106,7 +108,7 @@ class _CopyOut:
         """
         room, filled = self._data.room(BLOCK), 0
         while filled < BLOCK:
-            got = self._socket.recv_into(room[filled:])
+            got = self._reader.read_into(room[filled:])
             if got == 0 and filled == 0:
                 raise self._fault or ConnectionLostError(
                     f"{self._where} closed the session in the middle of a COPY"
@@ -115,6 +117,7 @@ class _CopyOut:
             self._data.add(got)
             if got == 0 or self._data.view(max(0, self._data.size - 6))[:5] == _READY:
                 return
+        self._reader.gathers = True  # there are many rows
 
     def _block(self) -> bool:
         """Hand on all that is whole in ``_data``; True when the stream has ended."""
@@ -173,7 +176,7 @@ class _CopyOut:
         yield first
         while length:
             room = self._data.room(min(BLOCK, length))
-            got = self._socket.recv_into(room)
+            got = self._reader.read_into(room)
             if got == 0:
                 raise ConnectionLostError(f"{self._where} closed the session in the middle of a row")
             length -= got
@@ -298,7 +301,11 @@ def _incoming(session: Session) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _send_query(session: Session, statement: str) -> None:
-    _send(session, b"Q", statement.encode(session.python_encoding) + b"\x00")
+    payload = statement.encode(session.python_encoding) + b"\x00"
+    try:  # in one piece, or the server would wake up twice
+        session.socket.sendall(_HEADER.pack(b"Q", len(payload) + 4) + payload)
+    except OSError as error:
+        raise _broken(session) from error
 
 
 def _send(session: Session, kind: bytes, payload: bytes | bytearray) -> None:
