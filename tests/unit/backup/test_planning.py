@@ -45,6 +45,14 @@ def test_small_tables_share_batches_and_large_ones_are_cut() -> None:
     assert len([batch for batch in batches if batch.items[0].pages is not None]) == 20
 
 
+@given(st.integers(1, 1 << 36))
+def test_two_workers_that_share_a_table_end_together(beyond: int) -> None:
+    size = GIB + beyond
+    items = plan(found([size]))
+    shares = [sum(item.size for item in items[worker::2]) for worker in (0, 1)]
+    assert max(shares) - min(shares) <= size / 8
+
+
 def test_chunks_are_as_large_as_the_whole_table_is_large_however_it_is_cut() -> None:
     """Else the size of a piece, which depends on the whole database's, would give old rows new chunks."""
     (large,) = found([100 * GIB])

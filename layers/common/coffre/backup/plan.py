@@ -17,8 +17,12 @@ SPLIT_BYTES = 1 << 30
 application's pages out of its cache (``docs/decisions/0005-page-ranges.md``)."""
 
 PIECE_BYTES = 1 << 29
-ALIGN_PAGES = 1 << 14
-"""Pieces have this many heap pages (128 MiB) times a power of two: a growing table keeps its edges."""
+LEAST_PIECES = 32
+"""Of a relation that is split, even if they are smaller then: two workers that share a table of 1.2 GiB shall
+end together."""
+
+ALIGN_PAGES = 1 << 12
+"""Pieces have this many heap pages (32 MiB) times a power of two: a growing table keeps its edges."""
 
 BATCHES = 1200
 """About as many batches at most, however large the database: each writes a part, which takes about 400 bytes
@@ -87,11 +91,12 @@ def _pack(items: Iterable[WorkItem], enough: int) -> list[list[WorkItem]]:
 
 
 def _items(found: Found, piece_bytes: int) -> list[WorkItem]:
-    pieces = min(found.size // piece_bytes, found.pages // ALIGN_PAGES)
-    if found.size <= SPLIT_BYTES or pieces < 2 or found.relation.kind == "extension_config":
+    pieces = found.size // piece_bytes
+    is_short = found.size <= SPLIT_BYTES or min(pieces, found.pages // ALIGN_PAGES) < 2
+    if is_short or found.relation.kind == "extension_config":
         return [WorkItem(found.relation, found.size, heap=found.pages)]
     step = ALIGN_PAGES
-    while step * pieces < found.pages:
+    while step * max(pieces, LEAST_PIECES) < found.pages:
         step *= 2
     starts = list(range(0, found.pages, step))
     return [
