@@ -33,13 +33,13 @@ class DataSet:
 
 
 SETS = (
-    DataSet("narrow", "narrow rows", {"rows": 10_000_000}),
-    DataSet("wide", "wide JSON and text rows", {"rows": 1_600_000}),
-    DataSet("giant", "one giant table", {"rows": 12_000_000}),
+    DataSet("narrow", "narrow rows", {"rows": 12_000_000}),
+    DataSet("wide", "wide JSON and text rows", {"rows": 2_200_000}),
+    DataSet("giant", "one giant table", {"rows": 13_000_000}),
     DataSet("small", "5,000 small tables", {"tables": 5000}),
-    DataSet("blobs", "bytea and large objects", {"files": 2500}),
+    DataSet("blobs", "bytea and large objects", {"files": 4800}),
 )
-"""About 1 GB of COPY text each; the small tables have 25 MB."""
+"""At least 1 GB of COPY text each; the small tables have 29 MB."""
 
 
 @dataclass
