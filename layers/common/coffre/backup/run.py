@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -170,13 +171,14 @@ def _take(job: Job, services: Services) -> BackupResult:
 def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:
     """Hold one snapshot and read everything under it; it is let go before the commit.
 
-    The workers start first: they are ready when the preflight is done and the tables are locked.
+    The workers start first: they are ready when the preflight is done and the tables are locked.  The schema
+    is dumped beside them, in a thread: what they answer must be taken meanwhile, or they stand still.
     """
     seconds = max(1.0, job.seconds_left)
     watch = _Watch(job)
     known = folder / "known"
     setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, WORKERS + 1)]
-    with services.start_workers(setup, watch.look) as pool:
+    with ThreadPoolExecutor(1, "dump") as aside, services.start_workers(setup, watch.look) as pool:
         findings = inspect(job.source, services, job.database, seconds)
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
@@ -191,12 +193,13 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
             began = time.monotonic()
             asked = (item_message(item, snapshot.id) for item in items)
             done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
-            files = write_files(job, services, source, snapshot.id, folder)
+            watch.files = aside.submit(write_files, job, services, source, snapshot.id, folder)
             ends = []
             for item, answer in done:
                 ends.append(End(**answer["end"]))
                 meter.add(rows=ends[-1].rows, done=int(item["size"]))
             answers = pool.finish()
+            files = watch.files.result()
             took = time.monotonic() - began
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
@@ -206,15 +209,19 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
 
 
 class _Watch:
-    """What is looked after every second while rows are read: the time, and the snapshot once it is held."""
+    """What is looked after every second while rows are read: the time, and the snapshot once it is held, and
+    the files that are written beside."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self.snapshot: HeldSnapshot | None = None
+        self.files: Future[list[ArchiveFile]] | None = None
 
     def look(self) -> None:
         """Raise what ends the backup."""
         if self.snapshot is not None:
             self.snapshot.check()
+        if self.files is not None and self.files.done():
+            self.files.result()
         if self._job.seconds_left < 0:
             raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")
