@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coffre_cli.errors import UsageError
-from coffre_cli.options import Database, Json, Region, StackName
+from coffre_cli.options import Database, Html, Json, Region, StackName
 from coffre_cli.output import clean, emit, note
 from coffre_cli.stack import Stack, find_stack
 
@@ -51,9 +51,7 @@ def loadtest(
     ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CA bundle (PEM) that signed the scratch server.")
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with pictures.")
-    ] = None,
+    html: Html = None,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,

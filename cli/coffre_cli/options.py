@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -54,3 +55,4 @@ From = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for the end and show the result.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with pictures.")]

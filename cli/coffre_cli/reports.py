@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from coffre_cli.options import Database, Json, Region, StackName
+from coffre_cli.options import Database, Html, Json, Region, StackName
 from coffre_cli.output import emit, note
 from coffre_cli.stack import find_stack
 
@@ -27,9 +26,7 @@ def report(
         str | None,
         typer.Option(metavar="YYYY-MM", callback=_month, help="Default: the last one that is over."),
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as a page, with pictures.")
-    ] = None,
+    html: Html = None,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,

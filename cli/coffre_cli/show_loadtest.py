@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coffre.ids import moment
+from coffre.report.answers import COLUMNS, NUMBERS, cells, spans
 from coffre.report.text import milliseconds, percent, phases
 from coffre_cli.output import count, duration, size
 from coffre_cli.tables import facts, findings_below, table, word
@@ -90,26 +91,13 @@ def _amount(part: Part, value: float | None) -> str:
 
 
 def _answers(watched: Iterable[Watched]) -> Table:
-    rows = (
-        (subject, when, *_span(seen))
-        for one in watched
-        for subject, when, seen in (
-            (one.subject, "before", one.baseline),
-            ("", "meanwhile", one.meanwhile),
-            *(("", f"  {name}", seen) for name, seen in one.stages.items()),
-        )
-    )
-    columns = ("asked", "when", "answers", "right", "median", "slowest", "longest outage")
-    return table(*columns, rows=rows, numbers=columns[2:])
+    rows = ((subject, when, *_coloured(seen)) for subject, when, seen in spans(watched, "  "))
+    return table(*COLUMNS, rows=rows, numbers=NUMBERS)
 
 
-def _span(seen: Span) -> tuple[object, ...]:
-    if seen.percent is None:
-        return ("0", "not measured", "", "", "")
-    right = Text(percent(seen.percent), style="" if seen.right == seen.asked else "red")
-    outage = duration(seen.outage_seconds) if seen.right < seen.asked else "none"
-    times = (milliseconds(seen.median_seconds), milliseconds(seen.slowest_seconds))
-    return (count(seen.asked), right, *times, outage)
+def _coloured(seen: Span) -> tuple[object, ...]:
+    asked, right, *more = cells(seen)
+    return asked, Text(right, style="red" if seen.right < seen.asked else ""), *more
 
 
 def _speed(rounds: Iterable[Round]) -> Table:

@@ -17,13 +17,12 @@ from coffre.events.restore import DrillRequest
 from coffre.events.rotate import RotateRequest
 from coffre.events.verify import CopyRequest, RecheckRequest
 from coffre.vault.locks import LONGEST
+from tests.support.policies import FUNCTIONS
 
 Resources = dict[str, dict[str, Any]]
 
 PROVERS = [f"prove{major}" for major in (14, 15, 16, 17, 18)]
-VERBS = sorted(
-    ["backup", "capture", "health", "hold", "load", "report", "restore", "rotate", "verify", *PROVERS]
-)
+VERBS = sorted([*FUNCTIONS, *PROVERS])
 # Those without OnFailure: Lambda demands that a role may send to its function's destination,
 # and prove's role may only log. Only verify invokes them, synchronously, and reports their failures.
 WITHOUT_ON_FAILURE = set(PROVERS)

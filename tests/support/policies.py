@@ -11,19 +11,10 @@ from tests.support.calls import ACCOUNT, REGION
 from tests.support.iam import Resolver, Statement
 
 STACK = "local"
-VERBS = [
-    "backup",
-    "hold",
-    "capture",
-    "machine",
-    "load",
-    "verify",
-    "prove",
-    "restore",
-    "rotate",
-    "health",
-    "report",
-]
+FUNCTIONS = ["backup", "hold", "capture", "load", "verify", "restore", "rotate", "health", "report"]
+"""All but those that prove, one for each version of PostgreSQL."""
+VERBS = [*FUNCTIONS, "prove", "machine"]
+"""Who has a role."""
 OTHER_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1-AbCdEf"
 COPY = "arn:aws:s3:::second-vault"
 

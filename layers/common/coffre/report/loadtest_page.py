@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coffre.report import charts
+from coffre.report import answers, charts
 from coffre.report.markup import Markup, badge, element, page, table
-from coffre.report.text import duration, milliseconds, moment, percent, phases, size
-from coffre.results import LoadTestReport, Part, Round, Span, Watched, Work
+from coffre.report.text import duration, moment, percent, phases, size
+from coffre.results import LoadTestReport, Part, Round, Watched, Work
 
 TONES = {"met": "good", "missed": "bad", "inconclusive": "fair", "not measured": "dim", "proven": "good"}
 
@@ -105,25 +105,8 @@ def _pictures(report: LoadTestReport) -> list[Markup]:
 
 
 def _answers(watched: Iterable[Watched]) -> Markup:
-    rows = [
-        (subject, when, *_span(seen))
-        for one in watched
-        for subject, when, seen in (
-            (one.subject, "before", one.baseline),
-            ("", "meanwhile", one.meanwhile),
-            *(("", f"– {stage}", seen) for stage, seen in one.stages.items()),
-        )
-    ]
-    columns = ("asked", "when", "answers", "right", "median", "slowest", "longest outage")
-    return table(columns, rows, numbers=columns[2:])
-
-
-def _span(seen: Span) -> tuple[object, ...]:
-    if seen.percent is None:
-        return ("0", "not measured", "", "", "")
-    outage = duration(seen.outage_seconds) if seen.right < seen.asked else "none"
-    times = (milliseconds(seen.median_seconds), milliseconds(seen.slowest_seconds))
-    return (f"{seen.asked:,}", percent(seen.percent), *times, outage)
+    rows = [(subject, when, *answers.cells(seen)) for subject, when, seen in answers.spans(watched, "– ")]
+    return table(answers.COLUMNS, rows, numbers=answers.NUMBERS)
 
 
 def _note(report: LoadTestReport) -> Markup:
