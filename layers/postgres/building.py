@@ -148,6 +148,7 @@ def _pack(data: Path, archive: Path) -> None:
     def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
         member.uname = member.gname = ""
+        member.mtime = 0  # fractions of seconds would take a header for each file
         return member
 
     packer = zstandard.ZstdCompressor(level=12)
