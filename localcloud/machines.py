@@ -13,8 +13,8 @@ from moto.stepfunctions import responses
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
-from samtranslator.yaml_helper import yaml_parse
 
+from localcloud import documents
 from localcloud.errors import TemplateError
 from localcloud.events import iso_time
 
@@ -24,7 +24,7 @@ SOURCE = "AWS::Serverless::StateMachine"
 
 def read_definition(path: Path) -> dict[str, Any]:
     """The definition in a file, JSON or YAML."""
-    definition: dict[str, Any] = yaml_parse(path.read_text())
+    definition: dict[str, Any] = documents.parse(path.read_text())
     return definition
 
 

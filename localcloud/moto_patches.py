@@ -8,7 +8,8 @@
   deny everything,
 * SQS long polling doesn't hold the lock,
 * state machines run (``machines``),
-* KMS keys that are disabled or wait for their deletion do nothing.
+* KMS keys that are disabled or wait for their deletion do nothing,
+* update expressions of DynamoDB cost less (``expressions``).
 """
 
 import copy
@@ -19,6 +20,7 @@ from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 from moto.core.exceptions import JsonRESTError
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser  # type: ignore[attr-defined]
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
 from moto.kms.models import KmsBackend
@@ -32,6 +34,7 @@ from moto.sqs.models import SQSBackend
 from localcloud import machines
 from localcloud.bodies import Bodies
 from localcloud.events import Deliveries, object_event
+from localcloud.expressions import traverse
 from localcloud.replication import reporting
 
 _OURS = ("lambda", "sqs", "sns")
@@ -86,6 +89,7 @@ def install(
     machines.install(patches.replace)
     patches.replace(KmsBackend, "decrypt", _if_usable(KmsBackend.decrypt))
     patches.replace(KmsBackend, "generate_data_key", _if_usable(KmsBackend.generate_data_key))
+    patches.replace(DepthFirstTraverser, "traverse", traverse)
     return patches
 
 

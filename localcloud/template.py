@@ -12,9 +12,8 @@ from moto.cloudformation.parsing import get_model_map
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
-from localcloud import machines
+from localcloud import documents, machines
 from localcloud.errors import TemplateError
 
 FUNCTION, LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
@@ -83,7 +82,7 @@ def read(path: Path, region: str, parameters: Mapping[str, str]) -> Template:
         TemplateError: the file is missing, no YAML, or no valid SAM template.
     """
     try:
-        source = yaml_parse(path.read_text())
+        source = documents.parse(path.read_text())
     except OSError as error:
         raise TemplateError(f"{path}: {error.strerror}; name the template that is to run") from error
     except Exception as error:

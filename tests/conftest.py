@@ -9,14 +9,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
 
 from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
 from coffre.vault import scan
+from localcloud.expressions import traverse
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
@@ -40,6 +43,20 @@ ones, which fill the gaps."""
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests in an order in which all of them take less time."""
     items.sort(key=lambda item: next((n for n, one in enumerate(LATE, 1) if item.nodeid.startswith(one)), 0))
+
+
+def pytest_configure() -> None:
+    """Make sessions with AWS cheaper: they share what they read, and moto checks expressions faster."""
+    known: dict[str, Any] = {}
+    read = JSONFileLoader.load_file
+
+    def load_file(loader: JSONFileLoader, path: str) -> Any:
+        if path not in known:
+            known[path] = read(loader, path)
+        return known[path]
+
+    JSONFileLoader.load_file = load_file
+    DepthFirstTraverser.traverse = traverse
 
 
 def pytest_collection_finish() -> None:
