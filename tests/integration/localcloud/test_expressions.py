@@ -21,7 +21,7 @@ UPDATES = [
     ("REMOVE l[0], l[2], b.c SET #odd = :s", {"#odd": "name.with.dots"}),
     ("SET a = :n, a = :n", {}),
     ("SET a = :n SET b = :n", {}),
-    ("SET missing.inner = :n", {}),
+    ("SET absent.inner = :n", {}),
     ("SET k = :s", {}),
     ("SET e = l + :n", {}),
 ]
