@@ -151,8 +151,12 @@ class _Silent:
         """No history."""
         return iter(())
 
-    def offer_plan(self, *_: object) -> str:
-        """A plan that doesn't expire."""
+    def plans(self, _: str) -> Self:
+        """Plans that don't expire."""
+        return self
+
+    def offer(self, *_: object) -> str:
+        """One of them."""
         return ""
 
     def __getattr__(self, name: str) -> Callable[..., None]:

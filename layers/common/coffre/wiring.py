@@ -193,7 +193,7 @@ def backup_services() -> BackupServices:
         scratch=here.scratch,
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
-        start_machine=partial(start_machine, here.backup_machine) if here.backup_machine else None,
+        start_machine=_starting(here.backup_machine),
     )
 
 
@@ -265,7 +265,7 @@ def restore_services(source: Literal["vault", "copy"] = "vault") -> RestoreServi
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
         take_backup=lambda payload, seconds: invoke(here.backup_function, payload, seconds=seconds),
-        start_machine=partial(start_machine, here.restore_machine) if here.restore_machine else None,
+        start_machine=_starting(here.restore_machine),
     )
 
 
@@ -365,49 +365,25 @@ def start_bare_workers(setup: Sequence[Message], tick: Callable[[], None]) -> Wo
 
 
 def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[str, Any]:
-    """Call another function and wait for its answer.
-
-    Raises
-    ------
-    FunctionFailedError
-        If it ended with an error, or did not answer in time.
-    """
+    """Call another function and wait for its answer; see `coffre.notify.functions.call`."""
     from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
 
-    from coffre.errors import FunctionFailedError
+    from coffre.notify.functions import call
 
     # A call must not be repeated because its answer takes long, and must survive an idle connection.
     config = Config(retries={"total_max_attempts": 1}, read_timeout=seconds, tcp_keepalive=True)
-    try:
-        function_client = _session().client("lambda", config=config)
-        answer = function_client.invoke(FunctionName=function, Payload=json.dumps(payload))
-        content: dict[str, Any] = json.loads(answer["Payload"].read())
-    except (BotoCoreError, ClientError, OSError) as error:
-        raise FunctionFailedError(f"{function} gave no answer: {type(error).__name__}") from error
-    if "FunctionError" in answer:
-        what = f"{content.get('errorType')}: {content.get('errorMessage')}"
-        raise FunctionFailedError(f"{function} failed: {what}")
-    return content
+    return call(_session().client("lambda", config=config), function, payload)
 
 
-def start_machine(machine: str, name: str, content: dict[str, Any]) -> None:
-    """Start an execution of a state machine, unless the same one runs.
+def _starting(machine: str) -> Callable[[str, dict[str, Any]], None] | None:
+    """What starts executions of a state machine; None where there is no such machine."""
 
-    A name belongs to one execution for 90 days: where one of that name has ended without a backup, the next
-    gets another name.
-    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
-    """
-    import secrets
+    def start(name: str, content: dict[str, Any]) -> None:
+        from coffre.notify import machines
 
-    states, given = client("stepfunctions"), json.dumps(content)
-    try:
-        states.start_execution(stateMachineArn=machine, name=name, input=given)
-    except states.exceptions.ExecutionAlreadyExists:
-        execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        if states.describe_execution(executionArn=execution)["status"] != "RUNNING":
-            again = f"{name[:73]}-{secrets.token_hex(3)}"
-            states.start_execution(stateMachineArn=machine, name=again, input=given)
+        machines.start(client("stepfunctions"), machine, name, content)
+
+    return start if machine else None
 
 
 def fan_out(context: Context, request: Event, covers: Callable[[Registration], bool]) -> FanOutResult:

@@ -9,7 +9,8 @@ import pytest
 from moto import mock_aws
 
 from coffre.catalogue.entries import RestoreEntry
-from coffre.catalogue.index import PLAN_KEPT, Catalogue
+from coffre.catalogue.index import Catalogue
+from coffre.catalogue.plans import GOOD
 from coffre.errors import CoffreError, PlanChangedError, PlanExpiredError, PlanUnknownError, PlanUsedError
 from tests.fakes.store import START
 from tests.fakes.tables import create_table, dynamodb, send_updates_twice
@@ -38,19 +39,19 @@ def catalogue(clock: Clock) -> Iterator[Catalogue]:
     """A catalogue with one plan."""
     with mock_aws():
         made = Catalogue(dynamodb(), create_table(dynamodb()), clock)
-        made.offer_plan("shop", TOKEN, "digest")
+        made.plans("shop").offer(TOKEN, "digest")
         yield made
 
 
 def refused(catalogue: Catalogue, database: str = "shop", token: str = TOKEN, digest: str = "digest") -> type:
     """The error that a confirmation meets."""
     with pytest.raises(CoffreError) as found:
-        catalogue.confirm_plan(database, token, digest)
+        catalogue.plans(database).confirm(token, digest)
     return found.type
 
 
 def test_a_plan_is_confirmed_once(catalogue: Catalogue) -> None:
-    catalogue.confirm_plan("shop", TOKEN, "digest")
+    catalogue.plans("shop").confirm(TOKEN, "digest")
     assert refused(catalogue) is PlanUsedError
     assert refused(catalogue, digest="other") is PlanUsedError
 
@@ -59,13 +60,13 @@ def test_an_update_that_is_sent_again_because_its_answer_was_lost_confirms_the_p
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_updates_twice(catalogue._table._client, monkeypatch, lambda: None)
-    catalogue.confirm_plan("shop", TOKEN, "digest")
+    catalogue.plans("shop").confirm(TOKEN, "digest")
     assert refused(catalogue) is PlanUsedError
 
 
 def test_another_plan_does_not_use_it_up(catalogue: Catalogue) -> None:
     assert refused(catalogue, digest="other") is PlanChangedError
-    catalogue.confirm_plan("shop", TOKEN, "digest")
+    catalogue.plans("shop").confirm(TOKEN, "digest")
 
 
 def test_a_foreign_token_confirms_nothing(catalogue: Catalogue) -> None:
@@ -74,11 +75,11 @@ def test_a_foreign_token_confirms_nothing(catalogue: Catalogue) -> None:
 
 
 def test_a_plan_expires(catalogue: Catalogue, clock: Clock) -> None:
-    assert timedelta(minutes=15) == PLAN_KEPT
-    clock.now += PLAN_KEPT
+    assert timedelta(minutes=15) == GOOD
+    clock.now += GOOD
     assert refused(catalogue) is PlanExpiredError
     clock.now -= timedelta(microseconds=1)
-    catalogue.confirm_plan("shop", TOKEN, "digest")
+    catalogue.plans("shop").confirm(TOKEN, "digest")
 
 
 def test_the_history_is_kept_newest_first_for_each_database(catalogue: Catalogue) -> None:

@@ -24,14 +24,9 @@ from coffre.catalogue.entries import (
     from_item,
 )
 from coffre.catalogue.ledger import Ledger
+from coffre.catalogue.plans import Plans
 from coffre.catalogue.table import Table
-from coffre.errors import (
-    LeaseHeldError,
-    PlanChangedError,
-    PlanExpiredError,
-    PlanUnknownError,
-    PlanUsedError,
-)
+from coffre.errors import LeaseHeldError
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
 from coffre.results import CopyResult, VerifyResult
 from coffre.vault.evidence import evidence_time
@@ -39,9 +34,6 @@ from coffre.vault.manifest import Manifest
 
 RUNS_KEPT = timedelta(days=30)
 """After a run's deadline; then DynamoDB's time to live takes the record away."""
-
-PLAN_KEPT = timedelta(minutes=15)
-"""How long a plan can be confirmed."""
 
 
 class Catalogue:
@@ -353,45 +345,9 @@ class Catalogue:
 
     # Restores
 
-    def offer_plan(self, database: str, token: str, digest: str) -> str:
-        """Record a plan that may be confirmed once, within `PLAN_KEPT`.
-
-        Parameters
-        ----------
-        digest:
-            A hash over everything that the plan binds.
-
-        Returns
-        -------
-        str
-            Until when.
-        """
-        until = self._now() + PLAN_KEPT
-        values = {"token": token, "digest": digest, "expires": stamp(until)}
-        kept = int((until + RUNS_KEPT).timestamp())
-        self._table.put(database, f"PLAN#{token}", {**values, "expires_at": kept})
-        return stamp(until)
-
-    def confirm_plan(self, database: str, token: str, digest: str) -> None:
-        """Use up a plan: of several calls at the same time one succeeds.
-
-        Raises
-        ------
-        PlanUnknownError, PlanUsedError, PlanExpiredError, PlanChangedError
-        """
-        sort, now = f"PLAN#{token}", stamp(self._now())
-        condition = "attribute_not_exists(#used) AND #digest = :digest AND #expires > :now"
-        given = {"digest": digest, "now": now}
-        if self._table.update(database, sort, {"used": now}, condition=condition, given=given):
-            return
-        item = self._table.get(database, sort)
-        if item is None:
-            raise PlanUnknownError(f"no plan of a restore of {database} has this token")
-        if item.get("used"):
-            raise PlanUsedError(f"this plan of a restore of {database} was confirmed at {item['used']}")
-        if item["expires"] <= now:
-            raise PlanExpiredError(f"this plan of a restore of {database} was good until {item['expires']}")
-        raise PlanChangedError(f"the restore of {database} that would run now isn't the one that was planned")
+    def plans(self, database: str) -> Plans:
+        """The plans that wait for their confirmation."""
+        return Plans(self._table, database, self._now)
 
     def record_restore(self, entry: RestoreEntry) -> None:
         """Keep what a restore, an undo or a proof did, and how long it took."""

@@ -1,9 +1,36 @@
-"""What a state machine says of what went wrong in it."""
+"""State machines: how one is started, and what it says of what went wrong in it."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
+
+
+def start(client: Any, machine: str, name: str, content: dict[str, Any]) -> None:
+    """Start an execution of a state machine, unless the same one runs.
+
+    A name belongs to one execution for 90 days: where one of that name has ended without a backup, the next
+    gets another name.
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+
+    Parameters
+    ----------
+    client:
+        A boto3 client of Step Functions.
+    machine:
+        The machine's ARN.
+    content:
+        The execution's input.
+    """
+    given = json.dumps(content)
+    try:
+        client.start_execution(stateMachineArn=machine, name=name, input=given)
+    except client.exceptions.ExecutionAlreadyExists:
+        execution = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        if client.describe_execution(executionArn=execution)["status"] != "RUNNING":
+            again = f"{name[:73]}-{secrets.token_hex(3)}"
+            client.start_execution(stateMachineArn=machine, name=again, input=given)
 
 
 def caught(error: dict[str, Any] | None) -> tuple[str, str]:

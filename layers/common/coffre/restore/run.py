@@ -56,7 +56,7 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
         situation = _inspect(restore, token)
         measured = _measured(restore)
         choice = _where(restore, situation, measured, seconds)
-        expires = services.catalogue.offer_plan(request.database, token, _digest(restore, situation, choice))
+        expires = services.catalogue.plans(request.database).offer(token, _digest(restore, situation, choice))
         return _shown(restore, situation, choice, measured, token).model_copy(update={"expires": expires})
 
 
@@ -88,7 +88,7 @@ def run(
         measured = _measured(restore)
         choice = _where(restore, situation, measured, seconds)
         shown = _shown(restore, situation, choice, measured, token)
-        services.catalogue.confirm_plan(request.database, token, _digest(restore, situation, choice))
+        services.catalogue.plans(request.database).confirm(token, _digest(restore, situation, choice))
         if choice.where == "machine":
             return machine.start(restore, situation, _audited(restore, situation))
         outcome, deadline = _Outcome(), started + timedelta(seconds=seconds)

@@ -41,7 +41,7 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     with opened(request, target, services, seconds) as restore:
         chosen = choose(restore)
         where = _in_one_function(restore, chosen, seconds)
-        expires = services.catalogue.offer_plan(request.database, token, _digest(restore, chosen))
+        expires = services.catalogue.plans(request.database).offer(token, _digest(restore, chosen))
         taking = estimate(chosen.bytes, services.catalogue.restores(request.database))
         return RestorePlan(
             mode="tables",
@@ -96,7 +96,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     started = utc_now()
     with opened(request, target, services, seconds) as restore:
         chosen = choose(restore)
-        services.catalogue.confirm_plan(request.database, str(request.token), _digest(restore, chosen))
+        services.catalogue.plans(request.database).confirm(str(request.token), _digest(restore, chosen))
         audited = {"target": target.label, "mode": "tables", "into": chosen.into}
         audited |= {"source": "copy"} if request.source == "copy" else {}
         exceptions: list[Finding] = []

@@ -56,7 +56,7 @@ def plan(request: RestoreRequest, target: Target, services: Services, *, seconds
     """
     token = new_token(utc_now())
     pair = _find(target)
-    expires = services.catalogue.offer_plan(request.database, token, _digest(target, pair))
+    expires = services.catalogue.plans(request.database).offer(token, _digest(target, pair))
     return UndoPlan(
         token=token,
         expires=expires,
@@ -83,7 +83,7 @@ def run(request: RestoreRequest, target: Target, services: Services, *, seconds:
     started, token = utc_now(), str(request.token)
     aside = token_time(token)
     pair = _find(target)
-    services.catalogue.confirm_plan(request.database, token, _digest(target, pair))
+    services.catalogue.plans(request.database).confirm(token, _digest(target, pair))
     kept_as = _aside(pair, aside)
     details = {"target": target.label, "comes_back": pair.previous.name, "kept_as": kept_as or ""}
     services.catalogue.audit(request.database, "undo", target.database, details)
