@@ -177,7 +177,7 @@ class WorkerPool:
         answered = [worker for worker in pending if worker.has_answered]
         if answered:
             return answered
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # epoll would be made anew for each answer
             for worker in pending:
                 selector.register(worker.output, selectors.EVENT_READ, worker)
             while True:

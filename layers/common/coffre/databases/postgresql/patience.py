@@ -56,7 +56,7 @@ class PatientReader:
         while True:
             try:
                 got: int = self._socket.recv_into(room)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 self._wait()
             else:
                 return got
