@@ -200,6 +200,14 @@ def _record(files: dict[str, bytes], own: str) -> bytes:
     return "".join([*lines, f"{own},,\n"]).encode()
 
 
+def _put(path: Path, content: bytes) -> None:
+    """Replace a file; who has mapped the old one, as the processes that use a library have, keeps that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
 def main() -> None:
     """Parse the command line and build; print what was made."""
     parser = argparse.ArgumentParser(description="Build coffre_native.")
@@ -213,8 +221,7 @@ def main() -> None:
             print(wheel(asked.platform, asked.wheel))
             return
         for place, content in package(asked.platform).items():
-            (asked.into / place).parent.mkdir(parents=True, exist_ok=True)
-            (asked.into / place).write_bytes(content)
+            _put(asked.into / place, content)
     except BuildError as error:
         parser.exit(1, f"coffre_native can't be built: {error}\n")
 
