@@ -105,9 +105,17 @@ class Lab:
         self.console.print(f"  {text}", style="dim", highlight=False)
 
     @contextmanager
-    def server(self) -> Iterator[Target]:
-        """A server of the layer; its database ``postgres`` as the role that owns all tables."""
-        with EphemeralServer.start(self.postgres, MAJOR, self.scratch, settings=SERVER) as server:
+    def server(self, **settings: str) -> Iterator[Target]:
+        """A server of the layer; its database ``postgres`` as the role that owns all tables.
+
+        Parameters
+        ----------
+        settings:
+            Of the server, beside `SERVER`.
+        """
+        with EphemeralServer.start(
+            self.postgres, MAJOR, self.scratch, settings={**SERVER, **settings}
+        ) as server:
             boot = Target(
                 str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable"
             )

@@ -24,6 +24,13 @@ from coffre.databases.postgresql.target import Target
 GOAL = Goal("at least", 1.2)
 ROWS = " + ".join(f"(SELECT count(*) FROM {table})" for table in ("narrow", "wide", "events", "lookups"))
 OWN = "Coffre"
+NOTES = [
+    "Coffre's phase `rows` (fetched, checked, unpacked, sent; its workers' start and the sequences included) "
+    "against `--section=data`.",
+    "The last one includes making the tables.  Where wal_level is minimal pg_restore then writes no WAL for "
+    "rows, and neither does Coffre.  What has a standby or an archive, as managed servers do, is at replica: "
+    "the goal stands there.",
+]
 
 
 @dataclass
@@ -41,25 +48,50 @@ class Loader:
 
 
 def measure(lab: Lab) -> Iterator[Table]:
-    """Loading the tables of the capture into new databases of the same server."""
-    with lab.server() as server, lab.vault() as vault, lab.files() as files:
-        source = lab.fill(server, "source", "data.sql", lab.rows())
-        lab.say("backing up with both")
-        taken = vault.run("backup", database="bench", target=source, number=1)
-        loading = Loading(lab, server, source, vault)
-        packed, plain = loading.dump(files / "packed", "1"), loading.dump(files / "plain", "0")
-        loaders = [
-            Loader(OWN, loading.restore),
-            Loader("pg_restore -j2, archive of -Z1", lambda: loading.by_sections(packed)),
-            Loader("pg_restore -j2, archive of -Z0", lambda: loading.by_sections(plain)),
-            Loader("pg_restore -j2, -Z1, tables made in the same run", lambda: loading.in_one_run(packed)),
-        ]
-        for number in range(1, lab.repeat + 1):
-            for loader in loaders:
-                lab.say(f"run {number}: {loader.name}")
-                loader.go()
-    yield _rows_table(loaders, int(taken.result["bytes"]))
-    yield _phases(loaders)
+    """Loading the tables of the capture into new databases, with both levels of write-ahead log."""
+    with lab.vault() as vault, lab.files() as files:
+        with lab.server(wal_level="replica") as server:
+            source = lab.fill(server, "source", "data.sql", lab.rows())
+            lab.say("backing up with both")
+            taken = vault.run("backup", database="bench", target=source, number=1)
+            packed, plain = (
+                _dump(lab, source, files / "packed", "1"),
+                _dump(lab, source, files / "plain", "0"),
+            )
+            loading = Loading(lab, server, vault, int(execute(source, f"SELECT {ROWS}")[0][0]))
+            loaders = _run(lab, loading, packed, plain)
+        yield _rows_table("Loading rows", loaders, int(taken.result["bytes"]), GOAL)
+        yield _phases(loaders)
+        with lab.server() as server:
+            loaders = _run(lab, replace(loading, server=server), packed, plain)
+        title = "Loading rows with wal_level=minimal"
+        yield _rows_table(title, loaders, int(taken.result["bytes"]), None)
+
+
+def _dump(lab: Lab, source: Target, folder: Path, method: str) -> Path:
+    """Make pg_dump's archive."""
+    _tool(lab, "pg_dump", source, "-Fd", "-j2", "-Z", method, "-f", str(folder))
+    return folder
+
+
+def _tool(lab: Lab, name: str, target: Target, *arguments: str) -> Timed:
+    program = str(lab.postgres / f"{MAJOR}/bin/{name}")
+    return run_pipeline([[program, *arguments]], peer_environment(target))
+
+
+def _run(lab: Lab, loading: Loading, packed: Path, plain: Path) -> list[Loader]:
+    """Let all of them load, by turns."""
+    loaders = [
+        Loader(OWN, loading.restore),
+        Loader("pg_restore -j2, archive of -Z1", lambda: loading.by_sections(packed)),
+        Loader("pg_restore -j2, archive of -Z0", lambda: loading.by_sections(plain)),
+        Loader("pg_restore -j2, -Z1, tables made in the same run", lambda: loading.in_one_run(packed)),
+    ]
+    for number in range(1, lab.repeat + 1):
+        for loader in loaders:
+            lab.say(f"run {number}: {loader.name}")
+            loader.go()
+    return loaders
 
 
 @dataclass(frozen=True)
@@ -68,13 +100,8 @@ class Loading:
 
     lab: Lab
     server: Target
-    source: Target
     vault: Vault
-
-    def dump(self, folder: Path, method: str) -> Path:
-        """Make pg_dump's archive."""
-        self._tool("pg_dump", self.source, "-Fd", "-j2", "-Z", method, "-f", str(folder))
-        return folder
+    rows: int
 
     def restore(self) -> dict[str, float]:
         """Coffre's phases."""
@@ -102,36 +129,26 @@ class Loading:
 
     def _restore(self, target: Target, archive: Path, *sections: str) -> Timed:
         where = ["--exit-on-error", "-j2", "-d", target.database]
-        return self._tool("pg_restore", target, *where, *sections, str(archive))
-
-    def _tool(self, name: str, target: Target, *arguments: str) -> Timed:
-        program = str(self.lab.postgres / f"{MAJOR}/bin/{name}")
-        return run_pipeline([[program, *arguments]], peer_environment(target))
+        return _tool(self.lab, "pg_restore", target, *where, *sections, str(archive))
 
     def _check_and_drop(self, target: Target) -> None:
-        there, here = (execute(database, f"SELECT {ROWS}")[0][0] for database in (self.source, target))
+        here = int(execute(target, f"SELECT {ROWS}")[0][0])
         drop_database(self.server, target.database)
         execute(self.server, "CHECKPOINT")
-        if there != here:
-            raise BenchError(f"{here} rows were restored of {there}")
+        if here != self.rows:
+            raise BenchError(f"{here} rows were restored of {self.rows}")
 
 
-def _rows_table(loaders: list[Loader], plain: int) -> Table:
+def _rows_table(title: str, loaders: list[Loader], plain: int, goal: Goal | None) -> Table:
     own = loaders[0].best["rows"]
     rows = []
     for number, loader in enumerate(loaders):
         taken = loader.best["rows"]
         shown = ("-", "-") if number == 0 else ("shown as it is", "-")
-        goal, verdict = GOAL.cells(taken / own) if number == 1 else shown
+        wanted, verdict = goal.cells(taken / own) if goal is not None and number == 1 else shown
         compared = "-" if number == 0 else f"{ratio(taken / own)} as fast"
-        rows.append([loader.name, seconds(taken), f"{plain / 1e6 / taken:.0f}", compared, goal, verdict])
-    notes = [
-        "Coffre's phase `rows` (fetched, checked, unpacked, sent; its workers' start and the sequences "
-        "included) against `--section=data`.",
-        "The last one includes making the tables; with wal_level=minimal pg_restore then writes no WAL for "
-        "rows, which a server with archiving or replicas doesn't allow.",
-    ]
-    return Table("Loading rows", ("way", "best", "MB/s", "Coffre is", "goal", "verdict"), rows, notes)
+        rows.append([loader.name, seconds(taken), f"{plain / 1e6 / taken:.0f}", compared, wanted, verdict])
+    return Table(title, ("way", "best", "MB/s", "Coffre is", "goal", "verdict"), rows, NOTES)
 
 
 def _phases(loaders: list[Loader]) -> Table:

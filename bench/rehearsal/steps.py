@@ -25,7 +25,7 @@ from bench.rehearsal.run import SECONDS, Rehearsal, backup_job
 from coffre import wiring
 from coffre.ids import utc_now
 from coffre.vault.layout import Layout
-from coffre.workers import Message
+from coffre.workers import WORKERS, Message
 
 DELETED = 50
 """One in so many backups is deleted by the rotation."""
@@ -154,7 +154,7 @@ def verify(rehearsal: Rehearsal) -> None:
 
 def prove(rehearsal: Rehearsal) -> None:
     """Prove: open the ticket, read the parts, and put the rows in the order in which they are loaded."""
-    from coffre.databases.postgresql.load import load_items
+    from coffre.databases.postgresql.load_plan import load_items
     from coffre.vault.contents import largest_first, read_contents, scratch_folder
     from coffre.vault.manifest import MAX_BYTES, decode
     from coffre.vault.ticket import TicketReader, open_ticket
@@ -165,9 +165,10 @@ def prove(rehearsal: Rehearsal) -> None:
         reader = TicketReader(folder / "urls")
         with reader.get(ticket.manifest) as body:
             manifest = decode(body.read(MAX_BYTES + 1), key=ticket.manifest)
-        read_contents(reader, manifest, folder / "sections")
+        contents = read_contents(reader, manifest, folder / "sections")
+        sizes = {relation: end.bytes for relation, end in contents.ends.items()}
         sections = largest_first(folder / "sections")
-        if not sum(1 for _ in load_items((one.relation, one.chunks) for one in sections)):
+        if not sum(1 for _ in load_items(sections, sizes, workers=WORKERS, alone=True)):
             raise RuntimeError(f"{rehearsal.backup_id(0)} holds no rows")
 
 

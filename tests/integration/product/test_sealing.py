@@ -7,7 +7,7 @@ import pytest
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.vault.manifest import SEALED
-from tests.support.postgres import create, dumped, target, url
+from tests.support.postgres import create, dumped, sql, target, url
 from tests.support.stack import Stack
 from tests.support.vault import plain
 
@@ -68,4 +68,7 @@ def test_a_sealed_backup_is_proven_and_restored_and_tells_nothing(
     assert [found["object"] for found in plan["findings"] if found["code"] == "sealed"] == [key]
     run = {"action": "run", "token": plan["token"], "database": "sealed", "target_secret": where}
     assert stack.call("restore", **run)["digests_equal"]
-    assert dumped(postgres_root, target(server16, "unsealed")) == dumped(postgres_root, source)
+    restored = target(server16, "unsealed")
+    assert dumped(postgres_root, restored) == dumped(postgres_root, source)
+    visible = f"SELECT relallvisible > 1 FROM pg_class WHERE relname = '{MARK}_table'"
+    assert sql(restored, visible) == [[True]], "no page is left to be written by who reads it first"

@@ -7,13 +7,13 @@ import zstandard
 
 from coffre.catalogue.rebuild import rebuild
 from coffre.databases.registration import Retention
-from coffre.errors import StoreUnavailableError
+from coffre.errors import ObjectCorruptError, StoreUnavailableError
 from coffre.events.base import Verdict
 from coffre.ids import backup_id
 from coffre.results import Finding
 from coffre.rotate.run import run
 from coffre.vault.layout import Layout
-from coffre.vault.locate import is_sound_chunk, locate_chunk
+from coffre.vault.locate import is_sound_chunk, locate_chunk, read_chunk
 from coffre.vault.manifest import Manifest
 from coffre.vault.notes import Chunks, list_notes, write_note
 from coffre.vault.reader import load_manifest
@@ -191,6 +191,21 @@ def test_a_chunk_that_was_compressed_otherwise_serves_older_backups_too(world: W
     version, body = locate_chunk(world.store, chunk)
     assert version is None
     assert zstandard.ZstdDecompressor().decompressobj().decompress(body.read()) == b"rows\n"
+    assert read_chunk(world.store, chunk) == b"rows\n"
+
+
+def test_a_chunk_is_read_behind_a_marker_and_behind_a_version_that_is_wrong(world: World) -> None:
+    manifest = world.backup(["rows"])
+    [chunk] = world.chunks(manifest)
+    world.store.mark_deleted(chunk.key)
+    assert read_chunk(world.store, chunk) == b"rows\n"
+    for wrong in (b"", b"no zstd", zstandard.ZstdCompressor().compress(b"other\n")):
+        world.store.put(chunk.key, wrong)
+        assert read_chunk(world.store, chunk) == b"rows\n"
+    world.store.lose(chunk.key)
+    world.store.put(chunk.key, wrong)
+    with pytest.raises(ObjectCorruptError):
+        read_chunk(world.store, chunk)
 
 
 def kill(world: World, after: int) -> None:

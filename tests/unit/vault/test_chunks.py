@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coffre.errors import ObjectCorruptError
-from coffre.vault.chunks import SPOOL_BYTES, ChunkCutter, PlainChunk, open_chunk
+from coffre.vault.chunks import SPOOL_BYTES, ChunkCutter, PlainChunk, open_chunk, unpack_chunk
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk
 from coffre.vault.scan import MIB, ChunkSizes
@@ -185,6 +185,7 @@ def test_a_chunk_comes_back_as_it_was() -> None:
     plain = plain_chunk(b"one\ntwo\n")
     chunk, content = stored(plain)
     assert b"".join(open_chunk(chunk, io.BytesIO(content))) == b"one\ntwo\n"
+    assert unpack_chunk(chunk, content) == b"one\ntwo\n"
     assert (chunk.rows, chunk.bytes) == (2, 8)
 
 
@@ -222,17 +223,35 @@ def test_a_chunk_that_was_not_kept_refuses_memory_that_holds_other_rows_by_now()
         chunks[0].compressed()
 
 
+def test_a_frame_that_does_not_say_its_size_unpacks_as_well() -> None:
+    chunk, _ = stored(plain_chunk(b"one\ntwo\n"))
+    silent = zstandard.ZstdCompressor(write_content_size=False).compress(b"one\ntwo\n")
+    assert unpack_chunk(chunk, silent) == b"one\ntwo\n"
+
+
 def test_anything_but_the_recorded_text_is_corrupt() -> None:
     plain = plain_chunk(text_of(random_rows(500)))
     chunk, content = stored(plain)
     other = zstandard.ZstdCompressor().compress(text_of(random_rows(500, seed=9))[: chunk.bytes])
     bomb = zstandard.ZstdCompressor().compress(b"\n" * (64 * MIB))
+    silent_bomb = zstandard.ZstdCompressor(write_content_size=False).compress(b"\n" * (64 * MIB))
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
-    for wrong in (content[:-1], content[: len(content) // 2], b"", b"no zstd", bytes(flipped), other, bomb):
+    for wrong in (
+        content[:-1],
+        content[: len(content) // 2],
+        b"",
+        b"no zstd",
+        bytes(flipped),
+        other,
+        bomb,
+        silent_bomb,
+    ):
         with pytest.raises(ObjectCorruptError):
             for _ in open_chunk(chunk, io.BytesIO(wrong)):
                 pass
+        with pytest.raises(ObjectCorruptError):
+            unpack_chunk(chunk, wrong)
     for record in (
         replace(chunk, bytes=chunk.bytes + 1),
         replace(chunk, bytes=chunk.bytes - 1),
@@ -241,3 +260,5 @@ def test_anything_but_the_recorded_text_is_corrupt() -> None:
         with pytest.raises(ObjectCorruptError):
             for _ in open_chunk(record, io.BytesIO(content)):
                 pass
+        with pytest.raises(ObjectCorruptError):
+            unpack_chunk(record, content)

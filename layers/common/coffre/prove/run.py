@@ -115,6 +115,7 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
             services.start_workers,
             reading,
             as_owner=True,
+            alone=True,
             absent=fit.absent,
         )
         tools, rehearsal = Tools(services.postgres), major != manifest.engine.major

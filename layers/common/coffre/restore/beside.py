@@ -56,7 +56,10 @@ def _fill(restore: Restore, chosen: Chosen, working: str, reshaped: Path) -> lis
     contents = _renamed(chosen.contents, working)
     store, start = services.store, services.start_workers
     reading = {"bucket": store.bucket, "seal": store.seal.hand_over()}
-    rebuild = Rebuild(restore.wanted, restore.manifest, contents, watch, start, reading, as_owner=False)
+    # A lock that stands against reading would stop whoever backs the database up meanwhile.
+    rebuild = Rebuild(
+        restore.wanted, restore.manifest, contents, watch, start, reading, as_owner=False, alone=False
+    )
     with watch.phase("schema"):
         archive.before_rows()
         _check_all_known(restore, working, contents.relations.values())

@@ -49,7 +49,9 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
     archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
     reading = {"bucket": services.store.bucket, "seal": services.store.seal.hand_over()}
     start = services.start_workers
-    rebuild = Rebuild(target, restore.manifest, restore.contents, watch, start, reading, as_owner=False)
+    rebuild = Rebuild(
+        target, restore.manifest, restore.contents, watch, start, reading, as_owner=False, alone=True
+    )
     with watch.phase("roles"), rebuild.session() as session:
         roles = situation.create_roles
         create_roles(session, roles, situation.join_roles, superuser=situation.superuser)

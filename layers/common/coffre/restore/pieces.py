@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from coffre.databases.postgresql.load import ITEM_BYTES
+from coffre.databases.postgresql.load_plan import ITEM_BYTES
 from coffre.databases.postgresql.statements import Pages
 from coffre.events.restore_machine import LoadItem
 from coffre.vault.parts import Chunk, End, Record, Relation

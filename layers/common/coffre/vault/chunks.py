@@ -214,8 +214,7 @@ def open_chunk(
         If it isn't a zstd frame, is longer or shorter than recorded, has another hash, or isn't sealed as it
         should be.
     """
-    if chunk.encoding != seal.encoding:
-        raise ObjectCorruptError(f"chunk {chunk.key} is {chunk.encoding}, its backup is {seal.encoding}")
+    _require_encoding(chunk, seal)
     digest, length = hashlib.sha256(), 0
     try:
         unpacker, packed = zstandard.ZstdDecompressor(), seal.opened(body, chunk.key)
@@ -231,9 +230,46 @@ def open_chunk(
     finally:
         if close:
             body.close()
+    _require_content(chunk, length, digest.hexdigest(), seal)
+
+
+def unpack_chunk(chunk: Chunk, stored: bytes, seal: Seal = UNSEALED) -> bytes:
+    """Unpack a stored chunk that fits into memory, and check it: a third cheaper than `open_chunk`.
+
+    Parameters
+    ----------
+    stored:
+        The object's bytes.
+    seal:
+        The backup's.
+
+    Raises
+    ------
+    ObjectCorruptError
+        As `open_chunk` does.
+    """
+    _require_encoding(chunk, seal)
+    packed = stored if seal.key is None else seal.opened(io.BytesIO(stored), chunk.key).read()
+    try:
+        # What a frame says of itself is allocated whatever limit is given.
+        if zstandard.frame_content_size(packed) > chunk.bytes:
+            raise ObjectCorruptError(f"chunk {chunk.key} holds more than {chunk.bytes} bytes")
+        text = zstandard.ZstdDecompressor().decompress(packed, max_output_size=chunk.bytes)
+    except zstandard.ZstdError as error:
+        raise ObjectCorruptError(f"chunk {chunk.key} is not a zstd frame of {chunk.bytes} bytes") from error
+    _require_content(chunk, len(text), hashlib.sha256(text).hexdigest(), seal)
+    return text
+
+
+def _require_encoding(chunk: Chunk, seal: Seal) -> None:
+    if chunk.encoding != seal.encoding:
+        raise ObjectCorruptError(f"chunk {chunk.key} is {chunk.encoding}, its backup is {seal.encoding}")
+
+
+def _require_content(chunk: Chunk, length: int, sha256: str, seal: Seal) -> None:
     if length != chunk.bytes:
         raise ObjectCorruptError(f"chunk {chunk.key} holds {length} bytes or more, expected {chunk.bytes}")
-    found = seal.chunk_id(digest.hexdigest())
+    found = seal.chunk_id(sha256)
     if found != chunk.id:
         raise ObjectCorruptError(f"chunk {chunk.key} has hash {found}, expected {chunk.id}")
 

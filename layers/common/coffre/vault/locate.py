@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, cast, runtime_checkable
 import zstandard
 
 from coffre.errors import CoffreError, ObjectCorruptError, ObjectMissingError
-from coffre.vault.chunks import open_chunk
+from coffre.vault.chunks import open_chunk, unpack_chunk
 from coffre.vault.objects import ChunkReader, Version
 from coffre.vault.parts import Chunk
 from coffre.vault.sealing import MAGIC, Seal, is_sealed, is_whole
@@ -95,6 +95,26 @@ def locate_chunk(store: ChunkReader, chunk: Chunk) -> tuple[str | None, BinaryIO
             if body is not None:
                 return version, body
         raise
+
+
+def read_chunk(store: ChunkReader, chunk: Chunk) -> bytes:
+    """The text of a chunk that fits into memory, checked; looked for as `locate_chunk` does.
+
+    What it unpacks to is compared with its id.  Its stored bytes needn't be hashed as well, unless that
+    fails.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    """
+    try:
+        with store.get(chunk.key) as body:
+            stored = body.read(chunk.stored + 1)
+        return unpack_chunk(chunk, stored, store.seal)
+    except (ObjectMissingError, ObjectCorruptError):
+        with locate_chunk(store, chunk)[1] as body:
+            stored = body.read()
+        return unpack_chunk(chunk, stored, store.seal)
 
 
 def is_sound_chunk(store: ChunkReader, key: str, version: str | None = None) -> bool:

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,13 @@ from pg8000.exceptions import DatabaseError, InterfaceError
 
 from coffre.databases.postgresql.faults import connecting_failed, statement_failed
 from coffre.databases.postgresql.target import Target
-from coffre.errors import ConnectionLostError, PoolerRefusedError, SourceUnreachableError, TlsError
+from coffre.errors import (
+    CoffreError,
+    ConnectionLostError,
+    PoolerRefusedError,
+    SourceUnreachableError,
+    TlsError,
+)
 
 PINNED: Mapping[str, str] = {
     "search_path": "",
@@ -123,6 +130,11 @@ class Session:
             return self._connection.execute_simple(statement).rows or []
         except (DatabaseError, InterfaceError, OSError, ssl.SSLError, AttributeError) as error:
             raise statement_failed(error, self.target.label) from error
+
+    def roll_back(self) -> None:
+        """Undo the open transaction; a session that is broken has lost its own already."""
+        with suppress(CoffreError):
+            self.run("ROLLBACK")
 
     def run_one(self, statement: str) -> list[list[str | None]]:
         """Run exactly one statement, and return its rows as text: the server refuses a second one.

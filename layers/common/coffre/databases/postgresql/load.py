@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
-from coffre.databases.postgresql.notes import Notes
+from coffre.databases.postgresql.frozen import load_frozen
 from coffre.databases.postgresql.statements import copy_from
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
@@ -24,33 +24,16 @@ from coffre.errors import (
     describe,
 )
 from coffre.vault.chunks import open_chunk
-from coffre.vault.locate import locate_chunk
+from coffre.vault.locate import locate_chunk, read_chunk
 from coffre.vault.objects import ChunkReader
-from coffre.vault.parts import Chunk, Relation, decode_record, encode_record
+from coffre.vault.parts import Chunk, Relation, decode_record
 from coffre.workers import Message
 
-AHEAD = 4
-ITEM_BYTES = 64 << 20
-"""Plain bytes of one COPY: both workers share a large table, and a single one isn't cut into slivers.  A
-restore by many functions notes its runs by their numbers, so one that goes on must cut as it did before."""
+AHEAD, AHEAD_BYTES = 4, 16 << 20
+"""Chunks, and bytes of their text, from which on no further one is fetched before it is needed."""
 
-
-def load_items(sections: Iterable[tuple[Relation, Sequence[Chunk]]]) -> Iterator[Message]:
-    """Work items for `LoadTask`: runs of chunks of one relation."""
-    for relation, chunks in sections:
-        line = encode_record(relation).decode()
-        run: list[Chunk] = []
-        for chunk in chunks:
-            run.append(chunk)
-            if sum(c.bytes for c in run) >= ITEM_BYTES:
-                yield _item(line, run)
-                run = []
-        if run:
-            yield _item(line, run)
-
-
-def _item(line: str, run: Sequence[Chunk]) -> Message:
-    return {"relation": line, "chunks": [encode_record(chunk).decode() for chunk in run]}
+WHOLE_BYTES = 16 << 20
+"""A chunk with at most so many is unpacked at once, and its rows are sent when it is known to be right."""
 
 
 class LoadTask:
@@ -74,28 +57,33 @@ class LoadTask:
     def run(self, item: Message) -> Message:
         """Load a run of chunks in one COPY; the answer holds the rows, or what the server ``refused``.
 
-        A refused COPY has left nothing.  The parent decides what to do about it.  ``part`` and ``run`` are
-        the numbers under which a restore by many functions notes it.
+        A refused COPY has left nothing.  The parent decides what to do about it.  ``whole`` says that they
+        are all rows of their table, and that nobody else uses it.  ``part`` and ``run`` are the numbers under
+        which a restore by many functions notes it.
         """
         relation, *chunks = map(decode_record, [item["relation"].encode(), *map(str.encode, item["chunks"])])
         if not isinstance(relation, Relation):
             raise TypeError("an item starts with its relation")
         wanted = [chunk for chunk in chunks if isinstance(chunk, Chunk)]
         session = self._session(relation.owner)
+        copy = partial(self._copy, session, relation, wanted)
         try:
-            if self._attempt is None:
-                self._copy(session, relation, wanted)
-            else:
+            if self._attempt is not None:
+                from coffre.databases.postgresql.notes import Notes  # others start sooner without
+
                 rows, notes = sum(chunk.rows for chunk in wanted), Notes(session, self._attempt)
-                copy = partial(self._copy, session, relation, wanted)
-                if not notes.load_once(item["part"], item["run"], rows, copy):
+                if not notes.load_once(item["part"], item["run"], rows, partial(copy, copy_from(relation))):
                     return {"rows": 0, "bytes": 0}
+            elif item.get("whole"):
+                load_frozen(session, relation, copy)
+            else:
+                copy(copy_from(relation))
         except (QueryFailedError, CatalogChangedError, PrivilegesMissingError) as error:
             return {"rows": 0, "bytes": 0, "refused": describe(error)}
         return {"rows": sum(c.rows for c in wanted), "bytes": sum(c.bytes for c in wanted)}
 
-    def _copy(self, session: Session, relation: Relation, chunks: Sequence[Chunk]) -> None:
-        rows = copy_in(session, copy_from(relation), self._blocks(chunks))
+    def _copy(self, session: Session, relation: Relation, chunks: Sequence[Chunk], statement: str) -> None:
+        rows = copy_in(session, statement, self._blocks(chunks))
         expected = sum(chunk.rows for chunk in chunks)
         if rows != expected:
             raise RowCountMismatchError(f"{relation.label}: the server took {rows} rows of {expected}")
@@ -114,21 +102,26 @@ class LoadTask:
                 replace(self._target, user=user), seconds=self._seconds, application="coffre/load"
             )
             session.run(f"SET client_encoding = '{self._encoding}'")
+            # Nothing is promised of the rows before a later transaction is on disk, and then they are, too.
+            session.run("SET synchronous_commit = off")
             self._sessions[user] = session
         return self._sessions[user]
 
-    def _blocks(self, chunks: Sequence[Chunk]) -> Iterator[bytearray]:
-        for chunk, body in self._bodies(chunks):
-            with closing(body):
-                yield from open_chunk(chunk, body, self._reader.seal)
+    def _blocks(self, chunks: Sequence[Chunk]) -> Iterator[bytes | bytearray]:
+        for chunk, text in self._texts(chunks):
+            if isinstance(text, bytes):
+                yield text
+                continue
+            with closing(text):
+                yield from open_chunk(chunk, text, self._reader.seal)
 
-    def _bodies(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, BinaryIO]]:
-        """The chunks' stored bytes, a few fetched ahead of the one in use."""
+    def _texts(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, bytes | BinaryIO]]:
+        """The chunks' texts, a few fetched and unpacked ahead of the one that is sent."""
         waiting = deque(chunks)
-        under_way: deque[tuple[Chunk, Future[BinaryIO]]] = deque()
+        under_way: deque[tuple[Chunk, Future[bytes | BinaryIO]]] = deque()
         try:
             while waiting or under_way:
-                while waiting and len(under_way) < AHEAD:
+                while waiting and _has_room([chunk for chunk, _ in under_way]):
                     chunk = waiting.popleft()
                     under_way.append((chunk, self._threads.submit(self._fetch, chunk)))
                 chunk, future = under_way.popleft()
@@ -136,8 +129,15 @@ class LoadTask:
         finally:
             _drop(future for _, future in under_way)
 
-    def _fetch(self, chunk: Chunk) -> BinaryIO:
+    def _fetch(self, chunk: Chunk) -> bytes | BinaryIO:
+        """A chunk's text; of a large one its stored bytes, which are unpacked while they are sent."""
+        if chunk.bytes <= WHOLE_BYTES:
+            return read_chunk(self._reader, chunk)
         return locate_chunk(self._reader, chunk)[1]
+
+
+def _has_room(ahead: Sequence[Chunk]) -> bool:
+    return not ahead or (len(ahead) < AHEAD and sum(chunk.bytes for chunk in ahead) < AHEAD_BYTES)
 
 
 def relation_of(item: Message) -> Relation:
@@ -148,10 +148,12 @@ def relation_of(item: Message) -> Relation:
     return relation
 
 
-def _drop(futures: Iterable[Future[BinaryIO]]) -> None:
+def _drop(futures: Iterable[Future[bytes | BinaryIO]]) -> None:
     for future in futures:
         if not future.cancel():
             try:
-                future.result().close()
+                text = future.result()
             except CoffreError:
                 continue
+            if not isinstance(text, bytes):
+                text.close()

@@ -134,7 +134,7 @@ class Notes:
                 load()
             session.run("COMMIT")
         except CoffreError:
-            _rollback(session)
+            session.roll_back()
             raise
         return bool(noted)
 
@@ -286,13 +286,6 @@ def only_one(session: Session, attempt: str) -> None:
     except LockNotGrantedError as error:
         raise LockNotGrantedError(f"another function does this step of the restore {attempt}") from error
     session.run("SET lock_timeout = '10s'")
-
-
-def _rollback(session: Session) -> None:
-    try:
-        session.run("ROLLBACK")
-    except CoffreError:
-        return  # the session is broken, and its transaction with it
 
 
 def _copied(number: int, one: Expected) -> bytes:

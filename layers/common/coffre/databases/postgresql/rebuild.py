@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
-from coffre.databases.postgresql.load import load_items, relation_of
+from coffre.databases.postgresql.load import relation_of
+from coffre.databases.postgresql.load_plan import load_items
 from coffre.databases.postgresql.schema import set_sequences
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.databases.postgresql.target import Target
@@ -31,6 +32,8 @@ class Rebuild:
         which ``seal`` (`coffre.vault.sealing.Seal.hand_over`).
     as_owner:
         Whether each table's rows are loaded by a session that logged in as its owner.
+    alone:
+        Whether nobody else uses the database yet: tables may be locked while their rows are loaded.
     absent:
         The rows that the backup has and ``contents`` hasn't; None: there are none.
     """
@@ -42,6 +45,7 @@ class Rebuild:
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     reading: Message
     as_owner: bool
+    alone: bool
     absent: AbsentRows | None = None
 
     def session(self) -> Session:
@@ -53,6 +57,8 @@ class Rebuild:
 
         Parameters
         ----------
+        sections:
+            The largest first.
         told:
             Called with the rows and bytes of each item that is done.
 
@@ -67,7 +73,9 @@ class Rebuild:
             What the server said, if rows can't be loaded without those constraints either.
         """
         exceptions: list[Finding] = []
-        refused = self._load(load_items((section.relation, section.chunks) for section in sections), told)
+        sizes = {relation: end.bytes for relation, end in self.contents.ends.items()}
+        items = load_items(sections, sizes, workers=self._worker_count, alone=self.alone)
+        refused = self._load(items, told)
         if refused:
             checks = SetAsideChecks(self.open_as)
             relations = {item["relation"]: relation_of(item) for item, _ in refused}
@@ -132,9 +140,12 @@ class Rebuild:
             "encoding": self.manifest.settings["client_encoding"],
             **more,
         }
+        return self.start_workers([setup] * self._worker_count, self.watch.check)
+
+    @property
+    def _worker_count(self) -> int:
         ends = self.contents.ends.values()
-        number = workers_for(sum(end.bytes for end in ends), len(ends))
-        return self.start_workers([setup] * number, self.watch.check)
+        return workers_for(sum(end.bytes for end in ends), len(ends))
 
 
 def _load_failed(item: Message, fault: dict[str, str]) -> CoffreError:

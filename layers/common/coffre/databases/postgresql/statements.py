@@ -39,10 +39,16 @@ def generated_tree_to(relation: Relation, pages: Pages | None = None) -> str:
     return f"COPY (SELECT {_list(relation.generated)} FROM {_root(relation)}{where}) TO STDOUT"
 
 
-def copy_from(relation: Relation) -> str:
-    """Load a relation's rows, through the root of its partition tree where the leaf asks for that."""
+def copy_from(relation: Relation, *, frozen: bool = False) -> str:
+    """Load a relation's rows, through the root of its partition tree where the leaf asks for that.
+
+    Parameters
+    ----------
+    frozen:
+        As vacuum would leave them; only for a table that the transaction has made or emptied.
+    """
     name = _root(relation) if relation.load == "root" else qualified(relation.schema, relation.name)
-    return f"COPY {name}{_in_parentheses(relation.columns)} FROM STDIN"
+    return f"COPY {name}{_in_parentheses(relation.columns)} FROM STDIN{' (FREEZE)' if frozen else ''}"
 
 
 def _root(relation: Relation) -> str:
