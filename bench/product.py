@@ -35,6 +35,10 @@ class Silent:
         """No history."""
         return iter(())
 
+    def plans(self, _: str) -> Silent:
+        """Takes every plan."""
+        return self
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_arguments, **_named: None
 
