@@ -41,7 +41,7 @@ def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
         exists = world.manifest(new) is not None
         assert not exists or world.content(new) == whole[new], hit
         assert exists or world.status(new) == "failed", hit
-        assert exists or (outcome.killed and step != "capture"), hit
+        assert exists or (way.kills and step != "capture"), hit
         # Nothing is held any more, however it ended.
         assert world.catalogue.lease(DATABASE) is None, hit
         assert not list(world.catalogue.live_runs(DATABASE)), hit
