@@ -113,9 +113,16 @@ class Endpoint:
                 self._connection.sendfile(file)
 
     def _list(self, query: dict[str, list[str]]) -> None:
-        prefix = query.get("prefix", [""])[0]
+        prefix, delimiter = (query.get(name, [""])[0] for name in ("prefix", "delimiter"))
         keys = sorted(unquote(path.name) for path in self._folder.iterdir())
-        found = "".join(self._entry(key) for key in keys if key.startswith(prefix))
+        keys = [key for key in keys if key.startswith(prefix)]
+        if delimiter:
+            below = {prefix + key.removeprefix(prefix).partition(delimiter)[0] + delimiter for key in keys}
+            found = "".join(
+                f"<CommonPrefixes><Prefix>{escape(one)}</Prefix></CommonPrefixes>" for one in sorted(below)
+            )
+        else:
+            found = "".join(map(self._entry, keys))
         self._answer(
             200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode()
         )
