@@ -12,7 +12,6 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -87,12 +86,8 @@ def library(name: str) -> Path:
     state = hashlib.sha256(b"\0".join((HERE / source).read_bytes() for source in SOURCES)).hexdigest()
     built = NATIVE / f"{name}-{state[:16]}" / LIBRARY
     if not built.exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="coffre-native-") as work:
-            made = _compile(wanted, Path(work))
-            beside = built.with_name(f"{LIBRARY}.{os.getpid()}")
-            shutil.copyfile(made, beside)
-            beside.replace(built)
+            _put(built, _compile(wanted, Path(work)).read_bytes())
     return built
 
 
