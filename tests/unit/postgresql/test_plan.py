@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.backup.plan import ALIGN_PAGES, PIECE_BYTES, SPLIT_BYTES, WorkItem, plan
+from coffre.backup.plan import ALIGN_PAGES, PIECE_BYTES, WorkItem, plan
 from coffre.databases.postgresql.inventory import Found
 from coffre.vault.parts import Relation, RelationKind
 
@@ -44,11 +44,30 @@ def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, 
         assert ranges[0][0] == 0
         assert ranges[-1][1] is None  # the table may have grown since its size was estimated
         assert all(one[1] == two[0] for one, two in pairwise(ranges))
-        assert all(start % ALIGN_PAGES == 0 for start, _ in ranges)
+        step = ranges[1][0]
+        assert step & (step - 1) == 0
+        assert [start for start, _ in ranges] == list(range(0, len(ranges) * step, step))
 
 
 def test_a_relation_that_one_worker_can_finish_is_read_by_a_plain_copy() -> None:
-    assert [item.pages for item in items_of(found(1, "table", SPLIT_BYTES, 1 << 17))] == [None]
+    assert [item.pages for item in items_of(found(1, "table", 2 * PIECE_BYTES, 1 << 17))] == [None]
+
+
+def test_a_table_of_large_values_is_split_though_its_heap_is_small() -> None:
+    items = items_of(found(1, "table", PIECE_BYTES, 50))
+    assert [item.pages for item in items[:2]] == [(0, 2), (2, 4)]
+    assert len(items) == 25
+    assert len(items_of(found(1, "table", 2000 * PIECE_BYTES, 1 << 12))) == 2048
+
+
+def test_a_heap_is_not_cut_below_32_mib() -> None:
+    starts = [item.pages[0] for item in items_of(found(1, "table", 2 * GIB, 2 * GIB >> 13)) if item.pages]
+    assert all(start % ALIGN_PAGES == 0 for start in starts)
+    assert len(starts) == 64
+
+
+def test_of_a_small_table_of_large_values_there_is_one_copy() -> None:
+    assert len(items_of(found(1, "table", PIECE_BYTES // 4, 50))) == 1
 
 
 def test_a_large_relation_is_read_in_pieces_of_about_the_same_size() -> None:

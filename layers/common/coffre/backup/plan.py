@@ -12,11 +12,16 @@ from coffre.vault.parts import Relation
 if TYPE_CHECKING:
     from coffre.databases.postgresql.inventory import Found  # a worker plans nothing
 
-SPLIT_BYTES = 1 << 30
-"""A relation below this is read by one plain COPY: page ranges bypass the server's ring buffer and push the
-application's pages out of its cache (``docs/decisions/0005-page-ranges.md``)."""
-
 PIECE_BYTES = 1 << 29
+"""A relation of two pieces or less is read by one plain COPY: page ranges bypass the server's ring buffer and
+push the application's pages out of its cache (``docs/decisions/0005-page-ranges.md``)."""
+
+PAGE_BYTES = 1 << 13
+ASIDE = 8
+"""Where the heap is less than this part of a relation, its values lie in TOAST, and every COPY fetches them
+through the cache.  So it is split from a quarter of a piece on, and between any two pages: those of a terabyte
+may be 32 MiB."""
+
 LEAST_PIECES = 32
 """Of a relation that is split, even if they are smaller then: two workers that share a table of 1.2 GiB shall
 end together."""
@@ -91,12 +96,12 @@ def _pack(items: Iterable[WorkItem], enough: int) -> list[list[WorkItem]]:
 
 
 def _items(found: Found, piece_bytes: int) -> list[WorkItem]:
-    pieces = found.size // piece_bytes
-    is_short = found.size <= SPLIT_BYTES or min(pieces, found.pages // ALIGN_PAGES) < 2
+    is_aside = found.pages * PAGE_BYTES * ASIDE < found.size
+    step, least = (1, piece_bytes // 4) if is_aside else (ALIGN_PAGES, 2 * piece_bytes)
+    is_short = found.size <= least or found.pages < 2 * step
     if is_short or found.relation.kind == "extension_config":
         return [WorkItem(found.relation, found.size, heap=found.pages)]
-    step = ALIGN_PAGES
-    while step * max(pieces, LEAST_PIECES) < found.pages:
+    while step * max(found.size // piece_bytes, LEAST_PIECES) < found.pages:
         step *= 2
     starts = list(range(0, found.pages, step))
     return [
