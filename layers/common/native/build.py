@@ -1,4 +1,4 @@
-"""Build the package ``coffre_native``: a library of C, and its binding, for any platform on any platform.
+"""Build the package ``coffre_native``, a library and a program of C, for any platform on any platform.
 
 The compiler is Zig's, a wheel from PyPI that is pinned with hashes: no compiler of the system's, no headers
 of Python's.  What was built is kept below ``.coffre`` and used again until its sources change.
@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 KEPT = HERE.parents[2] / ".coffre"
 NATIVE = KEPT / "native"
-SOURCES = ("coffre_native.c", "xxhash.h", "requirements.txt", "build.py")
+SOURCES = ("coffre_native.c", "tie.c", "xxhash.h", "requirements.txt", "build.py")
 LIBRARY = "libcoffre_native.so"
-VERSION = "1.0.0"
+PROGRAM = "tie"
+VERSION = "1.1.0"
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,14 @@ class Platform:
         that one library serves all of them.
     tag:
         The wheel's.
+    program:
+        The compiler's name of what the program is for: one of Linux needs no libc.  Others have none.
     """
 
     target: str
     link: tuple[str, ...]
     tag: str
+    program: str = ""
 
 
 PLATFORMS = {
@@ -53,11 +59,13 @@ PLATFORMS = {
         "x86_64-linux-gnu.2.17",
         ("-nostdlib",),
         "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
+        "x86_64-linux-musl",
     ),
     "aarch64-linux": Platform(
         "aarch64-linux-gnu.2.17",
         ("-nostdlib",),
         "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
+        "aarch64-linux-musl",
     ),
     "x86_64-macos": Platform("x86_64-macos.11.0", (), "macosx_11_0_x86_64"),
     "aarch64-macos": Platform("aarch64-macos.11.0", (), "macosx_11_0_arm64"),
@@ -74,8 +82,8 @@ def this_platform() -> str:
     return f"{machine}-{'macos' if sys.platform == 'darwin' else sys.platform}"
 
 
-def library(name: str) -> Path:
-    """The library for a platform, built unless it is there.
+def compiled(name: str) -> dict[str, bytes]:
+    """What is compiled for a platform, by name: built unless it is there.
 
     Raises
     ------
@@ -83,12 +91,14 @@ def library(name: str) -> Path:
         The platform is unknown, the compiler can't be fetched, or fails.
     """
     wanted = _platform(name)
+    makers = {LIBRARY: _compile_library, **({PROGRAM: _compile_tie} if wanted.program else {})}
     state = hashlib.sha256(b"\0".join((HERE / source).read_bytes() for source in SOURCES)).hexdigest()
-    built = NATIVE / f"{name}-{state[:16]}" / LIBRARY
-    if not built.exists():
-        with tempfile.TemporaryDirectory(prefix="coffre-native-") as work:
-            _put(built, _compile(wanted, Path(work)).read_bytes())
-    return built
+    folder = NATIVE / f"{name}-{state[:16]}"
+    for made, make in makers.items():
+        if not (folder / made).exists():
+            with tempfile.TemporaryDirectory(prefix="coffre-native-") as work:
+                _put(folder / made, make(wanted, Path(work)).read_bytes())
+    return {made: (folder / made).read_bytes() for made in makers}
 
 
 def _platform(name: str) -> Platform:
@@ -97,11 +107,17 @@ def _platform(name: str) -> Platform:
     return PLATFORMS[name]
 
 
-def _compile(wanted: Platform, work: Path) -> Path:
+def _compile_library(wanted: Platform, work: Path) -> Path:
     unit, made = work / "coffre_native.o", work / LIBRARY
-    compile_only = ["-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-c"]
-    _zig_cc(wanted, [*compile_only, "-o", unit, HERE / "coffre_native.c"])
-    _zig_cc(wanted, ["-shared", "-s", *wanted.link, "-o", made, unit])
+    compile_only = ["-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", *_WARNINGS, "-c"]
+    _zig_cc(wanted.target, [*compile_only, "-o", unit, HERE / "coffre_native.c"])
+    _zig_cc(wanted.target, ["-shared", "-s", *wanted.link, "-o", made, unit])
+    return made
+
+
+def _compile_tie(wanted: Platform, work: Path) -> Path:
+    made = work / PROGRAM
+    _zig_cc(wanted.program, ["-Os", "-std=c11", *_WARNINGS, "-static", "-s", "-o", made, HERE / "tie.c"])
     return made
 
 
@@ -113,12 +129,13 @@ def compile_program(source: Path, program: Path) -> None:
     BuildError
         See `library`.
     """
-    checks = ["-Wall", "-Wextra", "-Werror", "-fsanitize=undefined", "-fsanitize-trap=undefined"]
-    _zig_cc(_platform(this_platform()), ["-O1", "-std=gnu11", *checks, "-I", HERE, "-o", program, source])
+    checks = [*_WARNINGS, "-fsanitize=undefined", "-fsanitize-trap=undefined"]
+    target = _platform(this_platform()).target
+    _zig_cc(target, ["-O1", "-std=gnu11", *checks, "-I", HERE, "-o", program, source])
 
 
-def _zig_cc(wanted: Platform, arguments: list[str | Path]) -> None:
-    _run([_compiler(), "cc", "-target", wanted.target, *arguments])
+def _zig_cc(target: str, arguments: list[str | Path]) -> None:
+    _run([_compiler(), "cc", "-target", target, *arguments])
 
 
 def _compiler() -> Path:
@@ -161,7 +178,7 @@ def package(name: str) -> dict[str, bytes]:
     """The package's files for a platform."""
     return {
         "coffre_native/__init__.py": (HERE / "coffre_native" / "__init__.py").read_bytes(),
-        f"coffre_native/{LIBRARY}": library(name).read_bytes(),
+        **{f"coffre_native/{made}": content for made, content in compiled(name).items()},
         "coffre_native/xxhash.LICENSE": (HERE / "xxhash.LICENSE").read_bytes(),
     }
 
@@ -183,7 +200,9 @@ def wheel(name: str, folder: Path) -> Path:
     path = folder / f"coffre_native-{VERSION}-py3-none-{tag}.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for place, content in files.items():
-            packed.writestr(zipfile.ZipInfo(place), content)
+            member = zipfile.ZipInfo(place)
+            member.external_attr = (stat.S_IFREG | _mode(place)) << 16
+            packed.writestr(member, content)
     return path
 
 
@@ -200,7 +219,13 @@ def _put(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     beside.write_bytes(content)
+    beside.chmod(_mode(path.name))
     beside.replace(path)
+
+
+def _mode(place: str) -> int:
+    """A file's: only the program is one that can be executed."""
+    return 0o755 if Path(place).name == PROGRAM else 0o644
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ push the application's pages out of its cache (``docs/decisions/0005-page-ranges
 
 PAGE_BYTES = 1 << 13
 ASIDE = 8
-"""Where the heap is less than this part of a relation, its values lie in TOAST, and every COPY fetches them
-through the cache.  So it is split from a quarter of a piece on, and between any two pages: those of a terabyte
-may be 32 MiB."""
+"""Where the heap is less than an eighth of a relation, its values lie in TOAST, and every COPY fetches them
+through the cache.  So it is split from a quarter of a piece on, and between any two pages: the heap of a
+terabyte may be 32 MiB."""
 
 LEAST_PIECES = 32
 """Of a relation that is split, even if they are smaller then: two workers that share a table of 1.2 GiB shall

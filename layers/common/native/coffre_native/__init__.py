@@ -14,6 +14,9 @@ ABI = 1
 
 LIBRARY = Path(__file__).with_name("libcoffre_native.so")
 
+TIE = Path(__file__).with_name("tie")
+"""A program for the start of others, see ``tie.c``; only for Linux."""
+
 
 class Strip(ctypes.Structure):
     """What `strip` did: input taken, text written (both in bytes), rows."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
 
-from coffre.databases.postgresql.processes import clean_environment, end_with_parent
+from coffre.databases.postgresql.processes import clean_environment, start_tied, wait
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     DeadlineExceededError,
@@ -254,18 +254,18 @@ def _run(
     stderr: IO[bytes],
 ) -> int | None:
     """The exit code, or None if the program had to be ended."""
-    process = subprocess.Popen(
+    process = start_tied(
         command,
+        signal.SIGKILL,
         env=environment,
         pass_fds=handed,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
-        preexec_fn=end_with_parent(signal.SIGKILL),  # noqa: PLW1509 - it takes no lock
     )
     try:
-        return process.wait(max(0.0, deadline - time.monotonic()))
+        return wait(process, max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         return None
     finally:
