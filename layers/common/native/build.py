@@ -44,14 +44,14 @@ class Platform:
         that one library serves all of them.
     tag:
         The wheel's.
-    program:
-        The compiler's name of what the program is for: one of Linux needs no libc.  Others have none.
+    ties:
+        Whether there is the program `PROGRAM`: other systems than Linux don't tie processes.
     """
 
     target: str
     link: tuple[str, ...]
     tag: str
-    program: str = ""
+    ties: bool = True
 
 
 PLATFORMS = {
@@ -59,16 +59,14 @@ PLATFORMS = {
         "x86_64-linux-gnu.2.17",
         ("-nostdlib",),
         "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
-        "x86_64-linux-musl",
     ),
     "aarch64-linux": Platform(
         "aarch64-linux-gnu.2.17",
         ("-nostdlib",),
         "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
-        "aarch64-linux-musl",
     ),
-    "x86_64-macos": Platform("x86_64-macos.11.0", (), "macosx_11_0_x86_64"),
-    "aarch64-macos": Platform("aarch64-macos.11.0", (), "macosx_11_0_arm64"),
+    "x86_64-macos": Platform("x86_64-macos.11.0", (), "macosx_11_0_x86_64", ties=False),
+    "aarch64-macos": Platform("aarch64-macos.11.0", (), "macosx_11_0_arm64", ties=False),
 }
 
 
@@ -91,7 +89,7 @@ def compiled(name: str) -> dict[str, bytes]:
         The platform is unknown, the compiler can't be fetched, or fails.
     """
     wanted = _platform(name)
-    makers = {LIBRARY: _compile_library, **({PROGRAM: _compile_tie} if wanted.program else {})}
+    makers = {LIBRARY: _compile_library, **({PROGRAM: _compile_tie} if wanted.ties else {})}
     state = hashlib.sha256(b"\0".join((HERE / source).read_bytes() for source in SOURCES)).hexdigest()
     folder = NATIVE / f"{name}-{state[:16]}"
     for made, make in makers.items():
@@ -117,7 +115,8 @@ def _compile_library(wanted: Platform, work: Path) -> Path:
 
 def _compile_tie(wanted: Platform, work: Path) -> Path:
     made = work / PROGRAM
-    _zig_cc(wanted.program, ["-Os", "-std=c11", *_WARNINGS, "-static", "-s", "-o", made, HERE / "tie.c"])
+    alone = ["-ffreestanding", "-fno-stack-protector", "-nostdlib", "-static", "-s"]
+    _zig_cc(wanted.target, ["-Os", "-std=gnu11", *_WARNINGS, *alone, "-o", made, HERE / "tie.c"])
     return made
 
 
