@@ -31,7 +31,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what needs moto only when it is asked for: it takes seconds."""
     if name in ("LocalCloud", "up"):
-        from localcloud import cloud
+        from localcloud.lean import share_descriptions, without_machine_types
+
+        share_descriptions()
+        with without_machine_types():
+            from localcloud import cloud
 
         return getattr(cloud, name)
     raise AttributeError(name)

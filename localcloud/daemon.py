@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcloud.cloud import up
+import localcloud
 from localcloud.errors import LocalCloudError
 
 INFO_FILE = "local.json"
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        cloud = up(options.template, port=options.port, state=options.state, stack=options.stack)
+        cloud = localcloud.up(options.template, port=options.port, state=options.state, stack=options.stack)
     except LocalCloudError as error:
         print(f"localcloud: {error}", file=sys.stderr)
         return 1

@@ -1,8 +1,8 @@
 """Layers from their source folders, as they would be under ``/opt``.
 
-* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>]`` writes
+* A folder with an ``assemble.py`` makes its own content: ``python assemble.py <kept> [<variant>...]`` writes
   below ``<kept>/<name of the folder>`` and does nothing when it is there already. All clouds of a template
-  share it: the folder is ``.coffre/opt`` beside the template. The layer's metadata name the variant.
+  share it: the folder is ``.coffre/opt`` beside the template. The layers' metadata name their variants.
 * A layer with another ``BuildMethod`` is Python code: its folder goes on Python's path, and so does one with
   the third-party packages that its ``requirements.txt`` pins (`localcloud.packages`).
 * A layer without one is the content of ``/opt``: its entries are linked, ``python`` goes on the path.
@@ -11,7 +11,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from localcloud.errors import LayerError
@@ -39,15 +39,18 @@ def mount(layers: Iterable[Layer], opt: Path, kept: Path) -> dict[str, tuple[Pat
             entry.unlink()
         elif (entry / ".complete").exists():  # made here by an earlier version
             shutil.rmtree(entry)
-    return {layer.logical: _mount(layer, opt, kept) for layer in layers}
+    given = list(layers)
+    for folder in {layer.folder for layer in given if _makes_itself(layer)}:
+        same = [layer for layer in given if layer.folder == folder]
+        (opt / folder.name).symlink_to(_assemble(folder, same, kept))
+    return {layer.logical: () if _makes_itself(layer) else _mount(layer, opt, kept) for layer in given}
+
+
+def _makes_itself(layer: Layer) -> bool:
+    return (layer.folder / "assemble.py").is_file()
 
 
 def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
-    if (layer.folder / "assemble.py").is_file():
-        made, place = _assemble(layer, kept), opt / layer.folder.name
-        if not place.is_symlink():  # its variants share it
-            place.symlink_to(made)
-        return ()
     if layer.build_method:
         return (layer.folder, of_layer(layer.folder, kept.parent / "packages"))
     for entry in layer.folder.iterdir():
@@ -61,10 +64,13 @@ def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
     return (python,) if python.is_dir() else ()
 
 
-def _assemble(layer: Layer, kept: Path) -> Path:
-    command = [sys.executable, str(layer.folder / "assemble.py"), str(kept), *filter(None, [layer.variant])]
+def _assemble(folder: Path, layers: Sequence[Layer], kept: Path) -> Path:
+    """Make the layers of one folder; they share what comes of it."""
+    variants = [layer.variant for layer in layers if layer.variant]
+    command = [sys.executable, str(folder / "assemble.py"), str(kept), *variants]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise LayerError(f"{layer.logical}: assemble.py failed: {lines[-1] if lines else done.returncode}")
-    return kept / layer.folder.name
+        names = ", ".join(layer.logical for layer in layers)
+        raise LayerError(f"{names}: assemble.py failed: {lines[-1] if lines else done.returncode}")
+    return kept / folder.name

@@ -9,10 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
 
@@ -20,6 +19,7 @@ from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
 from coffre.vault import scan
 from localcloud.expressions import traverse
+from localcloud.lean import share_descriptions
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
@@ -47,15 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure() -> None:
     """Make sessions with AWS cheaper: they share what they read, and moto checks expressions faster."""
-    known: dict[str, Any] = {}
-    read = JSONFileLoader.load_file
-
-    def load_file(loader: JSONFileLoader, path: str) -> Any:
-        if path not in known:
-            known[path] = read(loader, path)
-        return known[path]
-
-    JSONFileLoader.load_file = load_file
+    share_descriptions()
     DepthFirstTraverser.traverse = traverse
 
 

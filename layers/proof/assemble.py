@@ -203,19 +203,21 @@ def _vector(major: int, wheels: Path | None) -> dict[Path, str]:
 
 
 def main() -> None:
-    """Parse the command line, build, print the unpacked size."""
-    parser = argparse.ArgumentParser(description="Assemble one proof layer below DEST/proof.")
+    """Parse the command line, build, print the unpacked sizes."""
+    parser = argparse.ArgumentParser(description="Assemble proof layers below DEST/proof.")
     parser.add_argument("destination", metavar="DEST", type=Path)
-    parser.add_argument("major", metavar="MAJOR", type=int, help=f"one of {', '.join(PINS['majors'])}")
+    majors = ", ".join(PINS["majors"])
+    parser.add_argument("majors", metavar="MAJOR", nargs="+", type=int, help=f"some of {majors}")
     parser.add_argument(
         "--wheels", metavar="DIR", type=Path, help="unpacked wheels instead of installed ones"
     )
     arguments = parser.parse_args()
     try:
-        layer = assemble(arguments.destination, arguments.major, wheels=arguments.wheels)
+        for major in arguments.majors:
+            layer = assemble(arguments.destination, major, wheels=arguments.wheels)
+            print(f"{layer}: {size(layer) / 1e6:.0f} MB unpacked")
     except AssembleError as error:
         parser.exit(1, f"{error}\n")
-    parser.exit(0, f"{layer}: {size(layer) / 1e6:.0f} MB unpacked\n")
 
 
 if __name__ == "__main__":
