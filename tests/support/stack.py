@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +26,7 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest, read_part
 from coffre.vault.store import ObjectStore
+from coffre.wiring import worker_pool
 from coffre.workers import Message, WorkerPool
 
 KEY = "local"
@@ -255,7 +256,7 @@ class Stack:
 
 def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
     """Real workers, for verbs that a test calls itself."""
-    return WorkerPool([sys.executable, "-m", "coffre.worker"], handed_over(setup), tick)
+    return worker_pool(handed_over(setup), tick, os.environ)
 
 
 def handed_over(setup: Sequence[Message]) -> list[Message]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from coffre.settings import Settings
@@ -346,9 +347,7 @@ def start_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerP
     messages = [
         {**one, "store": _named(one["bucket"]).hand_over()} if "bucket" in one else one for one in setup
     ]
-    return WorkerPool(
-        [sys.executable, "-m", "coffre.worker"], messages, tick, environment={**ALLOCATOR, **os.environ}
-    )
+    return worker_pool(messages, tick, os.environ)
 
 
 def _named(bucket: str) -> ObjectStore:
@@ -359,8 +358,23 @@ def _named(bucket: str) -> ObjectStore:
 def start_bare_workers(setup: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
     """Worker processes without credentials, beside which a database's own code may run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return worker_pool(setup, tick, environment)
+
+
+def worker_pool(
+    setup: Sequence[Message], tick: Callable[[], None], environment: Mapping[str, str]
+) -> WorkerPool:
+    """Worker processes as they are, in this environment.
+
+    They are told where this process finds its modules: looking for that (Python's ``site``) takes up to a
+    tenth of their start.
+    """
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
     return WorkerPool(
-        [sys.executable, "-m", "coffre.worker"], setup, tick, environment={**ALLOCATOR, **environment}
+        [sys.executable, "-S", "-m", "coffre.worker"],
+        setup,
+        tick,
+        environment={**ALLOCATOR, **environment, "PYTHONPATH": path},
     )
 
 

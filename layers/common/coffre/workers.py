@@ -42,7 +42,7 @@ def workers_for(size: int, pieces: int) -> int:
     Parameters
     ----------
     size:
-        Bytes of COPY text.
+        Bytes of COPY text, or on disk.
     pieces:
         Relations; each costs a round trip to the server.
     """

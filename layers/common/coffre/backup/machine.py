@@ -7,31 +7,33 @@ import time
 from coffre.backup.estimate import UNMEASURED, choose
 from coffre.backup.job import Job, Services
 from coffre.choice import Choice
-from coffre.databases.postgresql.activity import tables_size
+from coffre.databases.postgresql.activity import lockable_tables, tables_size
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.target import Source
 from coffre.databases.registration import Registration
 from coffre.errors import CoffreError, FunctionFailedError
 from coffre.events.backup import BackupRequest, MachineRun
 from coffre.ids import moment, utc_now
+from coffre.workers import WORKERS, workers_for
 
 SIZE_SECONDS = 30.0
 
 
-def where_to_run(job: Job, services: Services, *, seconds: float) -> Choice:
-    """Where this backup runs, and why; the source is asked for its size.
+def where_to_run(job: Job, services: Services, *, seconds: float) -> tuple[Choice, int]:
+    """Where this backup runs, and why; and how many workers it is worth there.  The source is asked.
 
     A source that doesn't answer is left to the backup itself, which tells of its failure.
     """
     runs, machine = job.registration.runs, services.start_machine is not None
     if not machine or runs != "auto":
-        return choose(0, UNMEASURED, seconds, runs=runs, machine=machine)
+        return choose(0, UNMEASURED, seconds, runs=runs, machine=machine), WORKERS
     try:
         with open_session(job.target, seconds=SIZE_SECONDS, application=job.application) as session:
-            size = tables_size(session)
+            size, tables = tables_size(session), lockable_tables(session)
     except CoffreError as error:
-        return Choice("function", f"the source doesn't tell its size: {error.code}")
-    return choose(size, services.catalogue.rate(job.database) or UNMEASURED, seconds)
+        return Choice("function", f"the source doesn't tell its size: {error.code}"), WORKERS
+    choice = choose(size, services.catalogue.rate(job.database) or UNMEASURED, seconds)
+    return choice, workers_for(size, tables)
 
 
 def start(job: Job, services: Services) -> None:

@@ -45,7 +45,6 @@ from coffre.vault.contents import scratch_folder
 from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import End
 from coffre.vault.safeguards import lock_finding
-from coffre.workers import WORKERS
 
 SHORT_BYTES = 1 << 20
 """A table up to this size is read in the time in which a worker would wait for the next one's name."""
@@ -98,7 +97,7 @@ def run(
     )
     if services.store.head(job.layout.manifest(job.id)) is not None:
         return BackupResult(database=database, backup_id=job.id, status="skipped")
-    choice = where_to_run(job, services, seconds=job.seconds_left)
+    choice, workers = where_to_run(job, services, seconds=job.seconds_left)
     if choice.where == "machine":
         if request.type == "safety":
             raise SafetyBackupImpossibleError(
@@ -108,7 +107,7 @@ def run(
         start(job, services)
         return BackupResult(database=database, backup_id=job.id, status="started", where=choice.reason)
     with _recorded(job, services):
-        result = _take(job, locking(job, sealing(job, services)))
+        result = _take(job, locking(job, sealing(job, services)), workers)
     return result.model_copy(update={"where": choice.reason})
 
 
@@ -146,10 +145,10 @@ def _recorded(job: Job, services: Services) -> Iterator[None]:
         let_go(services, job.database, job.attempt)
 
 
-def _take(job: Job, services: Services) -> BackupResult:
+def _take(job: Job, services: Services, workers: int) -> BackupResult:
     began = time.monotonic()
     with scratch_folder(services.scratch, "backup") as folder:
-        captured, findings = _capture(job, services, folder)
+        captured, findings = _capture(job, services, workers, folder)
         read = time.monotonic()
         tally = tally_parts(services.store, captured.parts)
         check_complete(tally, captured.items, captured.ends)
@@ -159,7 +158,7 @@ def _take(job: Job, services: Services) -> BackupResult:
     result = finish(job, services, manifest, findings)
     if result.status == "completed":
         size = sum(item.size for item in captured.items)
-        remember_rate(services, manifest, size=size, worker_seconds=captured.seconds * WORKERS)
+        remember_rate(services, manifest, size=size, worker_seconds=captured.seconds * workers)
     phases = {
         "prepare": read - began - captured.seconds,
         "rows": captured.seconds,
@@ -168,7 +167,7 @@ def _take(job: Job, services: Services) -> BackupResult:
     return result.model_copy(update={"phases": {name: round(took, 3) for name, took in phases.items()}})
 
 
-def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list[Finding]]:
+def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[Captured, list[Finding]]:
     """Hold one snapshot and read everything under it; it is let go before the commit.
 
     The workers start first: they are ready when the preflight is done and the tables are locked.  The schema
@@ -177,7 +176,7 @@ def _capture(job: Job, services: Services, folder: Path) -> tuple[Captured, list
     seconds = max(1.0, job.seconds_left)
     watch = _Watch(job)
     known = folder / "known"
-    setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, WORKERS + 1)]
+    setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, workers + 1)]
     with ThreadPoolExecutor(1, "dump") as aside, services.start_workers(setup, watch.look) as pool:
         findings = inspect(job.source, services, job.database, seconds)
         preflight.raise_refusal(findings, job.target.label)
