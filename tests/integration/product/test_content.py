@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.workers import ALONE_PIECES
 from tests.support.postgres import create, dumped, sql, target, url
 from tests.support.stack import Stack
 
@@ -123,3 +124,19 @@ def test_a_backup_takes_its_leave_of_its_source(stack: Stack, server16: Ephemera
     stack.backup("polite")
     log = str(sql(made, "SELECT pg_read_file('server.log')")[0][0]).removeprefix(str(before))
     assert "unexpected EOF" not in log
+
+
+def test_a_small_backup_has_one_worker_and_one_of_many_tables_has_two(
+    stack: Stack, server16: EphemeralServer
+) -> None:
+    def parts_of(name: str) -> int:
+        """Of a backup: the catalog's, and one of each worker that read anything."""
+        made = stack.backup(name)
+        return len([key for key in stack.keys(f"{name}/backups/{made['backup_id']}/") if "/parts/" in key])
+
+    create(server16, "little", "CREATE TABLE one AS SELECT 1 AS n", "CREATE TABLE two AS SELECT 2 AS n")
+    tables = "; ".join(f"CREATE TABLE t{number} ()" for number in range(ALONE_PIECES + 1))
+    create(server16, "many", tables)
+    for name in ("little", "many"):
+        stack.register(name, url(server16, name), prove="never")
+    assert (parts_of("little"), parts_of("many")) == (2, 3)
