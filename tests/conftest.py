@@ -20,11 +20,12 @@ from coffre.databases.postgresql import frames
 from coffre.vault import scan
 from localcloud.expressions import traverse
 from localcloud.lean import share_descriptions
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
 
-settings.register_profile("tests", deadline=None)  # how long anything takes is never asserted
+settings.register_profile("tests", max_examples=examples(50), deadline=None)  # no test asserts its time
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]

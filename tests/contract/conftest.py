@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
+
+from localcloud.documents import parse
 
 ROOT = Path(__file__).parents[2]
 CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
@@ -25,7 +26,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     """``template.yaml`` as written; short forms such as ``!Ref x`` are ``{"Ref": "x"}``."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    parsed: dict[str, Any] = parse((ROOT / "template.yaml").read_text())
     return parsed
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
+from localcloud.documents import parse
 from tests.conftest import ROOT
 
 PATHS = sorted((ROOT / "statemachines").glob("*.asl.yaml"))
@@ -19,7 +19,7 @@ NEEDS_COMMENT = ("Task", "Map", "Parallel", "Wait")
 
 def machine(path: Path) -> dict[str, Any]:
     """A definition."""
-    parsed: dict[str, Any] = yaml_parse(path.read_text())
+    parsed: dict[str, Any] = parse(path.read_text())
     return parsed
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from samcli.yamlhelper import yaml_parse
-
+from localcloud.documents import parse
 from tests.conftest import ROOT
 from tests.support.calls import ACCOUNT, REGION
 from tests.support.iam import Resolver, Statement
@@ -25,7 +24,7 @@ class Policies:
     """The template's policies as they are for one bucket and one table."""
 
     def __init__(self, bucket: str, table: str) -> None:
-        template = yaml_parse((ROOT / "template.yaml").read_text())
+        template = parse((ROOT / "template.yaml").read_text())
         self.resources: dict[str, Any] = template["Resources"]
         names: dict[str, Any] = {
             "AWS::StackName": STACK,

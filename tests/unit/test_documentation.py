@@ -8,26 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from coffre.databases.registration import Limits, Registration, Retention
+from localcloud.documents import parse
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 ROWS = {match[1]: match[2].strip() for match in re.finditer(r"^\| `(\w+)` \| ([^|]*) \|", PAGE, re.MULTILINE)}
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads CloudFormation's tags as nothing; parameters have none."""
-
-
-_Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
-
-
 @cache
 def parameters() -> dict[str, Any]:
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.load(text, _Loader)["Parameters"]  # noqa: S506 - a safe loader's child
+    found: dict[str, Any] = parse(text)["Parameters"]
     return found
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
 
 from coffre.health.metrics import NEVER_SECONDS, emit_alarm_test, emit_database, emit_worst
 from coffre.results import Finding, HealthReport
+from localcloud.documents import parse
 
 ROOT = Path(__file__).parents[3]
 PROOF_OFF = Finding(level="info", code="proof-off", object="shop", message="backups are not proven")
@@ -117,7 +117,7 @@ def test_the_alarms_watch_what_is_printed(capsys: pytest.CaptureFixture[str]) ->
     emit_alarm_test("prod", datetime(2026, 11, 1, tzinfo=UTC))
     worst, test = lines(capsys)
     watched = set()
-    for resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].values():
+    for resource in parse((ROOT / "template.yaml").read_text())["Resources"].values():
         properties = resource.get("Properties", {})
         metrics = [
             entry["MetricStat"]["Metric"] for entry in properties.get("Metrics", []) if "MetricStat" in entry

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from coffre.backup.plan import ALIGN_PAGES, PIECE_BYTES, WorkItem, plan
 from coffre.databases.postgresql.inventory import Found
 from coffre.vault.parts import Relation, RelationKind
+from tests.support.examples import examples
 
 GIB = 1 << 30
 kinds: st.SearchStrategy[RelationKind] = st.sampled_from(["table", "leaf", "extension_config"])
@@ -25,7 +26,7 @@ def items_of(relation: Found) -> list[WorkItem]:
 
 
 @given(shapes=shapes)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, int, int]]) -> None:
     relations = [found(number, *shape) for number, shape in enumerate(shapes)]
     items = plan(relations)
