@@ -37,7 +37,7 @@ class Place:
 def session(place: Place, database: str) -> Iterator[Any]:
     """A connection of pg8000."""
     socket = f"{place.socket_dir}/.s.PGSQL.{place.port}"
-    connection = pg8000.native.Connection(place.user, unix_sock=socket, database=database)
+    connection = pg8000.native.Connection(place.user, unix_sock=socket, database=database, ssl_context=False)
     try:
         yield connection
     finally:

@@ -66,7 +66,10 @@ def session_with(server: EphemeralServer, database: str) -> Session:
 def run_sql(server: EphemeralServer, database: str, sql: str) -> None:
     """Send the text as one simple query by a plain client: the library's sessions refuse to read views."""
     client = pg8000.native.Connection(
-        server.superuser, unix_sock=f"{server.socket_dir}/.s.PGSQL.{server.port}", database=database
+        server.superuser,
+        unix_sock=f"{server.socket_dir}/.s.PGSQL.{server.port}",
+        database=database,
+        ssl_context=False,
     )
     try:
         client.run(sql)
