@@ -81,15 +81,21 @@ class Watch:
     def during(self, stage: Stage, number: int) -> Iterator[None]:
         """Ask at once, and say of what is answered from now on that it was in this stage.
 
-        A stage that is over before that answer waits for it, so that none goes by unseen.
+        A stage that is over before that answer, or has failed, waits for it, so that none goes by unseen.
         """
+        answered = threading.Event()
+        # In this order: who finds the event finds its stage.
         self.stage = stage
-        self._answered.clear()
+        self._answered = answered
         self._wake.set()
         began = self._now()
         try:
             yield
-            self._answered.wait(ANSWER_SECONDS)
+        except CoffreError:
+            answered.wait(ANSWER_SECONDS)
+            raise
+        else:
+            answered.wait(ANSWER_SECONDS)
         finally:
             spent = TimeSpent(stage=stage, round=number, began=round(began, 3), ended=round(self._now(), 3))
             self.stages.append(spent)
@@ -101,6 +107,7 @@ class Watch:
         moment = 0
         while not self._over.is_set():
             self._wake.clear()
+            answered = self._answered
             stage, at = self.stage, self._now()
             try:
                 answer = self._ask()
@@ -111,8 +118,8 @@ class Watch:
             until = max(self._now(), following * self._interval)
             self._note(answer, stage, at, following - moment, until)
             moment = following
+            answered.set()
             if self.stage == stage:
-                self._answered.set()
                 self._wake.wait(max(0.0, moment * self._interval - self._now()))
 
     def _note(self, answer: ProbeResult | None, stage: Stage, at: float, moments: int, until: float) -> None:

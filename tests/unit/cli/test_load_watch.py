@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from coffre.errors import FunctionFailedError
 from coffre.results import EndpointAnswer, ProbeResult, SourceAnswer
 from coffre_cli.load_watch import SOURCE, Watch, distinct
@@ -70,6 +72,15 @@ def test_a_stage_is_asked_about_at_once_however_long_the_interval() -> None:
             with watch.during(stage, 1):
                 desk.wait(1)
     assert {"backup", "proof"} <= {sample.stage for sample in watch.samples}
+
+
+def test_a_stage_that_fails_at_once_is_asked_about_all_the_same() -> None:
+    desk = Desk()
+    with Watch(desk.ask, [URL, "unasked"], 3600) as watch:
+        with pytest.raises(FunctionFailedError), watch.during("restore", 1):
+            raise FunctionFailedError("restore ended at once")
+        assert "restore" in {sample.stage for sample in watch.samples}
+    assert [one.stage for one in watch.stages] == ["restore"]
 
 
 def test_questions_that_cannot_be_put_are_counted_and_say_nothing() -> None:
