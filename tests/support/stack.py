@@ -26,8 +26,7 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest, read_part
 from coffre.vault.store import ObjectStore
-from coffre.wiring import worker_pool
-from coffre.workers import Message, WorkerPool
+from coffre.workers import Message, WorkerPool, worker_pool
 
 KEY = "local"
 

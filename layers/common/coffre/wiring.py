@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from coffre.settings import Settings
-from coffre.workers import Message, WorkerPool
+from coffre.workers import Message, WorkerPool, worker_pool
 
 if TYPE_CHECKING:
     from coffre.backup.job import Job
@@ -44,11 +42,6 @@ if TYPE_CHECKING:
 
 MARGIN_SECONDS = 5.0
 """Kept back of a function's time, so that it can still say what happened."""
-
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-"""glibc gives freed megabytes back to the kernel, which clears them when they are asked for again: a tenth of
-a worker's time.  A worker frees and takes the same few megabytes all the time, so it keeps them.
-Source: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
 
 class Context(Protocol):
@@ -359,23 +352,6 @@ def start_bare_workers(setup: Sequence[Message], tick: Callable[[], None]) -> Wo
     """Worker processes without credentials, beside which a database's own code may run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return worker_pool(setup, tick, environment)
-
-
-def worker_pool(
-    setup: Sequence[Message], tick: Callable[[], None], environment: Mapping[str, str]
-) -> WorkerPool:
-    """Worker processes as they are, in this environment.
-
-    They are told where this process finds its modules: looking for that (Python's ``site``) takes up to a
-    tenth of their start.
-    """
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-    return WorkerPool(
-        [sys.executable, "-S", "-m", "coffre.worker"],
-        setup,
-        tick,
-        environment={**ALLOCATOR, **environment, "PYTHONPATH": path},
-    )
 
 
 def invoke(function: str, payload: dict[str, Any], *, seconds: float) -> dict[str, Any]:
