@@ -39,15 +39,17 @@ def mount(layers: Iterable[Layer], opt: Path, kept: Path) -> dict[str, tuple[Pat
             entry.unlink()
         elif (entry / ".complete").exists():  # made here by an earlier version
             shutil.rmtree(entry)
-    given = list(layers)
-    for folder in {layer.folder for layer in given if _makes_itself(layer)}:
-        same = [layer for layer in given if layer.folder == folder]
-        (opt / folder.name).symlink_to(_assemble(folder, same, kept))
-    return {layer.logical: () if _makes_itself(layer) else _mount(layer, opt, kept) for layer in given}
-
-
-def _makes_itself(layer: Layer) -> bool:
-    return (layer.folder / "assemble.py").is_file()
+    makers: dict[Path, list[Layer]] = {}
+    paths: dict[str, tuple[Path, ...]] = {}
+    for layer in layers:
+        if (layer.folder / "assemble.py").is_file():
+            makers.setdefault(layer.folder, []).append(layer)
+            paths[layer.logical] = ()
+        else:
+            paths[layer.logical] = _mount(layer, opt, kept)
+    for folder, same in makers.items():
+        _link(_assemble(folder, same, kept), opt, same[0])
+    return paths
 
 
 def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
@@ -56,12 +58,16 @@ def _mount(layer: Layer, opt: Path, kept: Path) -> tuple[Path, ...]:
     for entry in layer.folder.iterdir():
         if entry.name == "python":
             continue
-        try:
-            (opt / entry.name).symlink_to(entry)
-        except FileExistsError as error:
-            raise LayerError(f"{layer.logical}: another layer has an entry {entry.name!r} too") from error
+        _link(entry, opt, layer)
     python = layer.folder / "python"
     return (python,) if python.is_dir() else ()
+
+
+def _link(entry: Path, opt: Path, layer: Layer) -> None:
+    try:
+        (opt / entry.name).symlink_to(entry)
+    except FileExistsError as error:
+        raise LayerError(f"{layer.logical}: another layer has an entry {entry.name!r} too") from error
 
 
 def _assemble(folder: Path, layers: Sequence[Layer], kept: Path) -> Path:

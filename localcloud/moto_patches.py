@@ -9,7 +9,7 @@
 * SQS long polling doesn't hold the lock,
 * state machines run (``machines``),
 * KMS keys that are disabled or wait for their deletion do nothing,
-* update expressions of DynamoDB and templates of JSON cost less (``expressions``).
+* update expressions of DynamoDB (``expressions``) and templates of JSON cost less.
 """
 
 import copy

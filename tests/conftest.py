@@ -20,12 +20,11 @@ from coffre.databases.postgresql import frames
 from coffre.vault import scan
 from localcloud.expressions import traverse
 from localcloud.lean import share_descriptions
-from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
 
-settings.register_profile("tests", max_examples=examples(50), deadline=None)  # no test asserts its time
+settings.register_profile("tests", deadline=None)  # how long anything takes is never asserted
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]
@@ -66,10 +65,10 @@ def postgres_root() -> Path:
     The servers of all majors, as the proof layers ship them, are beside: see `EphemeralServer.start`.
     """
     destination = ROOT / ".coffre" / "opt"
-    layers = [("postgres", []), *(("proof", [str(major)]) for major in MAJORS)]
-    for layer, variant in layers:
+    layers: list[tuple[str, list[str]]] = [("postgres", []), ("proof", [str(major) for major in MAJORS])]
+    for layer, variants in layers:
         program = ROOT / "layers" / layer / "assemble.py"
-        subprocess.run([sys.executable, str(program), str(destination), *variant], check=True)
+        subprocess.run([sys.executable, str(program), str(destination), *variants], check=True)
     return destination / "postgres"
 
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from coffre.databases.postgresql.server import EphemeralServer
 from tests.faults.injection import Way
 from tests.faults.world import Outcome, World
-from tests.support.examples import WHOLE
 from tests.support.postgres import coffre_sessions, no_sessions_left
 
 SEED = int(os.environ.get("COFFRE_FAULT_SEED", "20261120"))
+WHOLE = os.environ.get("COFFRE_FAULTS") == "all"
 FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)
 SECOND = datetime(2026, 11, 2, 3, tzinfo=UTC)
 CONTENT = """

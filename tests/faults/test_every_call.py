@@ -31,7 +31,7 @@ def test_a_backup_loses_nothing_whichever_call_fails(
     whole = {name: world.content(name) for name in (old, new)}
     assert whole[old] != whole[new]
     told = Told("backup")
-    for number, way in cases(calls, 14):
+    for number, way in cases(calls, 20):
         world.reset(before)
         began = utc_now()
         outcome = world.attempt(lambda: world.backup(source, SECOND), number, way)
@@ -71,7 +71,7 @@ def test_a_verification_never_errs_whichever_call_fails(world: World, source: Ta
     assert world.verify(name).verdict == "proven"
     calls = len(world.injector.calls)
     told = Told("verify")
-    for number, way in cases(calls, 20):
+    for number, way in cases(calls, 30):
         world.reset(before)
         outcome = world.attempt(lambda: world.verify(name), number, way)
         hit = f"{way} of call {number}: {world.injector.hit}"
@@ -141,7 +141,7 @@ def test_a_rotation_loses_nothing_whichever_call_fails(world: World) -> None:
     world.rotate()
     settled = rotated(world)
     told = Told("rotate")
-    for number, way in cases(calls, 40):
+    for number, way in cases(calls, 60):
         world.reset(before)
         outcome = world.attempt(world.rotate, number, way)
         hit = f"{way} of call {number}: {world.injector.hit}"
@@ -180,7 +180,7 @@ def test_a_restore_never_looks_finished_and_never_touches_anything_else_whicheve
     calls = len(world.injector.calls)
     drop()
     told = Told("restore")
-    for number, way in cases(calls, 8):
+    for number, way in cases(calls, 10):
         world.reset(before)
         outcome = world.attempt(lambda: world.restore(wanted, name), number, way)
         hit = f"{way} of call {number}: {world.injector.hit}"

@@ -20,11 +20,10 @@ from coffre.databases.postgresql import connection
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
-from tests.faults.cases import FIRST, SECOND, Told, cases, clean_scratch, nobody_is_left
+from tests.faults.cases import FIRST, SECOND, WHOLE, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.injection import DIE, Way
 from tests.faults.line import WAYS, FaultyLine
 from tests.faults.world import Outcome, World
-from tests.support.examples import WHOLE
 from tests.support.postgres import databases, dumped, sql, target
 
 SECONDS = 3.0
@@ -105,7 +104,7 @@ def test_a_backup_loses_nothing_whichever_request_to_its_source_fails(
     requests = line.requests
     whole = {name: world.content(name) for name in (old, new)}
     told = Told("backup from a failing source")
-    for number, way in cases(requests, 9, ways):
+    for number, way in cases(requests, 12, ways):
         world.reset(before)
         hit = f"{way} of request {number} of {requests}"
         limit = SECONDS if way is Way.TIMEOUT else 60.0
@@ -155,7 +154,7 @@ def test_a_restore_never_looks_finished_whichever_request_to_its_target_fails(
     requests = line.requests
     drop()
     told = Told("restore into a failing target")
-    for number, way in cases(requests, 4, ways):
+    for number, way in cases(requests, 5, ways):
         hit = f"{way} of request {number} of {requests}"
         world.restore_seconds = RESTORE_SECONDS if way is Way.TIMEOUT else 120.0
         outcome = attempt(world, line, lambda: world.restore(wanted, name, token), number, way)

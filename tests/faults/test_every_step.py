@@ -28,7 +28,7 @@ def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
     whole = {name: world.content(name) for name in (old, new)}
     calls = [(step, number) for step in STEPS for number in range(machine.calls[step])]
     told, executions = Told("backup on the state machine"), itertools.count(1)
-    for case, way in cases(len(calls), 9):
+    for case, way in cases(len(calls), 12):
         step, number = calls[case]
         world.reset(before)
         machine = Machine(world, source, f"arn:{next(executions)}")

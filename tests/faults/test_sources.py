@@ -27,9 +27,8 @@ from coffre.errors import (
 )
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Hold, write_note
-from tests.faults.cases import FIRST, SECOND
+from tests.faults.cases import FIRST, SECOND, WHOLE
 from tests.faults.world import DATABASE, World
-from tests.support.examples import WHOLE
 from tests.support.postgres import create, databases, dumped, sql, target
 
 

@@ -26,13 +26,22 @@ time.sleep(600)
 """
 
 
+@pytest.fixture
+def tie() -> str:
+    """The small program."""
+    found = processes._tie()
+    if found is None:
+        pytest.skip("coffre_native isn't installed: `make install` says why")
+    return found
+
+
 @pytest.fixture(params=["program", "twin"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to tie a child: the small program, and what runs before exec."""
     if request.param == "twin":
         monkeypatch.setattr(processes, "_tie", lambda: None)
-    elif processes._tie() is None:
-        pytest.skip("coffre_native isn't installed: `make install` says why")
+    else:
+        request.getfixturevalue("tie")
     return str(request.param)
 
 
@@ -74,9 +83,8 @@ def test_its_exit_code_is_the_programs(way: str) -> None:
     assert wait(start_tied(["/bin/sh", "-c", "kill -9 $$"], signal.SIGKILL), 30) == -9
 
 
+@pytest.mark.usefixtures("tie")
 def test_a_program_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
-    if processes._tie() is None:
-        pytest.skip("coffre_native isn't installed: `make install` says why")
     (tmp_path / "tool").write_text("")
     with tempfile.TemporaryFile() as said:
         assert wait(start_tied([str(tmp_path / "tool")], signal.SIGKILL, stderr=said), 30) == 127
@@ -84,10 +92,7 @@ def test_a_program_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
         assert b"tool: can't be executed" in said.read()
 
 
-def test_the_small_program_refuses_a_parent_that_is_not_its_own() -> None:
-    tie = processes._tie()
-    if tie is None:
-        pytest.skip("coffre_native isn't installed: `make install` says why")
+def test_the_small_program_refuses_a_parent_that_is_not_its_own(tie: str) -> None:
     for words in (["9", "1", "/bin/true"], ["9", str(os.getpid())], ["999", str(os.getpid()), "/bin/true"]):
         assert subprocess.run([tie, *words], check=False).returncode == 126
 

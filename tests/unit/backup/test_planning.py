@@ -15,7 +15,6 @@ from coffre.databases.postgresql.inventory import Found
 from coffre.prices import load_prices
 from coffre.vault.parts import Relation
 from coffre.vault.scan import ChunkSizes
-from tests.support.examples import examples
 
 GIB = 1 << 30
 sizes = st.lists(st.integers(0, 1 << 36), max_size=60)
@@ -30,7 +29,7 @@ def found(sizes: list[int]) -> list[Found]:
 
 
 @given(sizes=sizes)
-@settings(max_examples=examples(60))
+@settings(max_examples=60)
 def test_batches_hold_each_item_of_the_plan_once_the_largest_first(sizes: list[int]) -> None:
     batches = plan_batches(found(sizes))
     piece = max(PIECE_BYTES, sum(sizes) // BATCHES)

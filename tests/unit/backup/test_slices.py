@@ -13,7 +13,6 @@ from coffre.backup import slices as module
 from coffre.backup.plan import ALIGN_PAGES, WorkItem
 from coffre.backup.slices import SLOW_BYTES_PER_SECOND, Clock, Outcome, slices, steps
 from coffre.vault.parts import Relation, decode_record
-from tests.support.examples import examples
 
 SECONDS = 10.0
 heaps = st.integers(0, 1 << 22)
@@ -26,7 +25,7 @@ def item(size: int, heap: int, number: int = 1) -> WorkItem:
 
 
 @given(size=sizes, heap=heaps, wanted=st.integers(1, 1 << 28))
-@settings(max_examples=examples(60))
+@settings(max_examples=60)
 def test_ranges_follow_each_other_from_the_first_page_to_an_open_end(
     size: int, heap: int, wanted: int
 ) -> None:
@@ -69,7 +68,7 @@ class World:
     speed=st.floats(1e6, 1e9),
     by_pages=st.booleans(),
 )
-@settings(max_examples=examples(60))
+@settings(max_examples=60)
 def test_an_item_and_its_rests_are_read_once_and_whole(
     tables: list[tuple[int, int]], speed: float, by_pages: bool
 ) -> None:

@@ -16,7 +16,6 @@ from coffre.databases.postgresql.frames import Strip, compiled_strip, strip_in_p
 from coffre.vault.chunks import ChunkCutter, PlainChunk
 from coffre.vault.digest import Digest, row_hashes
 from coffre.vault.scan import ChunkSizes, Scan, compiled_scan, scan_in_python
-from tests.support.examples import examples
 
 LARGE = 1 << 20
 MODULUS = 1 << 128
@@ -62,7 +61,7 @@ def stripped(strip: Strip, data: bytes, large: int = LARGE) -> tuple[bytes, int,
 
 
 @given(rows=rows, end=st.integers(0, 400), large=st.sampled_from([LARGE, 200]))
-@settings(max_examples=examples(150))
+@settings(max_examples=300)
 def test_both_take_the_same_rows_off_the_same_frames(
     library: Any, rows: list[bytes], end: int, large: int
 ) -> None:
@@ -81,7 +80,7 @@ def test_both_take_the_same_rows_off_the_same_frames(
 
 
 @given(data=st.binary(max_size=400), rows=rows, flips=st.lists(st.integers(0, 10_000), max_size=3))
-@settings(max_examples=examples(200))
+@settings(max_examples=400)
 def test_neither_takes_what_is_not_rows_in_frames(
     library: Any, data: bytes, rows: list[bytes], flips: list[int]
 ) -> None:
@@ -114,7 +113,7 @@ def scanned(scan: Scan, digest: Digest, text: bytes, held: int) -> list[tuple[in
     minimum=st.integers(0, 900),
 )
 @example(rows=[b""] * 60, rest=b"", held=0, target=1, minimum=0)
-@settings(max_examples=examples(200))
+@settings(max_examples=400)
 def test_both_find_the_same_hashes_and_the_same_cuts(
     library: Any, rows: list[bytes], rest: bytes, held: int, target: int, minimum: int
 ) -> None:
@@ -130,7 +129,7 @@ def test_both_find_the_same_hashes_and_the_same_cuts(
 @given(
     row=st.binary(min_size=0, max_size=200).map(lambda row: row.replace(b"\n", b"")), off=st.integers(-1, 1)
 )
-@settings(max_examples=examples(150))
+@settings(max_examples=300)
 def test_both_cut_at_exactly_the_same_threshold(library: Any, row: bytes, off: int) -> None:
     """The target is chosen so that the row's hash lies at its threshold, or next to it."""
     number = int.from_bytes(row_hashes([row])[0], "big")

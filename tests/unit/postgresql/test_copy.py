@@ -24,7 +24,6 @@ from coffre.errors import (
     QueryFailedError,
     RowCountMismatchError,
 )
-from tests.support.examples import examples
 
 STATEMENT = "COPY t TO STDOUT"
 ALWAYS_READABLE = os.open("/dev/zero", os.O_RDONLY)
@@ -169,7 +168,7 @@ cut_places = st.lists(st.integers(0, 2000), max_size=40)
 
 @given(rows=st.lists(row_bytes, max_size=12), cuts=cut_places, sizes=sizes)
 @example(rows=[b""], cuts=[], sizes=(1, 1))
-@settings(max_examples=examples(200))
+@settings(max_examples=400)
 def test_rows_arrive_exactly_and_in_order_whatever_the_slices(
     rows: list[bytes], cuts: list[int], sizes: tuple[int, int]
 ) -> None:
@@ -178,7 +177,7 @@ def test_rows_arrive_exactly_and_in_order_whatever_the_slices(
 
 
 @given(rows=st.lists(row_bytes, max_size=12), cuts=cut_places)
-@settings(max_examples=examples(75))
+@settings(max_examples=150)
 def test_rows_arrive_exactly_at_the_real_sizes(rows: list[bytes], cuts: list[int]) -> None:
     assert pump(sliced(stream(rows), cuts)).all == rows
 
@@ -191,7 +190,7 @@ def test_rows_arrive_exactly_at_the_real_sizes(rows: list[bytes], cuts: list[int
     cuts=cut_places,
     sizes=sizes,
 )
-@settings(max_examples=examples(200))
+@settings(max_examples=400)
 def test_messages_in_mid_stream_change_no_row(
     rows: list[bytes], between: list[tuple[int, bytes]], cuts: list[int], sizes: tuple[int, int]
 ) -> None:
@@ -274,7 +273,7 @@ def test_a_session_that_closes_at_any_byte_is_lost_and_never_hangs(block: int, l
 
 
 @given(rows=st.lists(row_bytes, max_size=6), cuts=cut_places, sizes=sizes)
-@settings(max_examples=examples(100))
+@settings(max_examples=200)
 def test_the_servers_error_is_raised_wherever_it_comes(
     rows: list[bytes], cuts: list[int], sizes: tuple[int, int]
 ) -> None:

@@ -7,10 +7,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coffre.backup.plan import ALIGN_PAGES, PIECE_BYTES, WorkItem, plan
+from coffre.backup.plan import ALIGN_PAGES, ASIDE, PAGE_BYTES, PIECE_BYTES, WorkItem, plan
 from coffre.databases.postgresql.inventory import Found
 from coffre.vault.parts import Relation, RelationKind
-from tests.support.examples import examples
 
 GIB = 1 << 30
 kinds: st.SearchStrategy[RelationKind] = st.sampled_from(["table", "leaf", "extension_config"])
@@ -26,7 +25,7 @@ def items_of(relation: Found) -> list[WorkItem]:
 
 
 @given(shapes=shapes)
-@settings(max_examples=examples(50))
+@settings(max_examples=50)
 def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, int, int]]) -> None:
     relations = [found(number, *shape) for number, shape in enumerate(shapes)]
     items = plan(relations)
@@ -47,6 +46,8 @@ def test_every_relation_is_read_once_and_whole(shapes: list[tuple[RelationKind, 
         assert all(one[1] == two[0] for one, two in pairwise(ranges))
         step = ranges[1][0]
         assert step & (step - 1) == 0
+        if relation.pages * PAGE_BYTES * ASIDE >= relation.size:
+            assert all(start % ALIGN_PAGES == 0 for start, _ in ranges)
         assert [start for start, _ in ranges] == list(range(0, len(ranges) * step, step))
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from coffre.databases.registration import Retention
 from coffre.vault.locks import LockRule
 from coffre.vault.notes import Hold, write_note
-from tests.support.examples import examples
 from tests.unit.rotate.conftest import LAYOUT, World
 from tests.unit.rotate.test_quarantine import accuse, flip
 
@@ -65,7 +64,7 @@ def damage(world: World, manifest: Any, number: int) -> None:
         accuse(world, manifest, key)
 
 
-@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=3, max_size=12), retentions, st.booleans())
 def test_a_dry_run_equals_the_run(given_steps: list[Any], retention: Retention, has_locks: bool) -> None:
     world, made = World(), list[Any]()

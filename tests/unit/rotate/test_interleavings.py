@@ -21,7 +21,6 @@ from coffre.vault.reader import list_backups, load_manifest, read_part
 from coffre.vault.refs import read_ids
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, commit, make_chunk, prepare, put_object
-from tests.support.examples import examples
 
 MAX_RUN = timedelta(hours=6)
 LAYOUT = Layout(DATABASE)
@@ -178,4 +177,4 @@ class Interleavings(RuleBasedStateMachine):
 
 
 TestInterleavings = Interleavings.TestCase
-TestInterleavings.settings = settings(max_examples=examples(100), stateful_step_count=50)
+TestInterleavings.settings = settings(max_examples=200, stateful_step_count=50)

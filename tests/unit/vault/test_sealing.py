@@ -29,7 +29,6 @@ from coffre.vault.sealing import (
 )
 from tests.fakes.kms import KEY
 from tests.fakes.store import MemoryStore
-from tests.support.examples import examples
 
 PLACE = "shop/chunks/ab/abcd"
 
@@ -60,7 +59,7 @@ def small_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.binary(max_size=70), max_size=8))
-@settings(max_examples=examples(100))
+@settings(max_examples=200)
 def test_what_was_sealed_comes_out_however_it_was_cut(blocks: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sealing, "FRAME", 16)
