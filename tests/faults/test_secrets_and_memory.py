@@ -14,10 +14,13 @@ from tests.support.watch import Processes
 PASSWORD = "s3cret:w@rd/é 'x' %41"
 LIMIT_KIB = 256 << 10
 HUGE_MIB = 100
+VIEWS = 500
+"""So that the tools run long enough to be seen."""
 
 
 def test_a_password_is_seen_nowhere(stack: Stack, server: EphemeralServer) -> None:
-    create(server, "secretive", "CREATE TABLE t AS SELECT 1 AS id")
+    made = create(server, "secretive", "CREATE TABLE t AS SELECT 1 AS id")
+    sql(made, "".join(f"CREATE VIEW v{n} AS SELECT {n} AS n; " for n in range(VIEWS)))
     with_password = f"&password={quote(PASSWORD, safe='')}"
     stack.register("secretive", url(server, "secretive") + with_password)
     messages = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +31,8 @@ class Processes:
         self.seen: set[str] = set()
         self.peaks: dict[int, int] = {}
         self._marker = marker.encode()
-        self._before = {place.name for place in Path("/proc").glob("[0-9]*")}
+        self._before = {place.name for place in _processes()}
+        self._ours = {place.name for place in _processes() if self._is_ours(place)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -46,18 +48,33 @@ class Processes:
 
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
-            for place in Path("/proc").glob("[0-9]*"):
-                self._look(place)
+            for place in _processes():  # the others, whose number may be large, aren't read again and again
+                if place.name in self._ours or place.name not in self._before:
+                    self._look(place)
 
     def _look(self, place: Path) -> None:
         try:
-            command = (place / "cmdline").read_bytes()
-            environment = (place / "environ").read_bytes()
+            if place.name not in self._before:
+                self.seen.add(_text(place).replace(b"\0", b" ").decode(errors="replace"))
             status = (place / "status").read_text()
         except OSError:
             return  # it has ended, or isn't ours
-        if place.name not in self._before:
-            self.seen.add((command + environment).replace(b"\0", b" ").decode(errors="replace"))
         peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
-        if peak is not None and b"python" in command.split(b"\0")[0] and self._marker in environment:
+        if peak is not None and self._is_ours(place):
             self.peaks[int(place.name)] = int(peak.split()[1])
+
+    def _is_ours(self, place: Path) -> bool:
+        """Whether it is a Python process with the marker."""
+        try:
+            return b"python" in _text(place).split(b"\0")[0] and self._marker in _text(place)
+        except OSError:
+            return False
+
+
+def _processes() -> Iterator[Path]:
+    return Path("/proc").glob("[0-9]*")
+
+
+def _text(place: Path) -> bytes:
+    """Command line and environment."""
+    return (place / "cmdline").read_bytes() + (place / "environ").read_bytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coffre import wiring
+from coffre import wiring, workers
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.seal import without_network
 from coffre.databases.postgresql.server import EphemeralServer
@@ -120,7 +120,7 @@ def test_not_even_a_superuser_of_a_sealed_server_reaches_the_network(
 
 def test_a_proofs_workers_hold_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     started: dict[str, str] = {}
-    monkeypatch.setattr(wiring, "WorkerPool", lambda *_, environment: started.update(environment))
+    monkeypatch.setattr(workers, "WorkerPool", lambda *_, environment: started.update(environment))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API"):
         monkeypatch.setenv(name, "loot")
     for name in ("COFFRE_STACK", "COFFRE_BUCKET", "COFFRE_TABLE"):
