@@ -22,6 +22,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 PAGE = 1000
@@ -37,6 +38,8 @@ CREATE TABLE IF NOT EXISTS objects (
 ) WITHOUT ROWID;
 """
 """``age`` counts backwards, so the newest version of a key comes first; a marker has no ``sha256``."""
+
+_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 Row = tuple[str, int, bytes | None, int, int]
 
@@ -54,7 +57,7 @@ class Shelf:
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._file.execute("PRAGMA synchronous = OFF")
         self._file.executescript(SCHEMA)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -88,6 +91,17 @@ class Shelf:
     def delete(self, key: str, age: int) -> None:
         """Remove one version or marker for good."""
         self._run("DELETE FROM objects WHERE key = ? AND age = ?", key, age)
+
+    def change(self, changes: Iterable[tuple[str, int | None]], modified: int) -> None:
+        """Remove many versions for good, and hide the keys whose version isn't named."""
+        with self._lock:
+            self._file.execute("BEGIN")
+            for key, age in changes:
+                if age is None:
+                    self.hide(key, modified)
+                else:
+                    self.delete(key, age)
+            self._file.execute("COMMIT")
 
     def find(self, key: str, age: int | None = None) -> Row | None:
         """The newest version, or one; a marker is one, too."""
@@ -194,6 +208,16 @@ class Requests(http.server.BaseHTTPRequestHandler):
         else:
             self.shelf.hide(key, int(datetime.now(UTC).timestamp()))
         self._answer(204)
+
+    def do_POST(self) -> None:
+        """Hide or remove many objects."""
+        self.counts["delete"] += 1
+        body = self.rfile.read(int(self.headers["content-length"]))
+        named = ElementTree.fromstring(body).iter(f"{_XML}Object")  # noqa: S314 - our own client's
+        found = ((one.findtext(f"{_XML}Key", ""), one.findtext(f"{_XML}VersionId")) for one in named)
+        changes = [(key, -int(version) if version else None) for key, version in found]
+        self.shelf.change(changes, int(datetime.now(UTC).timestamp()))
+        self._answer(200, b"<DeleteResult></DeleteResult>")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Say nothing."""

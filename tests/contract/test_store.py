@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import os
+import re
 import tempfile
 import threading
 import time
@@ -19,9 +20,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from coffre.errors import (
     CoffreError,
@@ -454,6 +457,76 @@ def test_a_version_under_a_lock_is_not_deleted_and_says_so(endpoint: Endpoint) -
         assert read(store, key, version.version) == b"content"
 
 
+# Many at once
+
+
+def test_more_keys_than_a_request_takes_are_hidden_and_deleted(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coffre.vault.store.DELETES", len(ODD) // 2)
+    for key in (*ODD, "other"):
+        write(store, key, b"content")
+
+    store.mark_all_deleted(ODD)
+
+    assert [item.key for item in store.objects("")] == ["other"]
+    assert all(read(store, v.key, v.version) == b"content" for v in store.versions("") if not v.marker)
+
+    doomed = [v for v in store.versions("") if v.key != "other"]
+    assert store.delete_versions([v for v in doomed if not v.marker]) == set()
+    assert store.delete_versions([v for v in doomed if v.marker]) == set()
+
+    assert [v.key for v in store.versions("")] == ["other"]
+    assert store.delete_versions(doomed) == set(), "a delete may be repeated"
+
+
+def test_nothing_to_delete_asks_nothing(nearby: ObjectStore, proxy: Proxy) -> None:
+    nearby.mark_all_deleted([])
+
+    assert nearby.delete_versions([]) == set()
+    assert proxy.requests == 0
+
+
+def test_of_many_versions_those_under_a_lock_stay_and_are_told(endpoint: Endpoint) -> None:
+    client = endpoint.s3
+    store = ObjectStore(client, make_bucket(endpoint, lock=True))
+    for key in ("first", "held", "last"):
+        write(store, key, b"content")
+    client.put_object_legal_hold(Bucket=store.bucket, Key="held", LegalHold={"Status": "ON"})
+
+    assert store.delete_versions(list(store.versions(""))) == {"held"}
+
+    assert [item.key for item in store.objects("")] == ["held"]
+
+
+@pytest.fixture
+def reluctant(endpoint: Endpoint, store: ObjectStore) -> ObjectStore:
+    """The same vault as `store`, which deletes none of the many of a request."""
+    client = endpoint.client()
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        keys = re.findall(rb"<Key>.*?</Key>", request.body)
+        errors = b"".join(b"<Error>" + key + b"<Code>InternalError</Code></Error>" for key in keys)
+        body = b"<DeleteResult>" + errors + b"</DeleteResult>"
+        return AWSResponse(request.url, 200, {}, SimpleNamespace(stream=lambda: iter([body])))
+
+    client.meta.events.register("before-send.s3.DeleteObjects", answer)
+    return ObjectStore(client, store.bucket)
+
+
+def test_what_was_not_deleted_with_the_others_is_tried_alone(
+    store: ObjectStore, reluctant: ObjectStore
+) -> None:
+    for key in ("a", "b"):
+        write(store, key, b"content")
+
+    reluctant.mark_all_deleted(["a", "b"])
+
+    assert list(store.objects("")) == []
+    assert reluctant.delete_versions(list(store.versions(""))) == set()
+    assert list(store.versions("")) == []
+
+
 # Listing
 
 
@@ -609,6 +682,7 @@ def test_wrong_credentials_are_refused_and_not_shown(
         lambda: write(stranger, "new", b"content"),
         lambda: write_file(stranger, "new", b"content"),
         lambda: stranger.mark_deleted("object"),
+        lambda: stranger.mark_all_deleted(["object"]),
     ]
 
     for attempt in attempts:
@@ -627,6 +701,8 @@ def operations(store: ObjectStore, put_key: str) -> dict[str, Callable[[], Any]]
         "head": lambda: store.head("object"),
         "list": lambda: list(store.objects("")),
         "mark": lambda: store.mark_deleted("other"),
+        "mark many": lambda: store.mark_all_deleted(["other", "another"]),
+        "delete many": lambda: store.delete_versions([Version("gone", "null", True, False, 0, utc_now())]),
         "versioning": store.versioning,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, Self
@@ -131,6 +131,19 @@ class MemoryStore(ObjectStore):
         found.entries = [stored for stored in found.entries if stored.version.version != version]
         if not found.entries:
             self._keys.pop(key, None)
+
+    def mark_all_deleted(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.mark_deleted(key)
+
+    def delete_versions(self, versions: Sequence[Version]) -> set[str]:
+        refused = set()
+        for one in versions:
+            try:
+                self.delete_version(one.key, one.version)
+            except DeleteRefusedError:
+                refused.add(one.key)
+        return refused
 
     def presigned(self, key: str, *, seconds: int, version: str | None = None) -> str:
         return f"memory://{self.bucket}/{key}?seconds={seconds}&version={version or ''}"

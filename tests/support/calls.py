@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
+from xml.etree import ElementTree
 
 from localcloud.server import Response
 
@@ -27,6 +28,7 @@ _SUBRESOURCES = {
 }
 KEYS = {"second-vault": "the copy's key"}
 """Keys of buckets other than the vault."""
+_XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 REGION, ACCOUNT = "us-east-1", "123456789012"
 
 
@@ -80,7 +82,7 @@ def _asked(
     elif target:
         yield from _json_call(target, json.loads(body))
     else:
-        yield from _s3_call(method, path, query, environ)
+        yield from _s3_call(method, path, query, environ, body)
 
 
 def _json_call(target: str, content: dict[str, Any]) -> Asked:
@@ -116,7 +118,9 @@ def _json_call(target: str, content: dict[str, Any]) -> Asked:
         yield f"{service}:{operation}", "*", {}
 
 
-def _s3_call(method: str, path: str, query: Mapping[str, list[str]], environ: Mapping[str, Any]) -> Asked:
+def _s3_call(
+    method: str, path: str, query: Mapping[str, list[str]], environ: Mapping[str, Any], body: bytes
+) -> Asked:
     bucket, _, key = path.encode("latin-1").decode().lstrip("/").partition("/")
     resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
     context = {"aws:securetransport": "true"}
@@ -124,6 +128,11 @@ def _s3_call(method: str, path: str, query: Mapping[str, list[str]], environ: Ma
         if method == verb and name in query:
             yield action, resource, context
             return
+    if method == "POST" and "delete" in query:
+        for doomed in ElementTree.fromstring(body).iter(f"{_XML}Object"):  # noqa: S314 - our own client's
+            version = "Version" if doomed.find(f"{_XML}VersionId") is not None else ""
+            yield f"s3:DeleteObject{version}", f"{resource}/{doomed.findtext(f'{_XML}Key')}", context
+        return
     if not key:
         yield {"GET": "s3:ListBucket"}.get(method, f"s3:{method} {sorted(query)}"), resource, context
         return

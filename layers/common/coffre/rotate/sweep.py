@@ -18,11 +18,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby, islice
 
-from coffre.errors import DeleteRefusedError
 from coffre.ids import BACKUP_ID
+from coffre.rotate.changes import Changes, Counts
 from coffre.rotate.inventory import Backup, Fate, Horizon, Inventory, StoredKey, fate, stored_keys
 from coffre.rotate.references import References
 from coffre.vault.layout import Layout, backup_of_manifest
@@ -37,49 +36,6 @@ _CHUNK = re.compile(r"(?P<folder>[0-9a-f]{2})/(?P<id>(?P=folder)[0-9a-f]{62})\Z"
 _OURS = re.compile(r"(?P<backup>[^/]+)/(?:[0-9a-f]{12}|notes)/.|(?P<of_manifest>[^/]+)/manifest\.json\Z")
 
 
-@dataclass
-class Counts:
-    """What a sweep did, or would do: objects and their stored bytes.
-
-    Attributes
-    ----------
-    locked, locked_bytes, locked_until:
-        Of what waits: what only Object Lock keeps, and the last date among them.  A legal hold has none.
-    """
-
-    marked: int = 0
-    marked_bytes: int = 0
-    purged: int = 0
-    purged_bytes: int = 0
-    waiting: int = 0
-    waiting_bytes: int = 0
-    unmarked: int = 0
-    locked: int = 0
-    locked_bytes: int = 0
-    locked_until: datetime | None = None
-
-    def add(self, what: Fate, size: int) -> None:
-        """Count one object."""
-        if what == "mark":
-            self.marked += 1
-            self.marked_bytes += size
-        elif what == "purge":
-            self.purged += 1
-            self.purged_bytes += size
-        elif what == "wait":
-            self.waiting += 1
-            self.waiting_bytes += size
-        elif what == "unmark":
-            self.unmarked += 1
-
-    def add_locked(self, size: int, until: datetime | None) -> None:
-        """Count one object that waits for its lock."""
-        self.locked += 1
-        self.locked_bytes += size
-        if until is not None:
-            self.locked_until = max(until, self.locked_until or until)
-
-
 @dataclass(frozen=True)
 class Sweep:
     """One sweep of one database's vault.
@@ -91,7 +47,7 @@ class Sweep:
     horizon:
         Computed from a time before the inventory was taken.
     check:
-        Called before each change; raises to stop, for instance at a deadline.
+        Called before each request that changes something; raises to stop, for instance at a deadline.
     dry_run:
         Count, and change nothing.
     damaged:
@@ -118,7 +74,7 @@ class Sweep:
             If a live backup's references can't be read: then nothing more is marked or purged.
         StoreUnavailableError
         """
-        counts = Counts()
+        changes = Changes(self.store, self.check)
         live = References(self.store, self.layout, self.inventory.live)
         hidden = References(self.store, self.layout, self.inventory.fading, lenient=True)
         for window in chunk_windows(self.store, self.layout):
@@ -129,8 +85,8 @@ class Sweep:
                 what = fate(stored, self.horizon, needed=needed, fading=fading)
                 if identifier in self.damaged:
                     what = "wait"
-                self._apply(stored, what, counts)
-        return counts
+                self._apply(stored, what, changes)
+        return changes.finish()
 
     def files(self) -> tuple[Counts, int]:
         """Sweep the files of attempts: those of deleted backups, and orphans that no backup names.
@@ -144,7 +100,7 @@ class Sweep:
         ------
         ManifestInvalidError, FormatUnsupportedError, StoreUnavailableError
         """
-        counts, orphans = Counts(), 0
+        changes, orphans = Changes(self.store, self.check), 0
         live = {backup.backup_id: backup for backup in self.inventory.live}
         fading = {backup.backup_id for backup in self.inventory.fading}
         for backup_id, group in groupby(self._files(), key=lambda pair: pair[0]):
@@ -154,9 +110,9 @@ class Sweep:
                 what = fate(stored, self.horizon, needed=needed, fading=backup_id in fading)
                 if what == "mark" and backup_of_manifest(stored.key) is not None:
                     what = "keep"
-                done = self._apply(stored, what, counts)
-                orphans += done == "mark" and backup_id not in fading
-        return counts, orphans
+                orphans += what == "mark" and backup_id not in fading
+                self._apply(stored, what, changes)
+        return changes.finish(), orphans
 
     def _files(self) -> Iterator[tuple[str, StoredKey]]:
         """What is ours below ``backups/``; anything else is left alone."""
@@ -177,15 +133,15 @@ class Sweep:
             return is_live
         return key in named or (is_live and key.split("/")[3] == "notes")
 
-    def _apply(self, stored: StoredKey, what: Fate, counts: Counts) -> Fate:
-        if what == "unmark" and not self._is_sound(stored):
+    def _apply(self, stored: StoredKey, what: Fate, changes: Changes) -> None:
+        if (what == "unmark" and not self._is_sound(stored)) or (
+            what == "purge" and self._is_locked(stored, changes.counts)
+        ):
             what = "wait"
-        if what == "purge" and self._is_locked(stored, counts):
-            what = "wait"
-        if not self.dry_run and not self._change(stored, what):
-            what = "wait"
-        counts.add(what, stored.bytes)
-        return what
+        if self.dry_run:
+            changes.counts.add(what, stored.bytes)
+        else:
+            changes.add(stored, what)
 
     def _is_sound(self, stored: StoredKey) -> bool:
         """Whether what would come to light again is right: a damaged chunk stays aside."""
@@ -204,25 +160,6 @@ class Sweep:
             counts.add_locked(stored.bytes, until if locked else None)
             return True
         return False
-
-    def _change(self, stored: StoredKey, what: Fate) -> bool:
-        """Do it; False if the store doesn't let a version go yet (Object Lock)."""
-        self.check()
-        if what == "mark":
-            self.store.mark_deleted(stored.key)
-        elif what == "unmark":
-            self._delete(stored, only_markers=True)
-        elif what == "purge":
-            try:
-                self._delete(stored, only_markers=False)
-            except DeleteRefusedError:
-                return False
-        return True
-
-    def _delete(self, stored: StoredKey, *, only_markers: bool) -> None:
-        """Versions go before their markers, so that a purge cut short leaves nothing visible."""
-        for version in (*(() if only_markers else stored.bodies), *stored.markers):
-            self.store.delete_version(stored.key, version.version)
 
 
 def chunk_windows(store: ObjectStore, layout: Layout) -> Iterator[dict[bytes, StoredKey]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import copy
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -28,7 +28,13 @@ from coffre.vault.objects import ObjectInfo, Version
 from coffre.vault.sealing import UNSEALED, Seal
 from coffre.vault.signed import SignedRequests
 
+T = TypeVar("T")
+
 CONFLICT_ATTEMPTS = 5
+
+DELETES = 1000
+"""Objects that one request deletes at most.
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 
 
 class ObjectStore:
@@ -225,6 +231,42 @@ class ObjectStore:
                 raise DeleteRefusedError(f"the store refused to delete version {version} of {key}") from error
             raise _translate(error, "delete", key) from error
 
+    def mark_all_deleted(self, keys: Sequence[str]) -> None:
+        """Hide objects behind delete markers, many with one request and in no order.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Some may be hidden then.
+        """
+        for some in _batches(keys):
+            for key in self._delete_many([{"Key": key} for key in some]):
+                self.mark_deleted(key)
+
+    def delete_versions(self, versions: Sequence[Version]) -> set[str]:
+        """Delete versions and delete markers for good, many with one request and in no order.
+
+        Returns
+        -------
+        set
+            The keys of which a lock or a policy keeps a version.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Some may be deleted then.
+        """
+        refused: set[str] = set()
+        for some in _batches(versions):
+            failed = self._delete_many([{"Key": one.key, "VersionId": one.version} for one in some])
+            for one in some:
+                if one.key in failed:
+                    try:
+                        self.delete_version(one.key, one.version)
+                    except DeleteRefusedError:
+                        refused.add(one.key)
+        return refused
+
     def retain(self, key: str, version: str, lock: Lock) -> None:
         """Lock a version.  S3 refuses to make a lock shorter; see `coffre.vault.locks.extend`.
 
@@ -303,6 +345,15 @@ class ObjectStore:
         rules: list[dict[str, Any]] = answer.get("Rules", [])
         return rules
 
+    def _delete_many(self, objects: list[dict[str, str]]) -> set[str]:
+        """Delete up to `DELETES` objects; the keys that have to be tried alone, which says what is wrong."""
+        try:
+            answer = self._client.delete_objects(**self._place, Delete={"Objects": objects, "Quiet": True})
+        except (ClientError, BotoCoreError) as error:
+            keys = f"{objects[0]['Key']} and what follows it"
+            raise _translate(error, "delete", keys) from error
+        return {error["Key"] for error in answer.get("Errors", ())}
+
     def _holds(self, key: str, size: int, sha256: str) -> bool:
         """Whether the store says that an object has this content."""
         seen = self.head(key)
@@ -313,6 +364,10 @@ class ObjectStore:
             yield from self._client.get_paginator(operation).paginate(**self._place, **parameters)
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, "list", prefix) from error
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + DELETES] for start in range(0, len(items), DELETES))
 
 
 def _code(error: ClientError) -> str:
