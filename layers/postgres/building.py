@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +110,7 @@ def make_template(initdb: Path, archive: Path) -> None:
     initdb:
         It looks for ``postgres`` and ``share`` beside itself.
     archive:
-        The zstd-compressed tar archive to write.
+        The template to write, compressed by zstd.
 
     Raises
     ------
@@ -123,6 +123,7 @@ def make_template(initdb: Path, archive: Path) -> None:
         if user is not None:
             os.chown(home, user, user)
         command = [initdb, "-D", data, "-U", "coffre_boot", "-E", "UTF8", "--locale=C", "--no-sync"]
+        command += ["--wal-segsize=1"]  # of 16 MiB most would be zeros that every start writes
         command += ["--auth-local=trust", "--auth-host=reject", "--no-instructions"]
         done = subprocess.run(
             [str(word) for word in command],
@@ -143,21 +144,23 @@ def make_template(initdb: Path, archive: Path) -> None:
 
 
 def _pack(data: Path, archive: Path) -> None:
-    """Write the data directory's content as a zstd-compressed tar archive that belongs to nobody."""
+    """Write the data directory's content as `coffre.databases.postgresql.template` reads it.
 
-    def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        member.uid = member.gid = 0
-        member.uname = member.gname = ""
-        member.mtime = 0  # fractions of seconds would take a header for each file
-        return member
-
-    packer = zstandard.ZstdCompressor(level=12)
-    with (
-        archive.open("wb") as raw,
-        packer.stream_writer(raw) as stream,
-        tarfile.open(fileobj=stream, mode="w|") as tar,
-    ):
-        tar.add(data, arcname=".", filter=anonymous)
+    What several files have in common is there once: initdb makes three databases of the same content.
+    """
+    folders: list[str] = []
+    names: dict[bytes, list[str]] = {}
+    for path in sorted(data.rglob("*")):
+        name = str(path.relative_to(data))
+        if path.is_dir():
+            folders.append(name)
+        else:
+            names.setdefault(path.read_bytes(), []).append(name)
+    files = [[len(content), named] for content, named in names.items()]
+    with archive.open("wb") as raw, zstandard.ZstdCompressor(level=12).stream_writer(raw) as stream:
+        stream.write(json.dumps({"folders": folders, "files": files}).encode() + b"\n")
+        for content in names:
+            stream.write(content)
 
 
 def open_up(folder: Path) -> None:

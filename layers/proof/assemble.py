@@ -5,7 +5,7 @@ The result is self-contained and can be moved; in Lambda it is ``/opt/proof/<maj
     proof/<major>/bin/postgres
     proof/<major>/lib, lib/postgresql       the libraries and modules that it loads
     proof/<major>/share/postgresql          extensions, time zones, dictionaries
-    proof/<major>/template.tar.zst          a data directory fresh from its own initdb
+    proof/<major>/template.zst              a data directory fresh from its own initdb
     proof/<major>/.complete                 what it was made from
 
 It appears under its name at once, by a rename, and is left alone when it is already what would be built.
@@ -100,7 +100,7 @@ def assemble(destination: Path, major: int, *, wheels: Path | None = None, cache
             shutil.copyfile(source / "bin/initdb", built / "bin/initdb")
             built.chmod(0o755)
             open_up(built)
-            make_template(built / "bin/initdb", built / "template.tar.zst")
+            make_template(built / "bin/initdb", built / "template.zst")
             (built / "bin/initdb").unlink()
             (built / ".complete").write_text(mark)
             open_up(built)

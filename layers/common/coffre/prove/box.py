@@ -45,7 +45,7 @@ def own_superuser(server: EphemeralServer) -> Target:
 
 def installed(postgres: Path) -> list[int]:
     """The major versions that this box has a server of; see `EphemeralServer.start`."""
-    return sorted(int(found.parent.name) for found in postgres.parent.glob("proof/*/template.tar.zst"))
+    return sorted(int(found.parent.name) for found in postgres.parent.glob("proof/*/template.zst"))
 
 
 def prepare(proof: Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
@@ -19,10 +18,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
-import zstandard
-
 from coffre.databases.postgresql.processes import clean_environment, end_with_parent
 from coffre.databases.postgresql.seal import without_network
+from coffre.databases.postgresql.template import unpack
 from coffre.errors import DiskFullError, ServerStartError, ToolMissingError
 
 SUPERUSER = "coffre_boot"
@@ -108,7 +106,7 @@ class EphemeralServer:
             refused to seal it.
         """
         tree = (tools_root.parent / "proof" / str(major)).resolve()
-        template = tree / "template.tar.zst"
+        template = tree / "template.zst"
         if not template.is_file():
             raise ToolMissingError(f"there is no PostgreSQL {major} in {tree.parent}")
         user = UNPRIVILEGED if os.geteuid() == 0 else None
@@ -164,17 +162,10 @@ class EphemeralServer:
         return self._data / "server.log"
 
     def _unpack(self, template: Path, user: int | None) -> None:
-        with (
-            template.open("rb") as packed,
-            zstandard.ZstdDecompressor().stream_reader(packed) as stream,
-            tarfile.open(fileobj=stream, mode="r|") as tar,
-        ):
-            tar.extraction_filter = _unexamined
-            tar.extractall(self._data)  # noqa: S202 - the template is the layer's own, as the server is
-        self._data.chmod(0o700)  # PostgreSQL insists
+        unpack(template, self._data, user)
         self._log.touch()
         if user is not None:
-            for path in (self._home, self.socket_dir, *self._home.rglob("*")):
+            for path in (self._home, self.socket_dir, self._log):
                 os.chown(path, user, user)
 
     def _launch(
@@ -238,11 +229,6 @@ class EphemeralServer:
 
     def _last_log_lines(self) -> str:
         return self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").strip()
-
-
-def _unexamined(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-    """A member of the template, which needs neither dates nor owners: it is a thousand files."""
-    return member.replace(uid=None, gid=None, uname=None, gname=None, mtime=None, mode=None, deep=False)  # type: ignore[arg-type]
 
 
 def _open_to_all(folder: Path) -> bool:
