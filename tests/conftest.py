@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
@@ -35,6 +38,12 @@ MEMORY_BYTES = 4 << 30
 """What must be free there before a test run uses it."""
 
 
+CLOUDS = {
+    "stack": r"\bstack: Stack\b|\bstory: Story\b|\bfaults\.conftest import .*Desk\b",
+    "hurried": r"\bhurried: Stack\b",
+}
+"""Which clouds tests share, and how a file says that it uses one."""
+
 LATE = ("tests/integration/product", "tests/integration/localcloud", "tests/contract", "tests/unit")
 """First comes what forks a lot, which costs more the larger a process has grown; last come many small
 ones, which fill the gaps."""
@@ -43,6 +52,28 @@ ones, which fill the gaps."""
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests in an order in which all of them take less time."""
     items.sort(key=lambda item: next((n for n, one in enumerate(LATE, 1) if item.nodeid.startswith(one)), 0))
+
+
+class ByCloud(LoadFileScheduling):
+    """Files whose tests share a cloud go to one process, where it is started once; others to any.
+
+    Only time depends on it: a file that isn't recognized starts a cloud of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _cloud_or(nodeid.partition("::")[0])
+
+
+@cache
+def _cloud_or(file: str) -> str:
+    """The cloud that a file's tests use; the file itself if they use none."""
+    text = (ROOT / file).read_text()
+    return next((cloud for cloud, sign in CLOUDS.items() if re.search(sign, text)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByCloud:
+    """Let processes share the work by cloud and by file."""
+    return ByCloud(config, log)
 
 
 def pytest_configure() -> None:
