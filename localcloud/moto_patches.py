@@ -22,7 +22,6 @@ from typing import Any
 from moto.awslambda.models import LambdaFunction
 from moto.cloudformation.models import Stack
 from moto.core.exceptions import JsonRESTError
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser  # type: ignore[attr-defined]
 from moto.events.models import Rule, events_backends
 from moto.iam.access_control import PermissionResult
 from moto.kms.models import KmsBackend
@@ -33,10 +32,9 @@ from moto.s3 import notifications
 from moto.s3.models import FakeBucket, FakeKey
 from moto.sqs.models import SQSBackend
 
-from localcloud import machines
+from localcloud import expressions, machines
 from localcloud.bodies import Bodies
 from localcloud.events import Deliveries, object_event
-from localcloud.expressions import traverse
 from localcloud.replication import reporting
 
 _OURS = ("lambda", "sqs", "sns")
@@ -79,6 +77,7 @@ def install(
     Returns:
         The changes, for ``undo``.
     """
+    expressions.install()
     patches = Patches()
     patches.replace(s3_models, "tempfile", bodies)
     patches.replace(werkzeug_app, "DISABLE_GLOBAL_CORS", True)
@@ -91,7 +90,6 @@ def install(
     machines.install(patches.replace)
     patches.replace(KmsBackend, "decrypt", _if_usable(KmsBackend.decrypt))
     patches.replace(KmsBackend, "generate_data_key", _if_usable(KmsBackend.generate_data_key))
-    patches.replace(DepthFirstTraverser, "traverse", traverse)
     patches.replace(Stack, "_parse_template", _as_json(Stack._parse_template))
     return patches
 

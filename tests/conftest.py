@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
 from coffre.vault import scan
-from localcloud.expressions import traverse
+from localcloud import expressions
 from localcloud.lean import share_descriptions
 
 if TYPE_CHECKING:
@@ -78,8 +77,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByCloud:
 
 def pytest_configure() -> None:
     """Make sessions with AWS cheaper: they share what they read, and moto checks expressions faster."""
+    gc.disable()  # until all tests are collected
     share_descriptions()
-    DepthFirstTraverser.traverse = traverse
+    expressions.install()
 
 
 def pytest_collection_finish() -> None:
@@ -87,6 +87,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
