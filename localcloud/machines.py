@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from botocore.exceptions import ClientError
 from moto.events.models import events_backends
 from moto.stepfunctions import responses
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
+from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 
 from localcloud import documents
@@ -57,7 +60,8 @@ def install(replace: Callable[[Any, str, Any], Any]) -> None:
     * moto's service executes definitions only when it is configured to,
     * ``InvocationType`` is passed on to Lambda: without it a state that waits for a token waits for the
       function, too,
-    * an execution that is stopped has ended at once, and EventBridge is told how each one ends.
+    * an execution that is stopped has ended at once, and EventBridge is told how each one ends,
+    * all states that invoke a function share a client, which takes longer to make than to use.
 
     Args:
         replace: sets an attribute of a class or module of moto's, and returns what stood there.
@@ -69,6 +73,7 @@ def install(replace: Callable[[Any, str, Any], Any]) -> None:
     communication = BaseExecutionWorkerCommunication
     replace(communication, "terminated", _terminated(communication.terminated))
     replace(Execution, "stop", _stop(Execution.stop))
+    replace(lambda_eval_utils, "boto_client_for", _once(boto_client_for))
 
 
 def _terminated(original: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -89,6 +94,15 @@ def _stop(original: Callable[..., None]) -> Callable[..., None]:
             _tell(self)
 
     return stop
+
+
+def _once(original: Callable[..., Any]) -> Callable[..., Any]:
+    made = cache(original)
+
+    def client(*, region: str, service: str, **_: object) -> Any:
+        return made(region, service)  # moto looks at no credentials
+
+    return client
 
 
 def _tell(execution: Execution) -> None:
