@@ -93,19 +93,37 @@ def test_no_task_waits_without_end_and_each_is_tried_again(whole: dict[str, Any]
                 assert ("HeartbeatSeconds" in state) == waits, name
 
 
-def test_what_rests_on_rows_that_were_read_waits_longer_than_a_minute_for_a_store_that_is_slow() -> None:
-    """These waits have no jitter, so that they are a promise.  What comes before rows is a new attempt's."""
+def patience(definition: dict[str, Any]) -> dict[str, float]:
+    """Seconds that states wait for a store or a table that is slow; by state."""
     found = {}
-    for scope in scopes(machine(ROOT / "statemachines/backup.asl.yaml")):
+    for scope in scopes(definition):
         for name, state in scope["States"].items():
             for rule in state.get("Retry", []):
                 if rule["ErrorEquals"] in (UNAVAILABLE, ["States.ItemReaderFailed"]):
-                    assert "JitterStrategy" not in rule
+                    assert "JitterStrategy" not in rule, "the wait is a promise"
                     assert "MaxDelaySeconds" not in rule
                     times = range(rule["MaxAttempts"])
                     found[name] = sum(rule["IntervalSeconds"] * rule["BackoffRate"] ** time for time in times)
+    return found
+
+
+def test_what_rests_on_rows_that_were_read_waits_longer_than_a_minute_for_a_store_that_is_slow() -> None:
+    """What comes before rows is a new attempt's."""
+    found = patience(machine(ROOT / "statemachines/backup.asl.yaml"))
     names = ("Capture all batches", "Capture the batch", "Let the snapshot go", "Commit")
     assert found == dict.fromkeys(names, 70)
+
+
+def test_every_step_of_a_restore_waits_longer_than_a_minute_for_a_store_that_is_slow() -> None:
+    definition = machine(ROOT / "statemachines/restore.asl.yaml")
+    tasks = {
+        name
+        for scope in scopes(definition)
+        for name, state in scope["States"].items()
+        if state["Type"] == "Task" and name != "Give up this attempt"
+    }
+    assert len(tasks) > 8
+    assert patience(definition) == dict.fromkeys(tasks, 70)
 
 
 def test_an_operator_can_read_the_graph(whole: dict[str, Any]) -> None:
