@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from coffre.catalogue.entries import (
     AuditEntry,
@@ -25,15 +25,12 @@ from coffre.catalogue.entries import (
 )
 from coffre.catalogue.ledger import Ledger
 from coffre.catalogue.plans import Plans
-from coffre.catalogue.table import Table
+from coffre.catalogue.table import Table, expiry
 from coffre.errors import LeaseHeldError
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
 from coffre.results import CopyResult, VerifyResult
 from coffre.vault.evidence import evidence_time
 from coffre.vault.manifest import Manifest
-
-RUNS_KEPT = timedelta(days=30)
-"""After a run's deadline; then DynamoDB's time to live takes the record away."""
 
 
 class Catalogue:
@@ -280,7 +277,7 @@ class Catalogue:
             stamp(self._now()),
             stamp(deadline),
             backup_id,
-            expires_at=int((deadline + RUNS_KEPT).timestamp()),
+            expires_at=expiry(deadline),
         )
         values = {"run_id": run_id, "kind": kind, "started": record.started, "deadline": record.deadline}
         values |= {"backup_id": backup_id} if backup_id else {}

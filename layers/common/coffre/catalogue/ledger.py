@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from coffre.catalogue.entries import known_values
-from coffre.catalogue.table import Table
+from coffre.catalogue.table import Table, expiry
 from coffre.ids import stamp
-
-KEPT = timedelta(days=30)
-"""After the run's deadline; then DynamoDB's time to live takes the items away."""
 
 State = Literal["open", "released", "failed", "committed"]
 
@@ -127,7 +124,7 @@ class Ledger:
             "pause": pause,
             "given": given or None,
             "seal": seal or None,
-            "expires_at": int((deadline + KEPT).timestamp()),
+            "expires_at": expiry(deadline),
         }
         return self._table.update(
             self._database, self._sort, values, condition="attribute_not_exists(#state)"
@@ -141,7 +138,7 @@ class Ledger:
             "moved": stamp(self._now()),
             "code": None,
             "message": None,
-            "expires_at": int((deadline + KEPT).timestamp()),
+            "expires_at": expiry(deadline),
         }
         before = self.read()
         if before is None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from coffre.catalogue.table import Table
+from coffre.catalogue.table import Table, expiry
 from coffre.errors import PlanChangedError, PlanExpiredError, PlanUnknownError, PlanUsedError
 from coffre.ids import stamp
 
 GOOD = timedelta(minutes=15)
 """How long a plan can be confirmed."""
-
-KEPT = timedelta(days=30)
-"""After that; then DynamoDB's time to live takes the record away."""
 
 
 class Plans:
@@ -42,7 +39,7 @@ class Plans:
         """
         until = self._now() + GOOD
         values = {"token": token, "digest": digest, "expires": stamp(until)}
-        kept = int((until + KEPT).timestamp())
+        kept = expiry(until)
         self._table.put(self._database, f"PLAN#{token}", {**values, "expires_at": kept})
         return stamp(until)
 

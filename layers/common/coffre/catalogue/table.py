@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -16,6 +17,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from coffre.errors import CatalogueUnavailableError
 
 Item = dict[str, Any]
+
+_KEPT = timedelta(days=30)
+
+
+def expiry(deadline: datetime) -> int:
+    """When an item of a run may go: a month after the run's deadline.
+
+    Returns
+    -------
+    int
+        Seconds since the epoch, as DynamoDB's time to live takes them.
+        Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+    """
+    return int((deadline + _KEPT).timestamp())
 
 
 class Table:

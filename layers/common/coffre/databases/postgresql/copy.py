@@ -302,16 +302,18 @@ def _incoming(session: Session) -> Iterator[tuple[bytes, bytes]]:
 
 def _send_query(session: Session, statement: str) -> None:
     payload = statement.encode(session.python_encoding) + b"\x00"
-    try:  # in one piece, or the server would wake up twice
-        session.socket.sendall(_HEADER.pack(b"Q", len(payload) + 4) + payload)
-    except OSError as error:
-        raise _broken(session) from error
+    # In one piece, or the server would wake up twice.
+    _send_all(session, _HEADER.pack(b"Q", len(payload) + 4) + payload)
 
 
 def _send(session: Session, kind: bytes, payload: bytes | bytearray) -> None:
+    _send_all(session, _HEADER.pack(kind, len(payload) + 4), payload)
+
+
+def _send_all(session: Session, *pieces: bytes | bytearray) -> None:
     try:
-        session.socket.sendall(_HEADER.pack(kind, len(payload) + 4))
-        session.socket.sendall(payload)
+        for piece in pieces:
+            session.socket.sendall(piece)
     except OSError as error:  # ssl's errors are OSErrors too
         raise _broken(session) from error
 
