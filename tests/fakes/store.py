@@ -102,9 +102,9 @@ class MemoryStore(ObjectStore):
         )
 
     def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        for key in sorted(self._keys):
+        for key in self._below(prefix):
             stored = self._keys[key].visible
-            if key.startswith(prefix) and key > start_after and stored:
+            if key > start_after and stored:
                 yield ObjectInfo(key, stored.version.size, stored.version.modified)
 
     def folders(self, prefix: str) -> Iterator[str]:
@@ -113,11 +113,10 @@ class MemoryStore(ObjectStore):
             yield name
 
     def versions(self, prefix: str) -> Iterator[Version]:
-        for key in sorted(self._keys):
-            if key.startswith(prefix):
-                entries = [stored.version for stored in self._keys[key].entries]
-                newest_first = [replace(entry, latest=entry is entries[-1]) for entry in reversed(entries)]
-                yield from sorted(newest_first, key=lambda entry: entry.marker)
+        for key in self._below(prefix):
+            entries = [stored.version for stored in self._keys[key].entries]
+            newest_first = [replace(entry, latest=entry is entries[-1]) for entry in reversed(entries)]
+            yield from sorted(newest_first, key=lambda entry: entry.marker)
 
     def mark_deleted(self, key: str) -> None:
         self._add(key, b"", marker=True)
@@ -156,6 +155,10 @@ class MemoryStore(ObjectStore):
 
     def lock_rule(self) -> LockRule | None:
         return self.rule
+
+    def _below(self, prefix: str) -> list[str]:
+        """All keys below a prefix, hidden ones too, in their order."""
+        return sorted(key for key in list(self._keys) if key.startswith(prefix))  # others may write
 
     def _relock(self, key: str, version: str, **changes: Any) -> None:
         if self.rule is None:

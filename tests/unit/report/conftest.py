@@ -1,15 +1,12 @@
-"""A database with a month behind it: catalogue in moto, vault in memory, the rest the test's own."""
+"""A database with a month behind it: catalogue and vault in memory, the rest the test's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
@@ -22,8 +19,9 @@ from coffre.report.job import Services
 from coffre.report.run import run
 from coffre.report.scores import DayScore
 from coffre.results import Finding, ReportResult, WrittenReport
+from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
-from tests.fakes.tables import create_table
+from tests.fakes.tables import TABLE
 from tests.fakes.vault import put_backup, put_evidence
 
 NAME = "shop"
@@ -122,11 +120,6 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world() -> World:
     """An empty vault and catalogue."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with mock_aws():
-        client = boto3.client("dynamodb")
-        yield World(client, create_table(client))
+    return World(MemoryDynamo(), TABLE)
