@@ -86,7 +86,7 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector leave alone what stays: walking it took a fifth of the small tests' time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(200_000, 20, 100)
     gc.enable()
 
 
