@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 
 from coffre.errors import ManifestInvalidError, ObjectCorruptError, ObjectMissingError
 from coffre.results import Finding
@@ -14,6 +15,7 @@ from coffre.vault.manifest import StoredFile
 from coffre.vault.parts import Chunk, encode_record
 from coffre.vault.refs import read_ids
 from coffre.verify.job import Verification
+from coffre.verify.read import ReadTask
 from coffre.verify.reasons import refusal
 from coffre.workers import Message, workers_for
 
@@ -49,17 +51,13 @@ def _chunks(work: Verification, contents: Contents) -> list[Finding]:
     damage: list[Finding] = []
     rows: dict[int, int] = defaultdict(int)
     digests: dict[int, int] = defaultdict(int)
-    setup = {"task": "read", "bucket": work.store.bucket, "seal": work.store.seal.hand_over()}
-    totals = work.manifest.totals
-    number = workers_for(totals.bytes, totals.chunks)
-    with work.services.start_workers([setup] * number, work.check_time) as pool:
-        for item, answer in pool.map(_items(work)):
+    with closing(_answers(work)) as answers:
+        for item, answer in answers:
             work.meter.add(rows=answer["rows"], done=answer["bytes"])
             rows[item["id"]] += answer["rows"]
             digests[item["id"]] = (digests[item["id"]] + int(answer["digest"], 16)) % MODULUS
             work.hidden.update(answer["hidden"])
             damage += [_damage(entry, item["label"]) for entry in answer["damaged"]]
-        pool.finish()
     if damage:
         return damage
     return [
@@ -72,6 +70,22 @@ def _chunks(work: Verification, contents: Contents) -> list[Finding]:
         for number, end in contents.ends.items()
         if (rows[number], digests[number]) != (end.rows, int(end.digest, 16))
     ]
+
+
+def _answers(work: Verification) -> Generator[tuple[Message, Message]]:
+    """Every item and what reading it gave, in any order."""
+    totals = work.manifest.totals
+    number = workers_for(totals.bytes, totals.chunks)
+    if number == 1:  # read before a worker would have started
+        reader = ReadTask(work.store)
+        for item in _items(work):
+            work.check_time()
+            yield item, reader.run(item)
+        return
+    setup = {"task": "read", "bucket": work.store.bucket, "seal": work.store.seal.hand_over()}
+    with work.services.start_workers([setup] * number, work.check_time) as pool:
+        yield from pool.map(_items(work))
+        pool.finish()
 
 
 def _items(work: Verification) -> Iterator[Message]:
