@@ -1,4 +1,4 @@
-"""What lets moto start in half of its time: nothing of it changes what an endpoint answers.
+"""What lets moto start in half of its time and stay small: nothing of it changes what an endpoint answers.
 
 moto's Step Functions import its EC2, which reads catalogues of machines for all regions and describes itself
 by botocore's largest file, three times.
@@ -24,6 +24,14 @@ def share_descriptions() -> None:
         return known[path]
 
     JSONFileLoader.load_file = load_file  # type: ignore[assignment]
+
+
+@cache
+def keep_no_list_of_instances() -> None:
+    """Let moto of this process forget what nothing needs any more: its dashboard lists all that ever was."""
+    from moto.core.common_models import BaseModel
+
+    BaseModel.__new__ = lambda kind, *_, **__: object.__new__(kind)  # type: ignore[method-assign]
 
 
 @contextmanager

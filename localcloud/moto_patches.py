@@ -35,6 +35,7 @@ from moto.sqs.models import SQSBackend
 from localcloud import expressions, machines
 from localcloud.bodies import Bodies
 from localcloud.events import Deliveries, object_event
+from localcloud.lean import keep_no_list_of_instances
 from localcloud.replication import reporting
 
 _OURS = ("lambda", "sqs", "sns")
@@ -78,6 +79,7 @@ def install(
         The changes, for ``undo``.
     """
     expressions.install()
+    keep_no_list_of_instances()
     patches = Patches()
     patches.replace(s3_models, "tempfile", bodies)
     patches.replace(werkzeug_app, "DISABLE_GLOBAL_CORS", True)

@@ -21,7 +21,7 @@ from coffre.compiled import compiled
 from coffre.databases.postgresql import frames
 from coffre.vault import scan
 from localcloud import expressions
-from localcloud.lean import share_descriptions
+from localcloud.lean import keep_no_list_of_instances, share_descriptions
 
 if TYPE_CHECKING:
     from tests.support.stack import Stack
@@ -79,6 +79,7 @@ def pytest_configure() -> None:
     """Make sessions with AWS cheaper: they share what they read, and moto checks expressions faster."""
     gc.disable()  # until all tests are collected
     share_descriptions()
+    keep_no_list_of_instances()
     expressions.install()
 
 

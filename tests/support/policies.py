@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from localcloud.documents import parse
@@ -20,12 +21,18 @@ COPY = "arn:aws:s3:::second-vault"
 SEAL_KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/5ea1ed00-0000-4000-8000-000000000000"
 
 
+@cache
+def _resources() -> dict[str, Any]:
+    """The template's resources; nobody changes them."""
+    resources: dict[str, Any] = parse((ROOT / "template.yaml").read_text())["Resources"]
+    return resources
+
+
 class Policies:
     """The template's policies as they are for one bucket and one table."""
 
     def __init__(self, bucket: str, table: str) -> None:
-        template = parse((ROOT / "template.yaml").read_text())
-        self.resources: dict[str, Any] = template["Resources"]
+        self.resources = _resources()
         names: dict[str, Any] = {
             "AWS::StackName": STACK,
             "AWS::Partition": "aws",
