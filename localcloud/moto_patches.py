@@ -9,7 +9,8 @@
 * SQS long polling doesn't hold the lock,
 * state machines run (``machines``),
 * KMS keys that are disabled or wait for their deletion do nothing,
-* update expressions of DynamoDB (``expressions``) and templates of JSON cost less.
+* update expressions of DynamoDB (``expressions``) and templates of JSON cost less,
+* nobody keeps what nothing needs any more (``lean``).
 """
 
 import copy
