@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from coffre.backup.plan import WorkItem
+from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.statements import Pages, copy_to, generated_to
@@ -73,6 +74,7 @@ class Capture:
         self._layout = layout
         self._backup_id = backup_id
         self._damaged: set[str] = set()
+        self._text = TextBuffer()
         handle, path = tempfile.mkstemp(prefix="part-", dir=scratch)
         self._path = Path(path)
         self._file = os.fdopen(handle, "wb")
@@ -95,7 +97,8 @@ class Capture:
     def begin(self, item: WorkItem) -> None:
         """Open an item's section, which `read` fills and `end` closes."""
         self._add(item.relation)
-        cutter = ChunkCutter(ChunkSizes.for_relation(item.whole), self._store_chunk, self._scratch)
+        sizes = ChunkSizes.for_relation(item.whole)
+        cutter = ChunkCutter(sizes, self._store_chunk, self._scratch, self._text)
         self._section = _Section(item.relation, cutter)
 
     def read(self, pages: Pages | None) -> int:

@@ -43,9 +43,12 @@ class PlainChunk:
         A folder for what is too large for memory.
     """
 
-    def __init__(self, text: memoryview | BinaryIO, size: int, rows: int, scratch: Path) -> None:
+    def __init__(
+        self, text: memoryview | BinaryIO, size: int, rows: int, scratch: Path, sha256: str = ""
+    ) -> None:
         self.rows = rows
         self.size = size
+        self._sha256 = sha256
         self._text = text
         self._kept = False
         self.scratch = scratch
@@ -53,6 +56,8 @@ class PlainChunk:
     @cached_property
     def id(self) -> str:
         """The SHA-256 of the text, in hex."""
+        if self._sha256:
+            return self._sha256
         digest = hashlib.sha256()
         for block in self.blocks():
             digest.update(block)
@@ -112,15 +117,24 @@ class ChunkCutter:
         unless it was kept.
     scratch:
         A folder for chunks that are too large for memory.
+    text:
+        Memory that an earlier cutter has let go of: it has grown already.
     """
 
-    def __init__(self, sizes: ChunkSizes, emit: Callable[[PlainChunk], None], scratch: Path) -> None:
+    def __init__(
+        self,
+        sizes: ChunkSizes,
+        emit: Callable[[PlainChunk], None],
+        scratch: Path,
+        text: TextBuffer | None = None,
+    ) -> None:
         self.digest = Digest()
         self.bytes = 0
         self._scan = scanner(self.digest, sizes)
         self._emit = emit
         self._scratch = scratch
-        self._text = TextBuffer()
+        self._text = text or TextBuffer()
+        self._hash = hashlib.sha256()
         self._scanned = 0
         self._spool: BinaryIO | None = None
         self._spooled = 0
@@ -136,7 +150,9 @@ class ChunkCutter:
         self.bytes += size
         is_cut = True
         while is_cut:
-            taken, is_cut = self._scan(self._text.view(self._scanned), self._spooled + self._scanned)
+            rows = self._text.view(self._scanned)
+            taken, is_cut = self._scan(rows, self._spooled + self._scanned)
+            self._hash.update(rows[:taken])  # while the processor's cache still holds them
             self._scanned += taken
             if is_cut:
                 self._flush()
@@ -159,6 +175,7 @@ class ChunkCutter:
 
     def _append(self, text: bytes) -> None:
         self._text.append(text)
+        self._hash.update(text)
         self.bytes += len(text)
         self._scanned += len(text)
         self._spool_much()
@@ -180,12 +197,14 @@ class ChunkCutter:
         if self._spool is not None:
             self._spool_all()
         size, rows = self._spooled + self._scanned, self.digest.rows - self._rows_before
-        chunk = PlainChunk(self._spool or self._text.view(0, self._scanned), size, rows, self._scratch)
+        text = self._spool or self._text.view(0, self._scanned)
+        chunk = PlainChunk(text, size, rows, self._scratch, self._hash.hexdigest())
         self._emit(chunk)
         chunk.let_go()
         self._text.drop(self._scanned)
         self._scanned = self._spooled = 0
         self._spool = None
+        self._hash = hashlib.sha256()
         self._rows_before = self.digest.rows
 
 
