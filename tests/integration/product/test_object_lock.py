@@ -79,16 +79,17 @@ def test_a_backup_is_locked_as_long_as_its_tier_and_reuse_extends(
     assert lock_finding(store).code == "object-lock"
     assert lock_finding(stack.store).code == "not-immutable"
 
-    def take(kind: str) -> str:
-        time = utc_now().replace(microsecond=0).isoformat()
+    def take(kind: str, due: datetime) -> str:
+        time = due.replace(microsecond=0).isoformat()
         request = parse(BackupRequest, {"type": kind, "scheduled_time": time, "database": NAME})
         return backups.run(request, KEEP, Source(target), services, seconds=300).backup_id
 
-    first, now = take("hourly"), utc_now()
+    due = utc_now()
+    first, now = take("hourly", due - timedelta(minutes=1)), utc_now()
     hourly = locks(store, first)
     assert all(timedelta(days=2) - timedelta(minutes=5) <= end - now for end in hourly.values())
     assert all(end - now <= timedelta(days=3) for end in hourly.values())
-    second = take("daily")
+    second = take("daily", due)
     daily = locks(store, second)
     assert all(end - now >= timedelta(days=30) for end in daily.values())
     shared = set(daily) & set(hourly)

@@ -153,7 +153,7 @@ def planned(stack: Stack, server: EphemeralServer, name: str, user: str = "", **
 def assert_failed_cleanly(run: Run, server: EphemeralServer, code: str) -> None:
     """It is told with its cause; nothing looks like a backup; the source is free, and the next one runs."""
     entry = run.ended()
-    assert (entry.status, entry.error_code) == ("failed", code)
+    assert (entry.status, entry.error_code) == ("failed", code), entry
     assert not run.stack.manifests(run.database)
     told = [event for event in run.stack.events(run.database) if event.type == "Backup Failed"]
     assert [event.detail["code"] for event in told] == [code]
