@@ -21,6 +21,7 @@ from tests.support.postgres import create, customer_server
 from tests.support.vault import Verbs, export
 
 HERE = Path(__file__).parent
+FORMATS = HERE / f"format{FORMAT}"
 MAJORS = (16, 18)
 
 
@@ -48,7 +49,7 @@ def open_to_all(folder: Path) -> Path:
 if __name__ == "__main__":
     root = Path(sys.argv[1]).resolve()
     for number in MAJORS:
-        make(root, number, "source.sql", HERE / f"format{FORMAT}" / f"postgresql{number}")
-    sealed = HERE / f"format{FORMAT}" / f"sealed{MAJORS[-1]}"
-    make(root, MAJORS[-1], "source.sql", sealed, seal_key=KEY)
+        make(root, number, "source.sql", FORMATS / f"postgresql{number}")
+    make(root, MAJORS[-1], "source.sql", FORMATS / f"sealed{MAJORS[-1]}", seal_key=KEY)
+    make(root, MAJORS[-1], "many.sql", FORMATS / f"slices{MAJORS[-1]}")
     make(root, MAJORS[0], "example.sql", HERE / "example")

@@ -146,7 +146,9 @@ def by_hand(
     )
 
 
-@pytest.mark.parametrize("archive", ["example", "format1/postgresql16", "format1/postgresql18"])
+@pytest.mark.parametrize(
+    "archive", ["example", "format1/postgresql16", "format1/postgresql18", "format1/slices18"]
+)
 def test_the_commands_restore_a_vault_equal(
     archive: str, postgres_root: Path, scratch_root: Path, tmp_path: Path
 ) -> None:

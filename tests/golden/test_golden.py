@@ -27,9 +27,11 @@ def store() -> Iterator[ServedStore]:
         yield store
 
 
-def test_there_are_archives_of_both_bundled_majors_and_of_a_sealed_backup() -> None:
+def test_there_are_archives_of_both_bundled_majors_a_sealed_one_and_one_with_slices() -> None:
     names = [f"{archive.parent.name}/{archive.name}" for archive in ARCHIVES]
-    assert {"format1/postgresql16", "format1/postgresql18", "format1/sealed18"} <= set(names)
+    assert {"format1/postgresql16", "format1/postgresql18", "format1/sealed18", "format1/slices18"} <= set(
+        names
+    )
 
 
 def test_archives_stay_small() -> None:

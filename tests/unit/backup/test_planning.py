@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.backup.estimate import UNMEASURED, choose, forecast, measure
-from coffre.backup.plan import BATCH_RELATIONS, BATCHES, PIECE_BYTES, Batch, plan, plan_batches
+from coffre.backup.plan import (
+    BATCH_RELATIONS,
+    BATCHES,
+    PIECE_BYTES,
+    SHARED_FROM,
+    SHARED_LEAST,
+    SHARED_MOST,
+    SMALL_BYTES,
+    Batch,
+    WorkItem,
+    plan,
+    plan_batches,
+    together,
+)
 from coffre.catalogue.entries import Rate
 from coffre.choice import MARGIN
 from coffre.databases.postgresql.inventory import Found
@@ -40,9 +53,53 @@ def test_batches_hold_each_item_of_the_plan_once_the_largest_first(sizes: list[i
 
 
 def test_small_tables_share_batches_and_large_ones_are_cut() -> None:
-    batches = plan_batches(found([8192] * 1200 + [10 * GIB]))
+    batches = plan_batches(found([SMALL_BYTES + 1] * 1200 + [10 * GIB]))
     assert [len(batch.items) for batch in batches if len(batch.items) > 1] == [BATCH_RELATIONS, 500, 200]
     assert len([batch for batch in batches if batch.items[0].pages is not None]) == 20
+
+
+small = st.integers(0, SMALL_BYTES)
+
+
+def named(names: set[str]) -> list[WorkItem]:
+    """The plan for small tables of these names."""
+    tables = [Relation(number, "table", "public", name, "me") for number, name in enumerate(names)]
+    return plan([Found(table, 8192, 1) for table in tables])
+
+
+def groups(items: list[WorkItem]) -> set[frozenset[str]]:
+    """The names of the tables that share a chunk."""
+    return {frozenset(item.relation.name for item in group) for group in together(items)}
+
+
+def test_few_small_tables_have_a_chunk_each() -> None:
+    assert {item.shared for item in plan(found([8192] * (SHARED_FROM - 1) + [GIB] * 100))} == {0}
+    assert 0 not in {item.shared for item in plan(found([8192] * SHARED_FROM))}
+
+
+@given(sizes=st.lists(small, min_size=SHARED_FROM, max_size=1500), others=sizes)
+@settings(max_examples=30)
+def test_many_small_tables_share_chunks_and_each_group_is_one_batchs(
+    sizes: list[int], others: list[int]
+) -> None:
+    others = [SMALL_BYTES + 1 + size for size in others]
+    items = plan(found(sizes + others))
+    shared = [group for group in together(items) if group[0].shared]
+    assert sum(map(len, shared)) == len(sizes)
+    assert len({group[0].shared for group in shared}) == len(shared) <= -(-len(sizes) // SHARED_LEAST)
+    assert max(map(len, shared)) <= SHARED_MOST
+    held = [{item.shared for item in batch.items} - {0} for batch in plan_batches(found(sizes + others))]
+    assert sum(map(len, held)) == len(shared), "no group is in two batches"
+    assert all(len(batch.items) <= BATCH_RELATIONS for batch in plan_batches(found(sizes)))
+
+
+@given(new=st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=30))
+def test_a_new_table_leaves_nearly_all_groups_as_they_are(new: str) -> None:
+    """It changes its own, and those after it up to the next table that is always the last of one."""
+    names = {f"table_{number}" for number in range(3000)}
+    before, after = groups(named(names)), groups(named(names | {new}))
+    assert len(before) > 60
+    assert len(before - after) <= 6
 
 
 @given(st.integers(1, 1 << 36))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.backup import slices as module
-from coffre.backup.plan import ALIGN_PAGES, WorkItem
+from coffre.backup.plan import ALIGN_PAGES, WorkItem, together
 from coffre.backup.slices import SLOW_BYTES_PER_SECOND, Clock, Outcome, slices, steps
 from coffre.vault.parts import Relation, decode_record
 
@@ -96,6 +97,20 @@ def test_an_item_and_its_rests_are_read_once_and_whole(
         assert ranges[0][0] == 0
         assert ranges[-1][1] is None
         assert all(one[1] == two[0] for one, two in pairwise(ranges))
+
+
+@given(sizes=st.lists(st.integers(0, 1 << 16), min_size=2, max_size=60), speed=st.floats(1e4, 1e8))
+@settings(max_examples=40)
+def test_what_shares_a_chunk_is_never_parted(sizes: list[int], speed: float) -> None:
+    """However slow the source is: else the next backup would find no chunk of this one's again."""
+    wanted = [replace(item(size, 8, number), shared=1 + number // 7) for number, size in enumerate(sizes, 1)]
+    world, items, read = World(speed), wanted, []
+    while items:
+        asked, items = world.work(items, by_pages=True)
+        assert asked, "an invocation must get on"
+        read += asked
+    got = [[decode_record(one["relation"].encode()) for one in step.get("shared", [step])] for step in read]
+    assert got == [[one.relation for one in group] for group in together(wanted)]
 
 
 def test_what_surely_fits_is_read_by_a_plain_copy() -> None:

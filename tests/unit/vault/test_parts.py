@@ -37,6 +37,12 @@ many = st.lists(names, max_size=3).map(tuple)
 counts = st.integers(0, (1 << 53) - 1)
 plain = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
 hex64 = st.binary(min_size=32, max_size=32).map(bytes.hex)
+
+
+def slice_of(at: int, end: int, whole: int) -> Chunk:
+    return Chunk("00" * 32, "k", "zstd", 1, end - at, 3, "11" * 32, at=at, whole=whole)
+
+
 columns = st.lists(st.builds(Column, names, names), max_size=4).map(tuple)
 records: st.SearchStrategy[Record] = st.one_of(
     st.builds(
@@ -66,6 +72,7 @@ records: st.SearchStrategy[Record] = st.one_of(
         stored=counts,
         sha256=hex64,
     ),
+    st.tuples(counts, counts, counts).map(sorted).map(lambda at: slice_of(*at)),
     st.builds(End, counts, counts, counts, st.binary(min_size=16, max_size=16).map(bytes.hex)),
 )
 catalog = st.one_of(
@@ -81,6 +88,17 @@ def test_a_record_is_one_line_of_utf8_json_and_comes_back(record: Record) -> Non
     assert line.count(b"\n") == 1
     json.loads(line.decode("utf-8"))
     assert decode_record(line) == record
+
+
+@pytest.mark.parametrize(("at", "size", "whole"), [(-1, 5, 9), (5, 5, 9), (1, 2, 0), (0, -1, 9), (9, 1, 9)])
+def test_a_slice_outside_of_its_chunk_is_refused(at: int, size: int, whole: int) -> None:
+    line = (
+        encode_record(slice_of(0, 2, 9))
+        .replace(b'"bytes":2,', b'"bytes":%d,"at":%d,' % (size, at))
+        .replace(b'"whole":9', b'"whole":%d' % whole)
+    )
+    with pytest.raises(ManifestInvalidError, match="line 1 of part p is not a record"):
+        list(read_records([line], key="p"))
 
 
 def test_a_name_that_is_not_utf8_has_a_base64_twin() -> None:

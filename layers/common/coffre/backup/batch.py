@@ -86,7 +86,7 @@ def _capture(
             asked = steps(items, clock, state.snapshot, outcome, by_pages=by_pages)
             try:
                 with services.start_workers([setup], _Watch(job, ledger, clock).look) as pool:
-                    outcome.ends = [answer["end"] for _, answer in pool.map(asked) if "end" in answer]
+                    outcome.ends = [end for _, answer in pool.map(asked) for end in answer["ends"]]
                     (answer,) = pool.finish()
             except SnapshotLostError:
                 # A hand-over between our look and the import; it happens before anything is read.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from coffre.backup.plan import WorkItem
+from coffre.backup.sharing import SLICE_BYTES, SharedText, Slice, Upload
 from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
@@ -79,8 +81,9 @@ class Capture:
         self._path = Path(path)
         self._file = os.fdopen(handle, "wb")
         self._part = PartWriter(self._file)
-        self._pending: deque[tuple[Record | Future[Stored], int, str]] = deque()
+        self._pending: deque[Record | Slice] = deque()
         self._in_flight = 0
+        self._shared: SharedText | None = None
         self._section: _Section | None = None
         self.new_chunks = 0
         self.new_bytes = 0
@@ -94,9 +97,17 @@ class Capture:
         self.read(item.pages)
         return self.end()
 
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Let the small relations that are captured meanwhile share a chunk."""
+        self._shared = SharedText()
+        yield
+        self._shared.store(self._uploader, self._scratch)
+        self._shared = None
+
     def begin(self, item: WorkItem) -> None:
         """Open an item's section, which `read` fills and `end` closes."""
-        self._add(item.relation)
+        self._pending.append(item.relation)
         sizes = ChunkSizes.for_relation(item.whole)
         cutter = ChunkCutter(sizes, self._store_chunk, self._scratch, self._text)
         self._section = _Section(item.relation, cutter)
@@ -118,7 +129,7 @@ class Capture:
         relation, cutter = section.relation, section.cutter
         generated = section.generated.digest.hex() if relation.generated else ""
         end = End(relation.id, section.rows, cutter.bytes, cutter.digest.hex(), generated)
-        self._add(end)
+        self._pending.append(end)
         self._section = None
         return end
 
@@ -147,36 +158,40 @@ class Capture:
         return {**asdict(stored), "bytes": part.bytes, "relations": part.relations, "chunks": part.chunks}
 
     def _store_chunk(self, plain: PlainChunk) -> None:
-        self._add(self._uploader.submit(plain), plain.size, self._uploader.chunk_id(plain))
+        if self._shared is not None and plain.size <= SLICE_BYTES:
+            part = self._shared.take(plain)
+        else:
+            part = Slice(Upload(), plain.rows, plain.size)
+            part.upload.start(plain, self._uploader)
+        self._pending.append(part)
+        self._in_flight += part.size
         self._drain(IN_FLIGHT_BYTES)
-
-    def _add(self, record: Record | Future[Stored], size: int = 0, chunk_id: str = "") -> None:
-        self._pending.append((record, size, chunk_id))
-        self._in_flight += size
 
     def _drain(self, allowed: int) -> None:
         """Write the records that are ready, in order; wait for uploads until ``allowed`` bytes are left."""
         while self._pending:
-            record, size, chunk_id = self._pending[0]
-            if isinstance(record, Future):
-                if self._in_flight <= allowed and not record.done():
+            first = self._pending[0]
+            if isinstance(first, Slice):
+                stored = first.upload.stored
+                if stored is None or (self._in_flight <= allowed and not stored.done()):
                     return
-                self._take(record, chunk_id)
+                self._take(first, stored)
+                self._in_flight -= first.size
             else:
-                self._part.write(record)
+                self._part.write(first)
             self._pending.popleft()
-            self._in_flight -= size
 
-    def _take(self, upload: Future[Stored], chunk_id: str) -> None:
+    def _take(self, part: Slice, upload: Future[Stored]) -> None:
         """Write an upload's record.  Damage ends the run later: one run is to find all of it."""
         try:
             stored = upload.result()
         except ObjectCorruptError:
-            self._damaged.add(chunk_id)
+            self._damaged.add(part.upload.chunk_id)
             return
-        self.new_chunks += stored.new
-        self.new_bytes += stored.chunk.stored if stored.new else 0
-        self._part.write(stored.chunk)
+        if stored.new and part.is_first:
+            self.new_chunks += 1
+            self.new_bytes += stored.chunk.stored
+        self._part.write(part.record(stored.chunk))
 
     def _tell_damage(self) -> NoReturn:
         from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note  # no other run needs them

@@ -15,6 +15,7 @@ from coffre.vault.layout import FORMAT
 from coffre.vault.locks import extend
 from coffre.vault.manifest import (
     SEALED,
+    SLICES,
     ArchiveFile,
     Manifest,
     PartFile,
@@ -49,6 +50,7 @@ class Tally:
     sequences: int = 0
     relations: set[int] = field(default_factory=set)
     chunk_ids: set[bytes] = field(default_factory=set)
+    slices: bool = False
     sections: dict[tuple[int, int], End] = field(default_factory=dict)
     _open: Relation | None = None
     _sums: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -68,6 +70,7 @@ class Tally:
     def _chunk(self, chunk: Chunk) -> None:
         self._sums["rows"] += chunk.rows
         self._sums["bytes"] += chunk.bytes
+        self.slices |= chunk.whole > 0
         identifier = bytes.fromhex(chunk.id)
         if identifier not in self.chunk_ids:
             self.chunk_ids.add(identifier)
@@ -176,8 +179,15 @@ def complete_manifest(
         }
     )
     refs = write_refs(store, job.prefix, sorted(tally.chunk_ids))
+    requires = [*draft.requires, SLICES] if tally.slices else draft.requires
     return draft.model_copy(
-        update={"completed": stamp(utc_now()), "parts": parts, "refs": refs, "totals": totals}
+        update={
+            "requires": requires,
+            "completed": stamp(utc_now()),
+            "parts": parts,
+            "refs": refs,
+            "totals": totals,
+        }
     )
 
 

@@ -123,4 +123,6 @@ def _function_seconds(size: int, rate: Rate) -> float:
 
 def _chunks(batch: Batch) -> int:
     """Chunks that the rows will make, at the average size."""
-    return sum(ceil(item.size / ChunkSizes.for_relation(item.whole).target) for item in batch.items)
+    shared = {item.shared for item in batch.items if item.shared}
+    alone = (item for item in batch.items if not item.shared)
+    return len(shared) + sum(ceil(item.size / ChunkSizes.for_relation(item.whole).target) for item in alone)

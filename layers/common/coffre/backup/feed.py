@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -95,7 +95,13 @@ def worker_setup(job: Job, services: Services, part: str, folder: Path, known: P
     }
 
 
-def item_message(item: WorkItem, snapshot: str) -> Message:
-    """An item, to be read under a snapshot."""
-    relation = encode_record(item.relation).decode()
-    return {"relation": relation, "size": item.size, "pages": item.pages, "snapshot": snapshot}
+def item_message(items: Sequence[WorkItem], snapshot: str) -> Message:
+    """An item, or those that share a chunk, to be read under a snapshot."""
+    asked = {"size": sum(item.size for item in items), "snapshot": snapshot}
+    if len(items) == 1:
+        return {**_item(items[0]), **asked}
+    return {"shared": [_item(item) for item in items], **asked}
+
+
+def _item(item: WorkItem) -> Message:
+    return {"relation": encode_record(item.relation).decode(), "size": item.size, "pages": item.pages}

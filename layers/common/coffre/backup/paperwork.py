@@ -64,15 +64,18 @@ def write_batches(job: Job, store: ObjectStore, batches: Sequence[Batch]) -> str
 
 def write_batch(job: Job, store: ObjectStore, name: str, items: Iterable[WorkItem]) -> None:
     """Write what a batch reads."""
-    found = [[encode_record(item.relation).decode(), item.size, item.pages, item.heap] for item in items]
+    found = [
+        [encode_record(item.relation).decode(), item.size, item.pages, item.heap, item.shared]
+        for item in items
+    ]
     _put(job, store, f"batch-{name}.json.zst", zstandard.compress(json.dumps(found).encode()))
 
 
 def read_batch(job: Job, store: ObjectStore, name: str) -> list[WorkItem]:
     """What a batch reads."""
     return [
-        WorkItem(_relation(record), size, (pages[0], pages[1]) if pages else None, heap)
-        for record, size, pages, heap in _get(job, store, f"batch-{name}.json.zst")
+        WorkItem(_relation(record), size, (pages[0], pages[1]) if pages else None, heap, shared)
+        for record, size, pages, heap, shared in _get(job, store, f"batch-{name}.json.zst")
     ]
 
 

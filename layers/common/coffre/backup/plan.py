@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from coffre.databases.postgresql.statements import Pages
@@ -36,18 +38,29 @@ of the manifest's 1 MiB."""
 BATCH_RELATIONS = 500
 """Relations in a batch at most: each costs a round trip, however small it is."""
 
+SMALL_BYTES = 1 << 16
+SHARED_FROM = 200
+"""Where so many relations are no larger than this, they share chunks: a request for each would cost more than
+their rows.  Where there are fewer, a change of one shall not store its neighbours again."""
+
+SHARED_LEAST, SHARED_USUAL, SHARED_MOST = 8, 32, 64
+"""How many relations share a chunk.  As with rows, some of them, by their names, are the last of one: a new
+table moves the boundaries around it and no others."""
+
 
 @dataclass(frozen=True)
 class WorkItem:
     """One COPY: a relation, or some pages of it.
 
-    ``heap`` is how many pages the whole relation had when it was last counted.
+    ``heap`` is how many pages the whole relation had when it was last counted.  Items that have a number in
+    ``shared`` have their rows in one chunk: they follow each other, and one worker reads them.
     """
 
     relation: Relation
     size: int
     pages: Pages | None = None
     heap: int = 0
+    shared: int = 0
 
     @property
     def whole(self) -> int:
@@ -69,9 +82,22 @@ class Batch:
 
 
 def plan(found: Sequence[Found], piece_bytes: int = PIECE_BYTES) -> list[WorkItem]:
-    """The work items, the largest first, so that the workers end together."""
+    """The work items, the largest first, so that the workers end together; then what shares chunks."""
     items = [item for relation in found for item in _items(relation, piece_bytes)]
-    return sorted(items, key=lambda item: (-item.size, item.relation.id, item.relation.piece))
+    small = [item for item in items if item.size <= SMALL_BYTES]
+    if len(small) < SHARED_FROM:
+        return sorted(items, key=_largest_first)
+    large = (item for item in items if item.size > SMALL_BYTES)
+    return [*sorted(large, key=_largest_first), *_sharing(small)]
+
+
+def together(items: Iterable[WorkItem]) -> Iterator[tuple[WorkItem, ...]]:
+    """The items as they are handed out: those that share a chunk together, the others one by one."""
+    for shared, group in groupby(items, key=lambda item: item.shared):
+        if shared:
+            yield tuple(group)
+        else:
+            yield from ((item,) for item in group)
 
 
 def plan_batches(found: Sequence[Found]) -> list[Batch]:
@@ -86,13 +112,31 @@ def _pack(items: Iterable[WorkItem], enough: int) -> list[list[WorkItem]]:
     """Fill each pack until it has ``enough`` bytes."""
     packs: list[list[WorkItem]] = []
     size = enough
-    for item in items:
-        if size >= enough or len(packs[-1]) == BATCH_RELATIONS:
+    for group in together(items):
+        if size >= enough or len(packs[-1]) + len(group) > BATCH_RELATIONS:
             packs.append([])
             size = 0
-        packs[-1].append(item)
-        size += item.size
+        packs[-1] += group
+        size += sum(item.size for item in group)
     return packs
+
+
+def _largest_first(item: WorkItem) -> tuple[int, int, int]:
+    return -item.size, item.relation.id, item.relation.piece
+
+
+def _sharing(small: Iterable[WorkItem]) -> Iterator[WorkItem]:
+    """Small items in the order of their names, with the numbers of the chunks that they share."""
+    number, count = 1, 0
+    for item in sorted(small, key=lambda item: (item.relation.schema, item.relation.name)):
+        yield replace(item, shared=number)
+        count += 1
+        if count == SHARED_MOST or (count >= SHARED_LEAST and _is_last(item.relation)):
+            number, count = number + 1, 0
+
+
+def _is_last(relation: Relation) -> bool:
+    return zlib.crc32(relation.label.encode("utf-8", "surrogateescape")) % SHARED_USUAL == 0
 
 
 def _items(found: Found, piece_bytes: int) -> list[WorkItem]:

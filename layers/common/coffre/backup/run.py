@@ -24,7 +24,7 @@ from coffre.backup.feed import item_message, locking, worker_setup, write_known_
 from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
 from coffre.backup.machine import start, where_to_run
-from coffre.backup.plan import WorkItem, plan
+from coffre.backup.plan import WorkItem, plan, together
 from coffre.backup.sealed import seal_findings, sealing
 from coffre.catalogue.meter import Meter
 from coffre.databases.postgresql import preflight
@@ -190,13 +190,14 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
                 partial(services.catalogue.progress, job.database, job.id), sum(i.size for i in items)
             )
             began = time.monotonic()
-            asked = (item_message(item, snapshot.id) for item in items)
+            asked = (item_message(group, snapshot.id) for group in together(items))
             done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
             watch.files = aside.submit(write_files, job, services, source, snapshot.id, folder)
-            ends = []
+            ends: list[End] = []
             for item, answer in done:
-                ends.append(End(**answer["end"]))
-                meter.add(rows=ends[-1].rows, done=int(item["size"]))
+                read = [End(**end) for end in answer["ends"]]
+                meter.add(rows=sum(end.rows for end in read), done=int(item["size"]))
+                ends += read
             answers = pool.finish()
             files = watch.files.result()
             took = time.monotonic() - began

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from coffre.backup.feed import item_message
-from coffre.backup.plan import ALIGN_PAGES, WorkItem
+from coffre.backup.plan import ALIGN_PAGES, WorkItem, together
 from coffre.databases.postgresql.statements import Pages
 from coffre.workers import Message
 
@@ -72,31 +72,36 @@ def steps(
     items: list[WorkItem], clock: Clock, snapshot: str, outcome: Outcome, *, by_pages: bool
 ) -> Iterator[Message]:
     """What the worker is asked, one after the other; asked for only when the step before is done."""
-    for position, item in enumerate(items):
-        fits = clock.needs(item.size) <= clock.left
+    position = 0
+    for group in together(items):
+        item, size = group[0], sum(one.size for one in group)
+        fits = clock.needs(size) <= clock.left
         if position and not fits and clock.left <= 0:
             outcome.rest = items[position:]
             return
-        ranges = [] if fits and not by_pages else slices(item, clock.slice_bytes())
+        is_whole = len(group) > 1 or (fits and not by_pages)
+        ranges = [] if is_whole else slices(item, clock.slice_bytes())
         if len(ranges) < 2:
             if position and not fits:
                 outcome.rest = items[position:]
                 return
-            yield item_message(item, snapshot)
-            clock.size += item.size
+            yield item_message(group, snapshot)
+            clock.size += size
+            position += len(group)
             continue
         share = item.size // len(ranges)
         read = 0
         for pages in ranges:
             if read and clock.needs(share) > clock.left:
                 break
-            message = item_message(replace(item, pages=pages), snapshot)
+            message = item_message([replace(item, pages=pages)], snapshot)
             yield {**message, "step": "read" if read else "begin"}
             clock.size += share
             read += 1
         yield {"step": "end"}
+        position += 1
         if read < len(ranges):
-            outcome.rest = [_remaining(item, ranges[read][0], read / len(ranges)), *items[position + 1 :]]
+            outcome.rest = [_remaining(item, ranges[read][0], read / len(ranges)), *items[position:]]
             return
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from coffre.errors import ProtocolViolationError, QueryFailedError, ValueTooLarg
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
 from coffre.vault.locks import Lock
-from coffre.vault.parts import Relation, decode_record
+from coffre.vault.parts import End, Relation, decode_record
 from coffre.vault.store import ObjectStore
 from coffre.vault.uploader import ChunkUploader
 from coffre.workers import Message
@@ -59,24 +61,14 @@ class CaptureTask:
         )
 
     def run(self, item: Message) -> Message:
-        """Capture one item; the answer holds its end record.
+        """Capture one item; the answer holds the end records of the sections that were closed.
 
-        ``step`` asks for a part of that: ``begin`` reads the first pages and leaves the section open,
-        ``read`` reads further ones, ``end`` closes it.
+        ``shared`` holds several items, whose rows share a chunk.  ``step`` asks for a part of one: ``begin``
+        reads the first pages and leaves the section open, ``read`` reads further ones, ``end`` closes it.
         """
-        step = item.get("step")
-        if step == "end" and self._capture is not None:
-            return {"end": asdict(self._capture.end())}
-        relation = decode_record(item["relation"].encode())
-        if not isinstance(relation, Relation):
-            raise ProtocolViolationError("the parent sent an item without a relation")
         if self._capture is None:
             self._capture = self._begin(item["snapshot"])
-        try:
-            return _do(self._capture, step, WorkItem(relation, item["size"], _pages(item)))
-        except (QueryFailedError, ValueTooLargeError) as error:
-            message = f"the rows of {relation.label} can't be read: {error.message}"
-            raise type(error)(message, error.hint) from error
+        return {"ends": [asdict(end) for end in _do(self._capture, item)]}
 
     def finish(self) -> Message:
         """Flush; the answer holds the part, which a worker without items hasn't, and what was new."""
@@ -91,12 +83,43 @@ class CaptureTask:
         }
 
 
-def _do(capture: Capture, step: str | None, work: WorkItem) -> Message:
+def _do(capture: Capture, item: Message) -> list[End]:
+    step = item.get("step")
+    if step == "end":
+        return [capture.end()]
+    if "shared" in item:
+        with capture.sharing():
+            return [_captured(capture, _work(one)) for one in item["shared"]]
+    work = _work(item)
     if step is None:
-        return {"end": asdict(capture.capture(work))}
+        return [_captured(capture, work)]
     if step == "begin":
         capture.begin(work)
-    return {"rows": capture.read(work.pages)}
+    with _named(work):
+        capture.read(work.pages)
+    return []
+
+
+def _captured(capture: Capture, work: WorkItem) -> End:
+    with _named(work):
+        return capture.capture(work)
+
+
+@contextmanager
+def _named(work: WorkItem) -> Iterator[None]:
+    """Errors of a query name the relation."""
+    try:
+        yield
+    except (QueryFailedError, ValueTooLargeError) as error:
+        message = f"the rows of {work.relation.label} can't be read: {error.message}"
+        raise type(error)(message, error.hint) from error
+
+
+def _work(item: Message) -> WorkItem:
+    relation = decode_record(item["relation"].encode())
+    if not isinstance(relation, Relation):
+        raise ProtocolViolationError("the parent sent an item without a relation")
+    return WorkItem(relation, item["size"], _pages(item))
 
 
 def _pages(item: Message) -> Pages | None:

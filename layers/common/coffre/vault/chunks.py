@@ -211,7 +211,7 @@ class ChunkCutter:
 def open_chunk(
     chunk: Chunk, body: BinaryIO, seal: Seal = UNSEALED, *, close: bool = True
 ) -> Iterator[bytearray]:
-    """Unpack a stored chunk and check it while it streams.
+    """Unpack a stored chunk and check it, whole, while it streams.
 
     Parameters
     ----------
@@ -225,7 +225,8 @@ def open_chunk(
     Yields
     ------
     bytearray
-        The plain text in blocks.  Nothing may be trusted before the generator has ended without an error.
+        The text in blocks, of a slice its own part of it.  Nothing may be trusted before the generator has
+        ended without an error.
 
     Raises
     ------
@@ -239,11 +240,14 @@ def open_chunk(
         unpacker, packed = zstandard.ZstdDecompressor(), seal.opened(body, chunk.key)
         with unpacker.stream_reader(packed, read_across_frames=False, closefd=False) as reader:
             while block := _read(reader, MIB):
-                length += len(block)
-                if length > chunk.bytes:
+                start, length = length, length + len(block)
+                if length > chunk.plain:
                     break
                 digest.update(block)
-                yield block
+                if chunk.whole:
+                    block = block[max(0, chunk.at - start) : max(0, chunk.at + chunk.bytes - start)]
+                if block:
+                    yield block
     except zstandard.ZstdError as error:
         raise ObjectCorruptError(f"chunk {chunk.key} is not a zstd frame") from error
     finally:
@@ -254,6 +258,8 @@ def open_chunk(
 
 def unpack_chunk(chunk: Chunk, stored: bytes, seal: Seal = UNSEALED) -> bytes:
     """Unpack a stored chunk that fits into memory, and check it: a third cheaper than `open_chunk`.
+
+    It is the whole text, of a slice, too: `rows_of` takes that out.
 
     Parameters
     ----------
@@ -271,11 +277,11 @@ def unpack_chunk(chunk: Chunk, stored: bytes, seal: Seal = UNSEALED) -> bytes:
     packed = stored if seal.key is None else seal.opened(io.BytesIO(stored), chunk.key).read()
     try:
         # What a frame says of itself is allocated whatever limit is given.
-        if zstandard.frame_content_size(packed) > chunk.bytes:
-            raise ObjectCorruptError(f"chunk {chunk.key} holds more than {chunk.bytes} bytes")
-        text = zstandard.ZstdDecompressor().decompress(packed, max_output_size=chunk.bytes)
+        if zstandard.frame_content_size(packed) > chunk.plain:
+            raise ObjectCorruptError(f"chunk {chunk.key} holds more than {chunk.plain} bytes")
+        text = zstandard.ZstdDecompressor().decompress(packed, max_output_size=chunk.plain)
     except zstandard.ZstdError as error:
-        raise ObjectCorruptError(f"chunk {chunk.key} is not a zstd frame of {chunk.bytes} bytes") from error
+        raise ObjectCorruptError(f"chunk {chunk.key} is not a zstd frame of {chunk.plain} bytes") from error
     _require_content(chunk, len(text), hashlib.sha256(text).hexdigest(), seal)
     return text
 
@@ -286,8 +292,8 @@ def _require_encoding(chunk: Chunk, seal: Seal) -> None:
 
 
 def _require_content(chunk: Chunk, length: int, sha256: str, seal: Seal) -> None:
-    if length != chunk.bytes:
-        raise ObjectCorruptError(f"chunk {chunk.key} holds {length} bytes or more, expected {chunk.bytes}")
+    if length != chunk.plain:
+        raise ObjectCorruptError(f"chunk {chunk.key} holds {length} bytes or more, expected {chunk.plain}")
     found = seal.chunk_id(sha256)
     if found != chunk.id:
         raise ObjectCorruptError(f"chunk {chunk.key} has hash {found}, expected {chunk.id}")

@@ -16,7 +16,7 @@ import zstandard
 from coffre.errors import CoffreError, ObjectCorruptError, ObjectMissingError
 from coffre.vault.chunks import open_chunk, unpack_chunk
 from coffre.vault.objects import ChunkReader, Version
-from coffre.vault.parts import Chunk
+from coffre.vault.parts import Chunk, rows_of
 from coffre.vault.sealing import MAGIC, Seal, is_sealed, is_whole
 
 BLOCK = 1 << 18
@@ -110,11 +110,11 @@ def read_chunk(store: ChunkReader, chunk: Chunk) -> bytes:
     try:
         with store.get(chunk.key) as body:
             stored = body.read(chunk.stored + 1)
-        return unpack_chunk(chunk, stored, store.seal)
+        return rows_of(chunk, unpack_chunk(chunk, stored, store.seal))
     except (ObjectMissingError, ObjectCorruptError):
         with locate_chunk(store, chunk)[1] as body:
             stored = body.read()
-        return unpack_chunk(chunk, stored, store.seal)
+        return rows_of(chunk, unpack_chunk(chunk, stored, store.seal))
 
 
 def is_sound_chunk(store: ChunkReader, key: str, version: str | None = None) -> bool:
@@ -179,7 +179,7 @@ def _fetch_by_content(store: ChunkReader, chunk: Chunk, version: str | None) -> 
     try:
         with store.get(chunk.key, version) as body:
             # Neither compression nor a seal adds much; anything much longer isn't the chunk.
-            while spool.tell() <= chunk.bytes + BLOCK and (block := body.read(BLOCK)):
+            while spool.tell() <= chunk.plain + BLOCK and (block := body.read(BLOCK)):
                 spool.write(block)
         spool.seek(0)
         for _ in open_chunk(chunk, cast("BinaryIO", spool), store.seal, close=False):

@@ -16,8 +16,10 @@ from coffre.ids import BACKUP_TYPES, KMS_KEY, BackupType, moment
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
-SEALED = "seal-1"
-CAPABILITIES = frozenset({"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated", SEALED})
+SEALED, SLICES = "seal-1", "slices"
+CAPABILITIES = frozenset(
+    {"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated", SEALED, SLICES}
+)
 """What this reader can do.  A manifest that requires anything else is refused."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -109,6 +109,9 @@ class Chunk:
 
     ``id`` is the SHA-256 of the plain text, in a sealed backup a keyed hash of that, ``bytes`` its length;
     ``stored`` and ``sha256`` are the size and the SHA-256 of the object as the store reported them.
+
+    Several small relations may share a chunk.  Then ``whole`` is the length of its text, and these rows are
+    the ``bytes`` from ``at`` on: a slice.
     """
 
     id: str
@@ -118,6 +121,22 @@ class Chunk:
     bytes: int
     stored: int
     sha256: str
+    at: int = 0
+    whole: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.at or self.whole) and not 0 <= self.at <= self.at + self.bytes <= self.whole:
+            raise ValueError(f"a slice lies outside of chunk {self.id}")
+
+    @property
+    def plain(self) -> int:
+        """Bytes of the chunk's text, whoever they belong to."""
+        return self.whole or self.bytes
+
+
+def rows_of(chunk: Chunk, text: bytes) -> bytes:
+    """A chunk's rows: its text, or the slice of it."""
+    return text[chunk.at : chunk.at + chunk.bytes] if chunk.whole else text
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Literal
 
 from coffre.databases.checks import for_ticket, read_checks
@@ -115,6 +116,6 @@ def _objects(work: Verification) -> Iterator[tuple[str, str | None]]:
     files: list[StoredFile] = [*work.manifest.files, *work.manifest.parts]
     for key in (file.key for file in files):
         yield key, work.hidden.get(key)
-    for section in read_sections(work.spool):
-        for chunk in section.chunks:
-            yield chunk.key, work.hidden.get(chunk.key)
+    keys = (chunk.key for section in read_sections(work.spool) for chunk in section.chunks)
+    for key, _ in groupby(keys):  # slices of one chunk follow each other
+        yield key, work.hidden.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
@@ -10,6 +11,7 @@ from coffre.vault.digest import Digest
 from coffre.vault.locate import locate_chunk
 from coffre.vault.parts import Chunk, decode_record
 from coffre.vault.rows import digest_text
+from coffre.vault.shared import SharedChunks
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message
 
@@ -19,6 +21,7 @@ class ReadTask:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._shared = SharedChunks(store)
         self._hidden: dict[str, str] = {}
 
     def run(self, item: Message) -> Message:
@@ -50,12 +53,21 @@ class ReadTask:
 
     def _read(self, chunk: Chunk, digest: Digest) -> int:
         found = Digest()
-        version, body = locate_chunk(self._store, chunk)
-        if version is not None:
-            self._hidden[chunk.key] = version
-        with closing(body):
-            length = digest_text(open_chunk(chunk, body, self._store.seal), found)
+        with closing(self._open(chunk)) as text:
+            length = digest_text(text, found)
         if found.rows != chunk.rows:
             raise ObjectCorruptError(f"chunk {chunk.key} holds {found.rows} rows, expected {chunk.rows}")
         digest.add(found.rows, found.value)
         return length
+
+    def _open(self, chunk: Chunk) -> Generator[bytes | bytearray]:
+        """The chunk's rows in blocks; notes where they are hidden."""
+        if self._shared.can_hold(chunk):
+            version, text = self._shared.read(chunk)
+            blocks: Iterable[bytes | bytearray] = (text,)
+        else:
+            version, body = locate_chunk(self._store, chunk)
+            blocks = open_chunk(chunk, body, self._store.seal)
+        if version is not None:
+            self._hidden[chunk.key] = version
+        yield from blocks

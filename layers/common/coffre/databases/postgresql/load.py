@@ -27,6 +27,7 @@ from coffre.vault.chunks import open_chunk
 from coffre.vault.locate import locate_chunk, read_chunk
 from coffre.vault.objects import ChunkReader
 from coffre.vault.parts import Chunk, Relation, decode_record
+from coffre.vault.shared import SharedChunks
 from coffre.workers import Message
 
 AHEAD, AHEAD_BYTES = 4, 16 << 20
@@ -51,6 +52,7 @@ class LoadTask:
         self._encoding = setup["encoding"]
         self._attempt = setup.get("attempt")
         self._reader = reader
+        self._shared = SharedChunks(reader)
         self._sessions: dict[str, Session] = {}
         self._threads = ThreadPoolExecutor(AHEAD, "fetch")
 
@@ -131,7 +133,9 @@ class LoadTask:
 
     def _fetch(self, chunk: Chunk) -> bytes | BinaryIO:
         """A chunk's text; of a large one its stored bytes, which are unpacked while they are sent."""
-        if chunk.bytes <= WHOLE_BYTES:
+        if self._shared.can_hold(chunk):
+            return self._shared.read(chunk)[1]
+        if chunk.plain <= WHOLE_BYTES:
             return read_chunk(self._reader, chunk)
         return locate_chunk(self._reader, chunk)[1]
 

@@ -1,0 +1,45 @@
+"""Chunks that several relations share, read once for all slices that are wanted one after the other."""
+
+from __future__ import annotations
+
+import threading
+
+from coffre.vault.chunks import unpack_chunk
+from coffre.vault.locate import locate_chunk
+from coffre.vault.objects import ChunkReader
+from coffre.vault.parts import Chunk, rows_of
+
+SHARED_BYTES = 16 << 20
+"""A chunk with more text is not held: whoever wants a slice of it streams it."""
+
+
+class SharedChunks:
+    """Holds the text of the last shared chunk; threads may read at the same time."""
+
+    def __init__(self, reader: ChunkReader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._held: tuple[str, int] | None = None
+        self._version: str | None = None
+        self._text = b""
+
+    @staticmethod
+    def can_hold(chunk: Chunk) -> bool:
+        """Whether the chunk is a slice of one that fits."""
+        return 0 < chunk.whole <= SHARED_BYTES
+
+    def read(self, chunk: Chunk) -> tuple[str | None, bytes]:
+        """A slice, and which version of the object it is from: None for the visible one.
+
+        Raises
+        ------
+        ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+        """
+        with self._lock:
+            if self._held != (chunk.id, chunk.whole):
+                self._held = None
+                self._version, body = locate_chunk(self._reader, chunk)
+                with body:
+                    self._text = unpack_chunk(chunk, body.read(), self._reader.seal)
+                self._held = chunk.id, chunk.whole
+            return self._version, rows_of(chunk, self._text)
