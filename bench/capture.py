@@ -9,11 +9,12 @@ from pathlib import Path
 
 from bench import peers, tls
 from bench.contest import COLUMNS, NOTES, Backups, Contestant, compete, cpu_per_gb, floor
-from bench.lab import Lab, peer_environment
+from bench.lab import ROWS, Lab, peer_environment
 from bench.report import Goal, Table, ratio
 from coffre.databases.postgresql.target import Target
 
 AT_GZIP, FIRST, AT_FLOOR = Goal("at least", 7), Goal("at least", 1), Goal("at most", 2.2)
+MIXED_FIRST, MIXED_FLOOR = Goal("at least", 1.15), Goal("at most", 2.6)
 AHEAD, AHEAD_ON = 1.3, Goal("at least", 2, "data sets")
 AT_CPU, AT_CUSTOM = Goal("at most", 6, "CPU s/GB"), Goal("at most", 1.5)
 
@@ -33,13 +34,15 @@ class DataSet:
 
 
 SETS = (
-    DataSet("narrow", "narrow rows", {"rows": 12_000_000}),
-    DataSet("wide", "wide JSON and text rows", {"rows": 2_200_000}),
-    DataSet("giant", "one giant table", {"rows": 13_000_000}),
+    DataSet("mixed", "narrow and wide rows, events and lookups", ROWS),
+    DataSet("narrow", "narrow rows", {"rows": 36_000_000}),
+    DataSet("wide", "wide JSON and text rows", {"rows": 6_600_000}),
+    DataSet("giant", "one giant table", {"rows": 39_000_000}),
     DataSet("small", "5,000 small tables", {"tables": 5000}),
     DataSet("blobs", "bytea and large objects", {"files": 4800}),
 )
-"""At least 1 GB of COPY text each; the small tables have 29 MB."""
+"""1 GB of COPY text in the mixed rows and in the blobs, 29 MB in the small tables; 3 GB in the others, so
+that what a backup takes whatever its size shows less."""
 
 
 @dataclass
@@ -88,14 +91,13 @@ def _judge(
     plain: int,
 ) -> None:
     best = min(others, key=lambda peer: peer.seconds)
-    lead = best.seconds / us.seconds
-    verdicts.ahead += lead >= AHEAD
-    verdicts.add(f"{data.title}: the best peer ({best.name})", lead, FIRST)
-    if data.name in ("narrow", "wide"):
+    lead, mixed = best.seconds / us.seconds, data.name == "mixed"
+    verdicts.ahead += lead >= AHEAD and not mixed
+    verdicts.add(f"{data.title}: the best peer ({best.name})", lead, MIXED_FIRST if mixed else FIRST)
+    if data.name in ("mixed", "narrow", "wide"):
+        floors, goal = us.seconds / lowest.seconds, MIXED_FLOOR if mixed else AT_FLOOR
         verdicts.add(f"{data.title}: pg_dump | gzip -9", others[-1].seconds / us.seconds, AT_GZIP)
-        verdicts.add(
-            f"{data.title}: the floor (Coffre's time in floors)", us.seconds / lowest.seconds, AT_FLOOR
-        )
+        verdicts.add(f"{data.title}: the floor (Coffre's time in floors)", floors, goal)
     if data.name == "wide":
         verdicts.add(f"{data.title}: client processor time", cpu_per_gb(us.timed, plain), AT_CPU)
     if data.name == "small":

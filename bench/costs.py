@@ -67,7 +67,7 @@ def measure(lab: Lab) -> Iterator[Table]:
 def _measured(lab: Lab) -> Rate:
     """How fast one worker reads on this machine."""
     with lab.server() as server, lab.vault() as vault:
-        target = lab.fill(server, "costs", "data.sql", lab.rows())
+        target = lab.fill(server, "costs", "sets/mixed.sql", lab.rows())
         size = "SELECT sum(pg_table_size(oid)) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         on_disk = int(execute(target, f"{size} AND relkind = 'r'")[0][0])
         backups = Backups(vault, target)

@@ -127,7 +127,7 @@ class Lab:
             yield target
 
     def rows(self, factor: float | None = None) -> dict[str, int]:
-        """The numbers of rows of ``data.sql``, at the run's factor or another one."""
+        """The numbers of rows of ``sets/mixed.sql``, at the run's factor or another one."""
         return {name: max(1000, int(rows * (factor or self.factor))) for name, rows in ROWS.items()}
 
     def fill(self, server: Target, database: str, script: str, numbers: Mapping[str, int]) -> Target:

@@ -51,7 +51,7 @@ def measure(lab: Lab) -> Iterator[Table]:
     """Loading the tables of the capture into new databases, with both levels of write-ahead log."""
     with lab.vault() as vault, lab.files() as files:
         with lab.server(wal_level="replica") as server:
-            source = lab.fill(server, "source", "data.sql", lab.rows())
+            source = lab.fill(server, "source", "sets/mixed.sql", lab.rows())
             lab.say("backing up with both")
             taken = vault.run("backup", database="bench", target=source, number=1)
             packed, plain = (

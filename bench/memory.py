@@ -68,7 +68,7 @@ def measure(lab: Lab) -> Iterator[Table]:
     cases = {}
     factors = (lab.factor, 8 * lab.factor)
     for factor in factors:
-        cases[f"factor {factor:g}"] = _case(lab, "data.sql", lab.rows(factor))
+        cases[f"factor {factor:g}"] = _case(lab, "sets/mixed.sql", lab.rows(factor))
     cases["100 MB value"] = _case(lab, "value.sql", {"hashes": HASHES})
     small, large = (cases[f"factor {factor:g}"] for factor in factors)
     rows = []

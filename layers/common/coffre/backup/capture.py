@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from coffre.backup.plan import WorkItem
-from coffre.backup.sharing import SLICE_BYTES, SharedText, Slice, Upload
+from coffre.backup.sharing import SHARING_BYTES, SharedText, Slice, Upload
 from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.copy import copy_out
@@ -158,13 +158,13 @@ class Capture:
         return {**asdict(stored), "bytes": part.bytes, "relations": part.relations, "chunks": part.chunks}
 
     def _store_chunk(self, plain: PlainChunk) -> None:
-        if self._shared is not None and plain.size <= SLICE_BYTES:
-            part = self._shared.take(plain)
+        if self._shared is not None and plain.size <= SHARING_BYTES:
+            rows = self._shared.take(plain)
         else:
-            part = Slice(Upload(), plain.rows, plain.size)
-            part.upload.start(plain, self._uploader)
-        self._pending.append(part)
-        self._in_flight += part.size
+            rows = Slice(Upload(), plain.rows, plain.size)
+            rows.upload.start(plain, self._uploader)
+        self._pending.append(rows)
+        self._in_flight += rows.size
         self._drain(IN_FLIGHT_BYTES)
 
     def _drain(self, allowed: int) -> None:
@@ -181,17 +181,17 @@ class Capture:
                 self._part.write(first)
             self._pending.popleft()
 
-    def _take(self, part: Slice, upload: Future[Stored]) -> None:
+    def _take(self, rows: Slice, upload: Future[Stored]) -> None:
         """Write an upload's record.  Damage ends the run later: one run is to find all of it."""
         try:
             stored = upload.result()
         except ObjectCorruptError:
-            self._damaged.add(part.upload.chunk_id)
+            self._damaged.add(rows.upload.chunk_id)
             return
-        if stored.new and part.is_first:
+        if stored.new and rows.is_first:
             self.new_chunks += 1
             self.new_bytes += stored.chunk.stored
-        self._part.write(part.record(stored.chunk))
+        self._part.write(rows.record(stored.chunk))
 
     def _tell_damage(self) -> NoReturn:
         from coffre.vault.notes import MAX_CHUNKS, Chunks, write_note  # no other run needs them

@@ -13,7 +13,7 @@ from coffre.vault.chunks import PlainChunk
 from coffre.vault.parts import Chunk
 from coffre.vault.uploader import ChunkUploader, Stored
 
-SLICE_BYTES = 1 << 17
+SHARING_BYTES = 1 << 17
 """A relation with more text gets chunks of its own, however small it looked on disk."""
 
 
