@@ -35,13 +35,13 @@ class DataSet:
 
 SETS = (
     DataSet("mixed", "narrow and wide rows, events and lookups", ROWS),
-    DataSet("narrow", "narrow rows", {"rows": 36_000_000}),
-    DataSet("wide", "wide JSON and text rows", {"rows": 6_600_000}),
-    DataSet("giant", "one giant table", {"rows": 39_000_000}),
+    DataSet("narrow", "narrow rows", {"rows": 24_000_000}),
+    DataSet("wide", "wide JSON and text rows", {"rows": 4_400_000}),
+    DataSet("giant", "one giant table", {"rows": 26_000_000}),
     DataSet("small", "5,000 small tables", {"tables": 5000}),
     DataSet("blobs", "bytea and large objects", {"files": 4800}),
 )
-"""1 GB of COPY text in the mixed rows and in the blobs, 29 MB in the small tables; 3 GB in the others, so
+"""1 GB of COPY text in the mixed rows and in the blobs, 29 MB in the small tables; 2 GB in the others, so
 that what a backup takes whatever its size shows less."""
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+
+RESERVED = 64 << 20
+"""Bytes of addresses that a buffer takes: room for the largest chunk that is held.  Memory is taken page by
+page, where it is written to, and stays in one place: what grows by being copied leaves its old ones behind."""
+
 
 class TextBuffer:
     """Bytes that grow at the end and are dropped from the front; the memory is used again.
@@ -12,15 +18,15 @@ class TextBuffer:
         Bytes that it holds.
     """
 
-    def __init__(self, capacity: int = 1 << 17) -> None:
-        self._memory = memoryview(bytearray(capacity))
+    def __init__(self, reserved: int = RESERVED) -> None:
+        self._memory = _memory(reserved)
         self.size = 0
 
     def room(self, size: int) -> memoryview:
         """``size`` bytes behind what is held, to be written to; see `add`."""
         needed = self.size + size
         if needed > len(self._memory):
-            larger = memoryview(bytearray(max(needed, 2 * len(self._memory))))
+            larger = _memory(max(needed, 2 * len(self._memory)))
             larger[: self.size] = self._memory[: self.size]
             self._memory = larger
         return self._memory[self.size : needed]
@@ -43,3 +49,7 @@ class TextBuffer:
         rest = self.size - size
         self._memory[:rest] = self._memory[size : self.size]
         self.size = rest
+
+
+def _memory(size: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
