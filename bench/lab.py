@@ -29,6 +29,9 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 MAJOR = 18
 OWNER = "bench"
+SCRATCH_MB = 1 << 16
+"""What a proof may fill: more than a function has, so that large databases are restored whole here."""
+
 ROWS = {"narrow": 4_400_000, "wide": 3_000_000, "events": 1_300_000, "lookups": 1_000}
 """At factor 1: more than 1 GB of COPY text, half of it in narrow rows, half in wide ones."""
 
@@ -203,6 +206,7 @@ class Vault:
             "COFFRE_TABLE": "bench",
             "COFFRE_POSTGRES": str(self.postgres),
             "COFFRE_SCRATCH": str(self.scratch),
+            "COFFRE_SCRATCH_MB": str(SCRATCH_MB),
         }
         return {**runtime.environment(), **mine}
 

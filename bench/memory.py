@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.lab import BenchError, Lab, Vault, finish
+from bench.lab import SCRATCH_MB, BenchError, Lab, Vault, finish
 from bench.report import Goal, Table, mebibytes, ratio
 
 POLL_SECONDS = 0.02
@@ -81,6 +81,8 @@ def measure(lab: Lab) -> Iterator[Table]:
     notes = [
         f"The highest VmHWM of all processes of a kind, read every {POLL_SECONDS * 1000:.0f} ms: resident "
         "memory, the interpreter and its libraries included. PostgreSQL's own processes aren't Python.",
+        f"A proof may fill {SCRATCH_MB >> 10} GiB here, and restores all of the larger database; in a "
+        "function's 10 GB it would be a sample.",
         f"Growth from the first to the second database; flat is {FLAT.relation} {FLAT.limit:g} {FLAT.unit}.",
     ]
     yield Table("Peak memory", columns, rows, notes)

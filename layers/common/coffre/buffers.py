@@ -6,7 +6,7 @@ import mmap
 
 RESERVED = 64 << 20
 """Bytes of addresses that a buffer takes: room for the largest chunk that is held.  Memory is taken page by
-page, where it is written to, and stays in one place: what grows by being copied leaves its old ones behind."""
+page, where it is written to, and stays in one place: what grows by copies leaves its old ones behind."""
 
 
 class TextBuffer:
