@@ -37,9 +37,14 @@ TICK_SECONDS = 1.0
 """How often a waiting parent looks after its snapshot, its deadline and its progress report."""
 
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+ALLOCATOR = {
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_ARENA_MAX": "1",
+}
 """glibc gives freed megabytes back to the kernel, which clears them when they are asked for again: a tenth of
-a worker's time.  A worker frees and takes the same few megabytes all the time, so it keeps them.
+a worker's time.  A worker frees and takes the same few megabytes all the time, so it keeps them; once for all
+of its threads.
 Source: https://man7.org/linux/man-pages/man3/mallopt.3.html"""
 
 
