@@ -720,6 +720,20 @@ def test_a_store_that_is_overtaxed_is_asked_again(
     assert proxy.requests == 2
 
 
+@pytest.mark.parametrize("answer", [SLOW_DOWN, Answer(500, "InternalError")], ids=lambda a: a.code)
+def test_a_deletion_of_many_versions_is_asked_again(
+    store: ObjectStore, nearby: ObjectStore, proxy: Proxy, answer: Answer
+) -> None:
+    write(store, "object", b"content")
+    versions = list(store.versions("object"))
+    proxy.fail(answer)
+
+    nearby.delete_versions(versions)
+
+    assert proxy.requests == 2
+    assert not list(store.versions("object"))
+
+
 def test_a_store_cannot_ask_for_hours_of_patience(
     nearby: ObjectStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
