@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.backup.sharing import SharedText, Slice
-from coffre.errors import ObjectCorruptError
+from coffre.errors import ObjectCorruptError, ObjectMissingError
 from coffre.vault.chunks import PlainChunk, open_chunk
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
@@ -98,6 +98,18 @@ def test_a_slice_of_a_chunk_that_is_not_as_long_as_recorded_is_refused(whole: in
         read_chunk(store, wrong)
     with pytest.raises(ObjectCorruptError):
         list(open_chunk(wrong, locate_chunk(store, chunk)[1]))
+
+
+def test_what_is_held_serves_no_record_of_another_object() -> None:
+    """A verdict never rests on an object that wasn't read."""
+    store = MemoryStore()
+    chunk, _ = stored(store, [b"1\n", b"2\n"])
+    shared = SharedChunks(store)
+    assert shared.read(chunk)[1] == b"1\n"
+    with pytest.raises(ObjectMissingError):
+        shared.read(replace(chunk, key=chunk.key + "0"))
+    with pytest.raises(ObjectCorruptError):
+        shared.read(replace(chunk, encoding="zstd+aesgcm"))
 
 
 def test_damage_of_a_chunk_is_damage_of_each_of_its_slices_and_of_no_others() -> None:

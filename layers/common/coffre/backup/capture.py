@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,7 +40,7 @@ class _Section:
 
     relation: Relation
     cutter: ChunkCutter
-    generated: DigestSink = field(default_factory=DigestSink)
+    generated: DigestSink | None
     rows: int = 0
 
 
@@ -110,13 +110,14 @@ class Capture:
         self._pending.append(item.relation)
         sizes = ChunkSizes.for_relation(item.whole)
         cutter = ChunkCutter(sizes, self._store_chunk, self._scratch, self._text)
-        self._section = _Section(item.relation, cutter)
+        generated = DigestSink() if item.relation.generated else None
+        self._section = _Section(item.relation, cutter, generated)
 
     def read(self, pages: Pages | None) -> int:
         """Read the open item's rows, or those on some of its pages; how many there are."""
         section = self._opened()
         rows = copy_out(self._session, copy_to(section.relation, pages), section.cutter)
-        if section.relation.generated:
+        if section.generated is not None:
             # A restore computes stored generated columns again and is compared.
             copy_out(self._session, generated_to(section.relation, pages), section.generated)
         section.rows += rows
@@ -127,7 +128,7 @@ class Capture:
         section = self._opened()
         section.cutter.finish()
         relation, cutter = section.relation, section.cutter
-        generated = section.generated.digest.hex() if relation.generated else ""
+        generated = section.generated.digest.hex() if section.generated is not None else ""
         end = End(relation.id, section.rows, cutter.bytes, cutter.digest.hex(), generated)
         self._pending.append(end)
         self._section = None

@@ -9,7 +9,6 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,6 +40,11 @@ class PlainChunk:
         Rows, and bytes.
     scratch:
         A folder for what is too large for memory.
+
+    Parameters
+    ----------
+    sha256:
+        The text's, in hex, where whoever cut the chunk has hashed it already.
     """
 
     def __init__(
@@ -53,15 +57,15 @@ class PlainChunk:
         self._kept = False
         self.scratch = scratch
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The SHA-256 of the text, in hex."""
-        if self._sha256:
-            return self._sha256
-        digest = hashlib.sha256()
-        for block in self.blocks():
-            digest.update(block)
-        return digest.hexdigest()
+        if not self._sha256:
+            digest = hashlib.sha256()
+            for block in self.blocks():
+                digest.update(block)
+            self._sha256 = digest.hexdigest()
+        return self._sha256
 
     def blocks(self) -> Iterator[memoryview | bytes]:
         """The text, in blocks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from coffre.vault.chunks import unpack_chunk
 from coffre.vault.locate import locate_chunk
@@ -19,7 +20,7 @@ class SharedChunks:
     def __init__(self, reader: ChunkReader) -> None:
         self._reader = reader
         self._lock = threading.Lock()
-        self._held: tuple[str, int] | None = None
+        self._held: Chunk | None = None
         self._version: str | None = None
         self._text = b""
 
@@ -35,11 +36,12 @@ class SharedChunks:
         ------
         ObjectMissingError, ObjectCorruptError, StoreUnavailableError
         """
+        shared = replace(chunk, rows=0, bytes=0, at=0)  # what all of its slices have in common
         with self._lock:
-            if self._held != (chunk.id, chunk.whole):
+            if self._held != shared:
                 self._held = None
                 self._version, body = locate_chunk(self._reader, chunk)
                 with body:
                     self._text = unpack_chunk(chunk, body.read(), self._reader.seal)
-                self._held = chunk.id, chunk.whole
+                self._held = shared
             return self._version, rows_of(chunk, self._text)
