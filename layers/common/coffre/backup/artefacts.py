@@ -14,30 +14,35 @@ from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import PartWriter, Record
 
 
-def write_files(
-    job: Job, services: Services, source: Description, snapshot: str, folder: Path
-) -> list[ArchiveFile]:
-    """Write schema and globals, and the large objects if there are any.
+def write_schema(job: Job, services: Services, major: int, snapshot: str, folder: Path) -> ArchiveFile:
+    """Write the schema.
 
     Parameters
     ----------
+    major:
+        The version of the tools that fit the server.
     snapshot:
-        The snapshot under which the tools read.
+        The snapshot under which they read.
     folder:
         Scratch space of this run.
     """
-    schema, objects, roles = folder / "schema.pgdump", folder / "lobs.pgdump", folder / "globals.sql"
-    tools, major, end = services.tools, source.tools_major, job.ends
-    dump_schema(tools, major, job.target, snapshot, schema, deadline=end)
+    schema = folder / "schema.pgdump"
+    dump_schema(services.tools, major, job.target, snapshot, schema, deadline=job.ends)
+    return _archive("schema", put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump"))
+
+
+def write_files(
+    job: Job, services: Services, source: Description, snapshot: str, folder: Path
+) -> list[ArchiveFile]:
+    """Write globals, and the large objects if there are any; the parameters are those of `write_schema`."""
+    objects, roles = folder / "lobs.pgdump", folder / "globals.sql"
     roles.write_text(
         globals_sql(source.roles, source.database, source.engine.database), "utf-8", "surrogateescape"
     )
-    files = [
-        _archive("schema", put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump")),
-        _archive("globals", put_file(services.store, roles, f"{job.prefix}globals-{{sha256}}.sql")),
-    ]
+    files = [_archive("globals", put_file(services.store, roles, f"{job.prefix}globals-{{sha256}}.sql"))]
     if source.inventory.large_objects:
-        dump_large_objects(tools, major, job.target, snapshot, objects, deadline=end)
+        major, end = source.tools_major, job.ends
+        dump_large_objects(services.tools, major, job.target, snapshot, objects, deadline=end)
         stored = put_file(services.store, objects, f"{job.prefix}lobs-{{sha256}}.pgdump")
         files.append(_archive("large_objects", stored))
     return files

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from coffre.backup.artefacts import write_catalog_part, write_files
+from coffre.backup.artefacts import write_catalog_part, write_files, write_schema
 from coffre.backup.commit import (
     New,
     check_complete,
@@ -32,6 +33,7 @@ from coffre.databases.postgresql.description import Description
 from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.databases.postgresql.target import Source
+from coffre.databases.postgresql.tools import dump_major
 from coffre.databases.registration import Registration
 from coffre.errors import (
     DeadlineExceededError,
@@ -171,7 +173,8 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
     """Hold one snapshot and read everything under it; it is let go before the commit.
 
     The workers start first: they are ready when the preflight is done and the tables are locked.  The schema
-    is dumped beside them, in a thread: what they answer must be taken meanwhile, or they stand still.
+    is dumped from the moment that there is a snapshot, beside all else, in a thread: what workers answer must
+    be taken meanwhile, or they stand still.
     """
     seconds = max(1.0, job.seconds_left)
     watch = _Watch(job)
@@ -182,6 +185,8 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
         with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:
+            major = dump_major(snapshot.session.major)
+            schema = aside.submit(write_schema, job, services, major, snapshot.id, folder)
             source = describe_source(snapshot.session)
             snapshot.watch(waiters=job.registration.waiters)
             watch.snapshot = snapshot
@@ -192,14 +197,15 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
             began = time.monotonic()
             asked = (item_message(group, snapshot.id) for group in together(items))
             done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
-            watch.files = aside.submit(write_files, job, services, source, snapshot.id, folder)
+            others = aside.submit(write_files, job, services, source, snapshot.id, folder)
+            watch.aside = [schema, others]
             ends: list[End] = []
             for item, answer in done:
                 read = [End(**end) for end in answer["ends"]]
                 meter.add(rows=sum(end.rows for end in read), done=int(item["size"]))
                 ends += read
             answers = pool.finish()
-            files = watch.files.result()
+            files = [schema.result(), *others.result()]
             took = time.monotonic() - began
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
@@ -210,18 +216,19 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
 
 class _Watch:
     """What is looked after every second while rows are read: the time, and the snapshot once it is held, and
-    the files that are written beside."""
+    what is done beside."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self.snapshot: HeldSnapshot | None = None
-        self.files: Future[list[ArchiveFile]] | None = None
+        self.aside: Sequence[Future[Any]] = ()
 
     def look(self) -> None:
         """Raise what ends the backup."""
         if self.snapshot is not None:
             self.snapshot.check()
-        if self.files is not None and self.files.done():
-            self.files.result()
+        for future in self.aside:
+            if future.done():
+                future.result()
         if self._job.seconds_left < 0:
             raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")

@@ -22,12 +22,13 @@ _NOT_MEMBER = """NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class
 
 _RELATIONS = f"""
 SELECT c.oid::bigint, c.relkind::text, n.nspname, c.relname, pg_get_userbyid(c.relowner), c.relispartition,
-       CASE WHEN c.relkind = 'r' THEN pg_table_size(c.oid) ELSE 0 END::bigint,
-       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) / current_setting('block_size')::int
-            ELSE 0 END::bigint,
+       (s.heap + s.toast)::bigint, (s.heap / current_setting('block_size')::int)::bigint,
        coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, 0)::bigint,
        c.relpersistence = 'u' AND pg_is_in_recovery()
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END AS heap,
+                           CASE WHEN c.reltoastrelid <> 0 THEN pg_relation_size(c.reltoastrelid) ELSE 0 END
+                           AS toast) s
 WHERE c.relkind IN ('r', 'S', 'f') AND c.relpersistence <> 't' AND {_USER_SCHEMA} AND {_NOT_MEMBER}
 ORDER BY n.nspname, c.relname
 """
@@ -68,7 +69,7 @@ _UNLOGGED = {"r": "unlogged table", "S": "unlogged sequence"}
 class Found:
     """A relation with rows, as the planner needs it.
 
-    ``size`` is bytes on disk with TOAST, ``pages`` the heap's pages.
+    ``size`` is bytes of rows on disk, those in TOAST included, ``pages`` the heap's pages.
     """
 
     relation: Relation
