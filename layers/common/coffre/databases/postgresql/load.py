@@ -30,10 +30,10 @@ from coffre.vault.parts import Chunk, Relation, decode_record
 from coffre.vault.shared import SharedChunks
 from coffre.workers import Message
 
-AHEAD, AHEAD_BYTES = 4, 16 << 20
-"""Chunks, and bytes of their text, from which on no further one is fetched before it is needed."""
+AHEAD, AHEAD_BYTES = 4, 8 << 20
+"""Chunks, and bytes of their text, that are fetched before they are needed; one, however large it is."""
 
-WHOLE_BYTES = 16 << 20
+WHOLE_BYTES = 8 << 20
 """A chunk with at most so many is unpacked at once, and its rows are sent when it is known to be right."""
 
 
@@ -123,7 +123,7 @@ class LoadTask:
         under_way: deque[tuple[Chunk, Future[bytes | BinaryIO]]] = deque()
         try:
             while waiting or under_way:
-                while waiting and _has_room([chunk for chunk, _ in under_way]):
+                while waiting and _has_room([chunk for chunk, _ in under_way], waiting[0]):
                     chunk = waiting.popleft()
                     under_way.append((chunk, self._threads.submit(self._fetch, chunk)))
                 chunk, future = under_way.popleft()
@@ -140,8 +140,9 @@ class LoadTask:
         return locate_chunk(self._reader, chunk)[1]
 
 
-def _has_room(ahead: Sequence[Chunk]) -> bool:
-    return not ahead or (len(ahead) < AHEAD and sum(chunk.bytes for chunk in ahead) < AHEAD_BYTES)
+def _has_room(ahead: Sequence[Chunk], one: Chunk) -> bool:
+    size = sum(chunk.bytes for chunk in [*ahead, one])
+    return not ahead or (len(ahead) < AHEAD and size <= AHEAD_BYTES)
 
 
 def relation_of(item: Message) -> Relation:
