@@ -169,6 +169,11 @@ def test_sizes_grow_with_the_relation() -> None:
     assert targets == [MIB, MIB, 4 * MIB, 4 * MIB, 16 * MIB]
 
 
+@pytest.mark.parametrize("size", [0, 1 << 30, (1 << 30) + 1, 1 << 36, 1 << 40])
+def test_a_relations_chunks_fit_into_memory_however_large_it_is(size: int) -> None:
+    assert ChunkSizes.for_relation(size).maximum <= SPOOL_BYTES
+
+
 def plain_chunk(text: bytes) -> PlainChunk:
     return PlainChunk(memoryview(text), len(text), text.count(b"\n"), SCRATCH)
 
