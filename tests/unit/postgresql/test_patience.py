@@ -1,4 +1,4 @@
-"""A reader that waits for bytes to gather, but not so long that their sender stands still."""
+"""A reader that lets bytes gather, but not for so long that their sender stands still."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from typing import cast
 import pytest
 
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.patience import LEAST_SECONDS, LITTLE, MOST_SECONDS, MUCH, PatientReader
-
-MANY = 20
+from coffre.databases.postgresql.patience import LARGE_BYTES, PAUSE_SECONDS, SHORT_SECONDS, PatientReader
 
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A server's end, and a client's: between two bursts the server is silent until that one gives up."""
+    """A server's end, and a client's that gives up after a moment."""
     there, here = socket.socketpair()
     with there, here:
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MUCH)
-        here.settimeout(0.001)
+        here.settimeout(0.01)
         yield there, here
 
 
-def bursts(ends: tuple[socket.socket, socket.socket], sizes: list[int]) -> list[float]:
-    """Read bursts of so many bytes, each after a wait of its own; how long the next wait will be."""
+def reading(here: socket.socket) -> PatientReader:
+    return PatientReader(cast("Session", SimpleNamespace(socket=here)))
+
+
+def pause_after(ends: tuple[socket.socket, socket.socket], rows: int, size: int) -> float:
+    """Of a reader that was told of so many rows in so many bytes."""
     there, here = ends
-    reader = PatientReader(cast("Session", SimpleNamespace(socket=here)))
-    reader.gathers = True
-    room, pauses = memoryview(bytearray(1 << 20)), []
-    with reader:
-        for size in sizes:
-            there.sendall(bytes(size))
-            left = size
-            while left:
-                left -= reader.read_into(room)
-            with pytest.raises(TimeoutError):
-                reader.read_into(room)
-            pauses.append(reader.pause)
-    return pauses
+    room = memoryview(bytearray(size))
+    with reading(here) as reader:
+        there.sendall(bytes(size))
+        while size:
+            size -= reader.read_into(room)
+        reader.gather(rows)
+        return reader.pause
 
 
-def test_who_finds_much_waits_for_less(ends: tuple[socket.socket, socket.socket]) -> None:
-    pauses = bursts(ends, [MUCH + 1] * MANY)
-    assert pauses[0] < MOST_SECONDS
-    assert pauses == sorted(pauses, reverse=True)
-    assert pauses[-1] == LEAST_SECONDS
-
-
-def test_who_finds_little_waits_for_longer_again(ends: tuple[socket.socket, socket.socket]) -> None:
-    pauses = bursts(ends, [MUCH + 1] * MANY + [LITTLE - 1] * MANY)[MANY:]
-    assert pauses[0] > LEAST_SECONDS
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == MOST_SECONDS
-
-
-def test_who_finds_something_between_stays_with_it(ends: tuple[socket.socket, socket.socket]) -> None:
-    pauses = bursts(ends, [MUCH + 1, *[(LITTLE + MUCH) // 2] * MANY])
-    assert len(set(pauses)) == 1
-
-
-def test_a_reader_that_does_not_gather_takes_what_is_there(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_nobody_pauses_who_was_not_told_that_more_is_to_come(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
     there, here = ends
     room = memoryview(bytearray(64))
-    there.sendall(b"one")
-    with PatientReader(cast("Session", SimpleNamespace(socket=here))) as reader:
-        assert room[: reader.read_into(room)] == b"one"
-        there.sendall(b"two")
-        assert room[: reader.read_into(room)] == b"two"
+    with reading(here) as reader:
+        for text in (b"one", b"two"):
+            there.sendall(text)
+            assert room[: reader.read_into(room)] == text
+        assert reader.pause == 0
+
+
+@pytest.mark.parametrize("row", [80, 500, LARGE_BYTES // 2])
+def test_rows_are_waited_for_until_many_are_there(
+    ends: tuple[socket.socket, socket.socket], row: int
+) -> None:
+    assert pause_after(ends, 65536 // row, 65536) == PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_large_rows_are_waited_for_less(ends: tuple[socket.socket, socket.socket], rows: int) -> None:
+    assert pause_after(ends, rows, 65536) == SHORT_SECONDS
+
+
+def test_a_reader_that_gathers_still_gives_up_when_nothing_comes(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    with reading(ends[1]) as reader:
+        reader.gather(1)
+        with pytest.raises(TimeoutError):
+            reader.read_into(memoryview(bytearray(8)))
+    assert ends[1].gettimeout() == 0.01

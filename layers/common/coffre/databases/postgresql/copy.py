@@ -117,7 +117,7 @@ class _CopyOut:
             self._data.add(got)
             if got == 0 or self._data.view(max(0, self._data.size - 6))[:5] == _READY:
                 return
-        self._reader.gathers = True  # there are many rows
+        self._reader.gather(self._counted)  # there are many rows, or large ones
 
     def _block(self) -> bool:
         """Hand on all that is whole in ``_data``; True when the stream has ended."""

@@ -4,8 +4,8 @@ A server sends rows 8 KiB at a time.  A client that takes each of them at once w
 wake somebody up, thousands of times a second.  For rows of 465 bytes over a Unix socket, a client that waits
 half a millisecond spends less than half on reading them, and the server a tenth less.
 
-A server whose rows are large is faster than that: it fills the socket's buffer and stands still until
-somebody reads.  So who finds much waits for less the next time.
+With large values a server is faster than that: it fills the socket's buffer (a Unix socket's holds about
+200 KiB) and stands still until somebody reads.  So those are waited for less.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from typing import Self
 
 from coffre.databases.postgresql.connection import Session
 
-LEAST_SECONDS, MOST_SECONDS = 0.0001, 0.0005
-LITTLE, MUCH = 96 << 10, 160 << 10
-"""Bytes that are read between two waits.  A Unix socket holds about 200 KiB
-(``net.core.wmem_default``): from ``MUCH`` on the sender may have stood still, below ``LITTLE`` it hasn't."""
+PAUSE_SECONDS, SHORT_SECONDS = 0.0005, 0.0001
+LARGE_BYTES = 16 << 10
+"""Of a row, on average, from which on the shorter pause is taken."""
 
 
 class PatientReader:
@@ -29,11 +28,10 @@ class PatientReader:
 
     Attributes
     ----------
-    gathers:
-        Whether a reader who finds nothing waits a moment longer than until something is there.  Where little
-        is to come, for example the rows of a small table, that moment would be all of the time.
     pause:
-        Seconds of that moment.
+        Seconds that a reader who finds nothing waits before it looks again; 0: until something is there, and
+        no longer.  Where little is to come, for example the rows of a small table, a pause would be all of
+        the time: so there is none before `gather`.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,8 +39,7 @@ class PatientReader:
         self._seconds: float | None = self._socket.gettimeout()
         self._arrivals = select.poll()
         self._read = 0
-        self.gathers = False
-        self.pause = MOST_SECONDS
+        self.pause = 0.0
 
     def __enter__(self) -> Self:
         self._arrivals.register(self._socket, select.POLLIN)
@@ -71,17 +68,18 @@ class PatientReader:
                 self._read += got
                 return got
 
+    def gather(self, rows: int) -> None:
+        """Pause from now on where nothing is there.
+
+        Parameters
+        ----------
+        rows:
+            How many whole ones were in what was read so far.
+        """
+        self.pause = SHORT_SECONDS if self._read > LARGE_BYTES * (rows + 1) else PAUSE_SECONDS
+
     def _wait(self) -> None:
-        if self.gathers:
-            self._adapt()
+        if self.pause:
             time.sleep(self.pause)
         if not self._arrivals.poll(None if self._seconds is None else self._seconds * 1000):
             raise TimeoutError(f"nothing came in {self._seconds} s")
-
-    def _adapt(self) -> None:
-        """Wait for less or for longer, as the last wait brought much or little."""
-        if self._read > MUCH:
-            self.pause = max(LEAST_SECONDS, self.pause * 0.75)
-        elif self._read < LITTLE:
-            self.pause = min(MOST_SECONDS, self.pause * 1.25)
-        self._read = 0
