@@ -21,6 +21,7 @@ from coffre.errors import (
     ToolFailedError,
     WorkerFailedError,
 )
+from coffre.workers import WorkerPool
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
 from tests.support.disk import small_disk
 from tests.support.postgres import create, customer_server, sql, target
@@ -66,6 +67,18 @@ def test_a_pg_dump_that_dies_or_lies_makes_no_backup(
         desk.backup(tools=tools_with(tmp_path / "tools", postgres_root, script))
     desk.assert_failed_cleanly("tool-failed")
     desk.assert_next_run_succeeds()
+
+
+def test_a_pg_dump_that_fails_ends_the_backup_while_rows_are_still_read(
+    desk: Desk, postgres_root: Path, tmp_path: Path
+) -> None:
+    def without_end(setup: Any, tick: Any) -> WorkerPool:
+        return WorkerPool([sys.executable, "-c", "input(); import time; time.sleep(60)"], setup, tick)
+
+    tools = tools_with(tmp_path / "tools", postgres_root, "exit 1")
+    with pytest.raises(ToolFailedError):
+        desk.backup(tools=tools, start_workers=without_end)
+    desk.assert_failed_cleanly("tool-failed")
 
 
 def test_a_worker_that_is_killed_makes_no_backup(desk: Desk) -> None:
