@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from coffre.backup.artefacts import write_catalog_part, write_files, write_schema
 from coffre.backup.commit import (
@@ -197,15 +196,16 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
             began = time.monotonic()
             asked = (item_message(group, snapshot.id) for group in together(items))
             done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
-            others = aside.submit(write_files, job, services, source, snapshot.id, folder)
-            watch.aside = [schema, others]
+            watch.files = aside.submit(
+                lambda: [schema.result(), *write_files(job, services, source, snapshot.id, folder)]
+            )
             ends: list[End] = []
             for item, answer in done:
                 read = [End(**end) for end in answer["ends"]]
                 meter.add(rows=sum(end.rows for end in read), done=int(item["size"]))
                 ends += read
             answers = pool.finish()
-            files = [schema.result(), *others.result()]
+            files = watch.files.result()
             took = time.monotonic() - began
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
@@ -216,19 +216,18 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
 
 class _Watch:
     """What is looked after every second while rows are read: the time, and the snapshot once it is held, and
-    what is done beside."""
+    the files that are written beside."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self.snapshot: HeldSnapshot | None = None
-        self.aside: Sequence[Future[Any]] = ()
+        self.files: Future[list[ArchiveFile]] | None = None
 
     def look(self) -> None:
         """Raise what ends the backup."""
         if self.snapshot is not None:
             self.snapshot.check()
-        for future in self.aside:
-            if future.done():
-                future.result()
+        if self.files is not None and self.files.done():
+            self.files.result()
         if self._job.seconds_left < 0:
             raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")
