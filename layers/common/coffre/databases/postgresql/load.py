@@ -33,8 +33,9 @@ from coffre.workers import Message
 AHEAD, AHEAD_BYTES = 4, 8 << 20
 """Chunks, and bytes of their text, that are fetched before they are needed; one, however large it is."""
 
-WHOLE_BYTES = 8 << 20
-"""A chunk with at most so many is unpacked at once, and its rows are sent when it is known to be right."""
+WHOLE_BYTES = 4 << 20
+"""A chunk with at most so many is unpacked at once, and its rows are sent when it is known to be right.  A
+larger one is unpacked while it is sent: two whole ones would make a worker's memory grow with tables."""
 
 
 class LoadTask:
