@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -138,12 +139,19 @@ class Desk:
                 version.last_modified -= LONG_AGO
 
     def on_the_machine(self, name: str, where: str) -> None:
-        """A backup on the state machine, and the same again."""
-        self.register(f"{name}-large", where, runs="machine", seal_key=SEAL_KEY)
+        """A backup on the state machine, which waits for a busy source at first; and the same again."""
+        limits = {"active_sessions": 1}
+        self.register(f"{name}-large", where, runs="machine", seal_key=SEAL_KEY, limits=limits)
+        asleep = (target(self.server, "postgres"), "SELECT pg_sleep(4)")
+        sleepers = [threading.Thread(target=sql, args=asleep) for _ in range(2)]
+        for sleeper in sleepers:
+            sleeper.start()
         moment = f"2026-11-02T03:00:{next(self._times):02}Z"
         for _ in range(2):
             self.call("backup", type="daily", scheduled_time=moment, database=f"{name}-large")
             self._await_machine()
+        for sleeper in sleepers:
+            sleeper.join()
 
     def restore_on_the_machine(self, name: str, **event: Any) -> None:
         """A restore on the state machine that comes to its end."""

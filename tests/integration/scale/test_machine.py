@@ -315,13 +315,33 @@ def test_ddl_in_the_middle_goes_first_and_the_backup_after_it(
 def test_a_batch_that_always_fails_ends_the_backup_with_its_cause(
     hurried: Stack, server: EphemeralServer, paused: threading.Event
 ) -> None:
-    sql(target(server, "postgres"), "CREATE ROLE reader LOGIN", "GRANT pg_read_all_data TO reader")
+    rights = "GRANT pg_read_all_data, pg_read_all_stats TO reader"
+    sql(target(server, "postgres"), "CREATE ROLE reader LOGIN", rights)
     run = planned(hurried, server, "revoked", "reader")
     sql(target(server, "postgres"), "REVOKE pg_read_all_data FROM reader")
     paused.set()
     assert_failed_cleanly(run, server, "privileges-missing")
     sql(target(server, "postgres"), "GRANT pg_read_all_data TO reader")
     assert start(hurried, "revoked").ended().status == "completed"
+
+
+def test_limits_that_the_role_cannot_watch_are_refused_before_anything_is_read(
+    hurried: Stack, server: EphemeralServer
+) -> None:
+    rights = "GRANT pg_read_all_data TO blind"
+    sql(target(server, "postgres"), "CREATE ROLE blind LOGIN", rights)
+    create(server, "unwatched", ROWS)
+    limits = {"active_sessions": 5, "replica_lag_seconds": 60}
+    where = url(server, "unwatched", "blind")
+    hurried.register("unwatched", where, runs="machine", limits=limits)
+    run = start(hurried, "unwatched")
+    assert_failed_cleanly(run, server, "privileges-missing")
+    assert "pg_read_all_stats" in str(run.ended().error_message)
+    found, *_ = hurried.backup("unwatched", preflight_only=True)["findings"]
+    assert found["code"] == "privileges-missing"
+    assert (found["level"], found["object"]) == ("warn", "active_sessions, replica_lag_seconds")
+    sql(target(server, "postgres"), "GRANT pg_read_all_stats TO blind")
+    assert start(hurried, "unwatched").ended().status == "completed"
 
 
 def test_a_machine_that_is_stopped_by_hand_leaves_nothing_behind(

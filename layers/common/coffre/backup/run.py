@@ -121,7 +121,7 @@ def check(
     seconds: float = PREFLIGHT_SECONDS,
 ) -> list[Finding]:
     """Everything that speaks for or against a backup, without taking one, within ``seconds``."""
-    findings = inspect(source, services, database, seconds)
+    findings = inspect(source, services, database, seconds, limits=registration.limits)
     findings.append(lock_finding(services.store))
     return findings + seal_findings(services.keys, services.store, database, registration)
 
@@ -180,7 +180,7 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
     known = folder / "known"
     setup = [worker_setup(job, services, str(n), folder, known) for n in range(1, workers + 1)]
     with ThreadPoolExecutor(1, "dump") as aside, services.start_workers(setup, watch.look) as pool:
-        findings = inspect(job.source, services, job.database, seconds)
+        findings = inspect(job.source, services, job.database, seconds, limits=job.registration.limits)
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
         with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:

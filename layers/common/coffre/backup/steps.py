@@ -66,7 +66,8 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     catalogue.acquire(job.database, job.attempt, deadline)
     catalogue.start_run(job.database, "backup", job.attempt, deadline)
     catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
-    findings = inspect(job.source, services, job.database, job.seconds_left)
+    limits = job.registration.limits
+    findings = inspect(job.source, services, job.database, job.seconds_left, limits=limits, on_machine=True)
     preflight.raise_refusal(findings, job.target.label)
     store = sealing(job, services, _attempt_before(catalogue, run)).store
     with scratch_folder(services.scratch, "prepare") as folder:

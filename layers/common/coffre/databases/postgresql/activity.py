@@ -39,6 +39,14 @@ ELSE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication) END::
 """
 
 
+def sees_others(session: Session) -> bool:
+    """Whether the session's role is shown what other sessions do, and how far replicas are.
+
+    Source: https://www.postgresql.org/docs/current/monitoring-stats.html
+    """
+    return bool(session.value("SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"))
+
+
 def active_sessions(session: Session) -> int:
     """Sessions of others that are busy at this moment."""
     return int(session.value(_ACTIVE))
