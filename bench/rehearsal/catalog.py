@@ -62,6 +62,7 @@ def description(count: int) -> Description:
         roles=[Role("owner", ("LOGIN",))],
         database=DatabaseRecord("owner", None, (), ()),
         described=[],
+        large_objects=[],
         inventory=Inventory(tuple(tables(count)), (), (), 0),
     )
 

@@ -69,6 +69,8 @@ def test_large_objects_come_back_with_bytes_owner_rights_and_comment(
         "CREATE ROLE lob_owner; CREATE ROLE lob_reader",
         "SELECT lo_from_bytea(5001, 'bytes'), lo_create(5002)",
         "SELECT lo_create(5003); SELECT lo_put(5003, 3000000, 'at the end of nothing')",
+        "SELECT lo_put(lo_create(n), 0, convert_to(repeat(n || ' ', 500000), 'UTF8')) "
+        "FROM generate_series(5004, 5009) n",
         "ALTER LARGE OBJECT 5001 OWNER TO lob_owner; GRANT SELECT ON LARGE OBJECT 5002 TO lob_reader",
         "COMMENT ON LARGE OBJECT 5003 IS 'sparse'",
     )

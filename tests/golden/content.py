@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from coffre.databases.postgresql.connection import open_session, qualified
 from coffre.databases.postgresql.target import Target
 
+_LARGE_OBJECTS = """
+SELECT m.oid::bigint, pg_get_userbyid(m.lomowner), obj_description(m.oid, 'pg_largeobject'),
+       CASE WHEN m.lomacl IS NOT NULL
+            THEN (SELECT coalesce(string_agg(a::text, ' ' ORDER BY a::text), '') FROM unnest(m.lomacl) a) END
+FROM pg_largeobject_metadata m
+"""
+
 Content = dict[str, list[str]]
+MOST = 1000
+"""Hexadecimal digits of a large object that are written down; of a longer one their hash."""
 
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -31,9 +42,8 @@ def content(target: Target) -> Content:
         for schema, name in session.run(_SEQUENCES):
             value = session.run(f"SELECT last_value, is_called FROM {qualified(schema, name)}")
             found[f"sequence {schema}.{name}"] = [str(part) for part in value[0]]
-        for number, owner in session.run(
-            "SELECT oid::bigint, pg_get_userbyid(lomowner) FROM pg_largeobject_metadata"
-        ):
+        for number, owner, *said in session.run(_LARGE_OBJECTS):
             body = session.value(f"SELECT encode(lo_get({number}), 'hex')")
-            found[f"large object {number}"] = [owner, body]
+            body = body if len(body) < MOST else hashlib.sha256(body.encode()).hexdigest()
+            found[f"large object {number}"] = [owner, body, *(one for one in said if one is not None)]
     return found

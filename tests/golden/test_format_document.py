@@ -147,7 +147,14 @@ def by_hand(
 
 
 @pytest.mark.parametrize(
-    "archive", ["example", "format1/postgresql16", "format1/postgresql18", "format1/slices18"]
+    "archive",
+    [
+        "example",
+        "format1/postgresql16",
+        "format1/postgresql18",
+        "format1/slices18",
+        "format1/objects18",
+    ],
 )
 def test_the_commands_restore_a_vault_equal(
     archive: str, postgres_root: Path, scratch_root: Path, tmp_path: Path

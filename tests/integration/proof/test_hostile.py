@@ -76,6 +76,7 @@ def test_planted_functions_run_and_reach_nothing(
         ("DELETE FROM public.victims WHERE id = 1", "content-differs"),
         ("UPDATE public.victims SET id = -id", "content-differs"),
         ("INSERT INTO public.victims VALUES (0)", "content-differs"),
+        ("PERFORM lo_put(5001, 0, 'other')", "content-differs"),
         ("PERFORM setval('public.numbers', 99)", "sequence-differs"),
         ("DROP VIEW public.names", "objects-missing"),
     ],
@@ -91,6 +92,7 @@ def test_code_that_changes_what_was_restored_makes_the_proof_fail(
         "CREATE SEQUENCE numbers",
         "CREATE TABLE victims AS SELECT n AS id FROM generate_series(1, 9000) n",
         "CREATE VIEW names AS SELECT id FROM victims",
+        "SELECT lo_from_bytea(5001, 'bytes')",
         f"CREATE FUNCTION really(int) RETURNS int LANGUAGE plpgsql AS $$ {body} $$",
         "CREATE FUNCTION deed(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS "
         "$$ BEGIN RETURN public.really($1); END $$",

@@ -49,6 +49,7 @@ INSERT INTO parents VALUES (1);
 ALTER TABLE parents ADD PRIMARY KEY (id);
 ALTER TABLE children ADD CONSTRAINT known FOREIGN KEY (parent) REFERENCES parents NOT VALID;
 UPDATE pg_constraint SET convalidated = true WHERE conname = 'known';
+SELECT lo_from_bytea(0, 'large');
 CREATE OR REPLACE FUNCTION fits(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN n <= 15; END';
 """
 
@@ -132,7 +133,16 @@ def test_a_chunk_that_is_damaged_fails_it_with_its_cause_and_healed_it_goes_on(s
     assert content(hand.wanted) == content(small.source)
 
 
-def test_rows_that_somebody_changes_meanwhile_are_found_and_get_no_name(small: Small) -> None:
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE parents SET id = 7", r"public\.parents"),
+        ("SELECT lo_put(oid, 0, 'other') FROM pg_largeobject_metadata", "pg_largeobject"),
+    ],
+)
+def test_content_that_somebody_changes_meanwhile_is_found_and_gets_no_name(
+    small: Small, change: str, what: str
+) -> None:
     hand = small.hand("tampered")
     hand.confirm(exceptions="accept")
     items = hand._items
@@ -141,10 +151,10 @@ def test_rows_that_somebody_changes_meanwhile_are_found_and_get_no_name(small: S
         items(planned)
         if planned["items"][0]["kind"] == "rows":
             working = replace(hand.wanted, database=f"tampered_restoring_{hand.token[:12]}")
-            sql(working, "UPDATE parents SET id = 7")
+            sql(working, change)
 
     hand._items = tampered  # type: ignore[method-assign]
-    with pytest.raises(RestoreMismatchError, match=r"public\.parents"):
+    with pytest.raises(RestoreMismatchError, match=what):
         hand.go()
     assert "tampered" not in databases(small.server)
 

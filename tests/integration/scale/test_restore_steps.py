@@ -30,7 +30,7 @@ INSERT INTO hashed (m, n) SELECT (enum_range(NULL::mood))[1 + n % 2], n FROM gen
 CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watched();
 COMMENT ON EVENT TRIGGER watch IS 'theirs';
-SELECT lo_from_bytea(0, 'larger');
+SELECT lo_from_bytea(0, 'larger'), lo_from_bytea(0, decode(repeat('00ab12', 3000000), 'hex'));
 COMMENT ON DATABASE whole IS 'a comment';
 """
 

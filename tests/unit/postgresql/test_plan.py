@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.backup.plan import ALIGN_PAGES, ASIDE, PAGE_BYTES, PIECE_BYTES, WorkItem, plan
+from coffre.backup.slices import slices
 from coffre.databases.postgresql.inventory import Found
+from coffre.databases.postgresql.large_objects import LEAST_STEP, MOST_STEP, STEPS, step_of
 from coffre.vault.parts import Relation, RelationKind
 
 GIB = 1 << 30
@@ -95,3 +97,26 @@ def test_a_growing_table_keeps_its_edges() -> None:
             before = edges(pages)
             after = {edge for edge in edges(pages + growth) if edge <= max(before)}
             assert before <= after or after <= before
+
+
+@given(size=st.integers(0, 1 << 45), places=st.sets(st.integers(1, 1 << 56), max_size=40))
+def test_large_objects_are_read_once_between_their_edges(size: int, places: set[int]) -> None:
+    edges = tuple(sorted(places))
+    relation = Relation(1, "large_objects", "pg_catalog", "pg_largeobject", "")
+    items = items_of(Found(relation, size, 0, edges))
+    assert [item.relation.piece for item in items] == list(range(len(edges) + 1))
+    if not edges:
+        assert [item.pages for item in items] == [None]
+        return
+    ranges = [item.pages for item in items if item.pages is not None]
+    assert [first for first, _ in ranges] == [0, *edges]
+    assert [after for _, after in ranges] == [*edges, None]
+    assert all(slices(item, 1) == [item.pages] for item in items), "a worker reads one in one go"
+
+
+@given(size=st.integers(0, 1 << 45), growth=st.integers(0, 1 << 40))
+def test_edges_of_large_objects_stay_where_objects_are_added(size: int, growth: int) -> None:
+    before, after = step_of(size), step_of(size + growth)
+    assert LEAST_STEP <= before <= after <= MOST_STEP
+    assert after % before == 0
+    assert before == MOST_STEP or before * STEPS >= size

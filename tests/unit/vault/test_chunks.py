@@ -136,6 +136,32 @@ def test_appended_rows_change_the_last_chunk_only() -> None:
     assert after[: len(before) - 1] == before[:-1]
 
 
+def cut_records(records: list[bytes]) -> Kept:
+    chunks = Kept()
+    cutter = ChunkCutter(SIZES, chunks.take, SCRATCH)
+    for record in records:
+        cutter.record(record)
+    cutter.finish()
+    digest = Digest()
+    digest.add_rows(records)
+    assert (cutter.digest.rows, cutter.digest.value) == (len(records), digest.value)
+    assert cutter.bytes == sum(map(len, records))
+    return chunks
+
+
+def test_records_are_cut_as_rows_are() -> None:
+    rows = random_rows(5_000)
+    chunks = cut_records(rows)
+    texts = [b"".join(chunk.blocks()) for chunk in chunks]
+    assert b"".join(texts) == b"".join(rows)
+    assert sum(chunk.rows for chunk in chunks) == len(rows)
+    assert all(SIZES.minimum <= len(text) < SIZES.maximum + max(map(len, rows)) for text in texts[:-1])
+    before = {chunk.id for chunk in chunks}
+    after = {chunk.id for chunk in cut_records([*rows[:2_500], b"new", *rows[2_500:]])}
+    assert 1 <= len(after - before) <= 4
+    assert len(before) > 150
+
+
 @given(rows=row_lists, large=row_bytes, place=st.integers(0, 200), pieces=st.integers(1, 7))
 def test_a_row_in_pieces_counts_like_any_other_and_ends_its_chunk(
     rows: list[bytes], large: bytes, place: int, pieces: int

@@ -1,4 +1,4 @@
-"""The files of a backup that aren't chunks: schema, large objects, globals, and the part with the catalog."""
+"""The files of a backup that aren't chunks: schema, globals, and the part with the catalog."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coffre.backup.job import Job, Services
 from coffre.databases.postgresql.description import Description
-from coffre.databases.postgresql.dump import dump_large_objects, dump_schema
+from coffre.databases.postgresql.dump import dump_schema
 from coffre.databases.postgresql.roles import globals_sql
 from coffre.vault.files import FileInfo, put_file
 from coffre.vault.manifest import ArchiveFile, PartFile
@@ -31,25 +31,18 @@ def write_schema(job: Job, services: Services, major: int, snapshot: str, folder
     return _archive("schema", put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump"))
 
 
-def write_files(
-    job: Job, services: Services, source: Description, snapshot: str, folder: Path
-) -> list[ArchiveFile]:
-    """Write globals, and the large objects if there are any; the parameters are those of `write_schema`."""
-    objects, roles = folder / "lobs.pgdump", folder / "globals.sql"
+def write_globals(job: Job, services: Services, source: Description, folder: Path) -> ArchiveFile:
+    """Write roles and the database's own properties as SQL, for people."""
+    roles = folder / "globals.sql"
     roles.write_text(
         globals_sql(source.roles, source.database, source.engine.database), "utf-8", "surrogateescape"
     )
-    files = [_archive("globals", put_file(services.store, roles, f"{job.prefix}globals-{{sha256}}.sql"))]
-    if source.inventory.large_objects:
-        major, end = source.tools_major, job.ends
-        dump_large_objects(services.tools, major, job.target, snapshot, objects, deadline=end)
-        stored = put_file(services.store, objects, f"{job.prefix}lobs-{{sha256}}.pgdump")
-        files.append(_archive("large_objects", stored))
-    return files
+    return _archive("globals", put_file(services.store, roles, f"{job.prefix}globals-{{sha256}}.sql"))
 
 
 def write_catalog_part(job: Job, services: Services, source: Description, folder: Path) -> PartFile:
-    """Write the part of what has no chunks: roles, the database's own properties, rights, sequences."""
+    """Write the part of what has no chunks: roles, the database's own properties, rights, sequences, and what
+    large objects there are."""
     path = folder / "catalog.ndjson.zst"
     with path.open("wb") as file:
         part = PartWriter(file)
@@ -57,6 +50,7 @@ def write_catalog_part(job: Job, services: Services, source: Description, folder
             *source.roles,
             source.database,
             *source.described,
+            *source.large_objects,
             *source.inventory.sequences,
         ]
         for record in records:

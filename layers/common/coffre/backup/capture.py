@@ -16,7 +16,7 @@ from coffre.backup.plan import WorkItem
 from coffre.backup.sharing import SHARING_BYTES, SharedText, Slice, Upload
 from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.copy import copy_out
+from coffre.databases.postgresql.copy import copy_out, read_rows
 from coffre.databases.postgresql.statements import Pages, copy_to, generated_to
 from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError, ProtocolViolationError
 from coffre.ids import utc_now
@@ -116,7 +116,7 @@ class Capture:
     def read(self, pages: Pages | None) -> int:
         """Read the open item's rows, or those on some of its pages; how many there are."""
         section = self._opened()
-        rows = copy_out(self._session, copy_to(section.relation, pages), section.cutter)
+        rows = read_rows(self._session, section.relation, copy_to(section.relation, pages), section.cutter)
         if section.generated is not None:
             # A restore computes stored generated columns again and is compared.
             copy_out(self._session, generated_to(section.relation, pages), section.generated)

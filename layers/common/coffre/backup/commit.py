@@ -14,6 +14,7 @@ from coffre.ids import stamp, utc_now
 from coffre.vault.layout import FORMAT
 from coffre.vault.locks import extend
 from coffre.vault.manifest import (
+    LARGE_OBJECTS,
     SEALED,
     SLICES,
     ArchiveFile,
@@ -85,8 +86,9 @@ class Tally:
         if (end.relation, relation.piece) in self.sections:
             raise BackupIncompleteError(f"{relation.label} was captured twice")
         self.sections[end.relation, relation.piece] = end
-        self.relations.add(end.relation)
-        self.rows += end.rows
+        if relation.is_table:
+            self.relations.add(end.relation)
+            self.rows += end.rows
         self.plain += end.bytes
         self._open = None
 
@@ -195,7 +197,7 @@ def _requires(source: Description, seal: Seal) -> list[str]:
     """What a reader must know to read this backup right."""
     inventory = source.inventory
     held = {
-        "large-objects": inventory.large_objects > 0,
+        LARGE_OBJECTS: inventory.large_objects > 0,
         "objects": bool(source.described),
         "generated": any(found.relation.generated for found in inventory.relations),
         SEALED: seal.key is not None,

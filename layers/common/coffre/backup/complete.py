@@ -74,7 +74,8 @@ class Captured:
         missing = self.planned - tally.sections.keys()
         if missing:
             raise BackupIncompleteError(f"the parts hold nothing of {len(missing)} relations or pieces")
-        digest = reduce(add_digests, (end.digest for end in tally.sections.values()), "0")
-        held = (len(tally.sections), tally.rows, tally.plain, int(digest, 16))
+        ends = tally.sections.values()
+        digest = reduce(add_digests, (end.digest for end in ends), "0")
+        held = (len(ends), sum(end.rows for end in ends), tally.plain, int(digest, 16))
         if held != (self.sections, self.rows, self.bytes, int(self.digest, 16)):
             raise BackupIncompleteError("the parts' rows aren't those that the workers counted")

@@ -53,7 +53,7 @@ def make_plan(
             database=database,
             where=choice.where,
             reason=choice.reason,
-            relations=len(inventory.relations),
+            relations=sum(found.relation.is_table for found in inventory.relations),
             bytes=size,
             batches=len(batches),
             listed=[_listed(batch, rate) for batch in batches[:LISTED]],

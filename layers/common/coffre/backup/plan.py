@@ -140,6 +140,8 @@ def _is_last(relation: Relation) -> bool:
 
 
 def _items(found: Found, piece_bytes: int) -> list[WorkItem]:
+    if found.edges:
+        return _cut(found, [0, *found.edges])
     is_aside = found.pages * PAGE_BYTES * ASIDE < found.size
     step, least = (1, piece_bytes // 4) if is_aside else (ALIGN_PAGES, 2 * piece_bytes)
     is_short = found.size <= least or found.pages < 2 * step
@@ -147,13 +149,17 @@ def _items(found: Found, piece_bytes: int) -> list[WorkItem]:
         return [WorkItem(found.relation, found.size, heap=found.pages)]
     while step * max(found.size // piece_bytes, LEAST_PIECES) < found.pages:
         step *= 2
-    starts = list(range(0, found.pages, step))
+    return _cut(found, list(range(0, found.pages, step)))
+
+
+def _cut(found: Found, starts: Sequence[int]) -> list[WorkItem]:
+    """A relation as pieces that begin at these pages."""
     return [
         WorkItem(
             replace(found.relation, piece=number, pieces=len(starts)),
             found.size // len(starts),
-            (start, start + step if number < len(starts) - 1 else None),
+            (start, after),
             found.pages,
         )
-        for number, start in enumerate(starts)
+        for number, (start, after) in enumerate(zip(starts, [*starts[1:], None], strict=True))
     ]

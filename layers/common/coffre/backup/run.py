@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from coffre.backup.artefacts import write_catalog_part, write_files, write_schema
+from coffre.backup.artefacts import write_catalog_part, write_globals, write_schema
 from coffre.backup.commit import (
     New,
     check_complete,
@@ -185,7 +185,7 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
         write_known_chunks(services.store, job.database, known)
         with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:
             major = dump_major(snapshot.session.major)
-            schema = aside.submit(write_schema, job, services, major, snapshot.id, folder)
+            watch.schema = aside.submit(write_schema, job, services, major, snapshot.id, folder)
             source = describe_source(snapshot.session)
             snapshot.watch(waiters=job.registration.waiters)
             watch.snapshot = snapshot
@@ -196,16 +196,13 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
             began = time.monotonic()
             asked = (item_message(group, snapshot.id) for group in together(items))
             done = pool.map(asked, is_short=lambda item: item["size"] <= SHORT_BYTES)
-            watch.files = aside.submit(
-                lambda: [schema.result(), *write_files(job, services, source, snapshot.id, folder)]
-            )
             ends: list[End] = []
             for item, answer in done:
                 read = [End(**end) for end in answer["ends"]]
                 meter.add(rows=sum(end.rows for end in read), done=int(item["size"]))
                 ends += read
             answers = pool.finish()
-            files = watch.files.result()
+            files = [watch.schema.result(), write_globals(job, services, source, folder)]
             took = time.monotonic() - began
             snapshot.confirm()
     parts = [write_catalog_part(job, services, source, folder)]
@@ -215,19 +212,19 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
 
 
 class _Watch:
-    """What is looked after every second while rows are read: the time, and the snapshot once it is held, and
-    the files that are written beside."""
+    """What is looked after every second while rows are read: the time, and once the snapshot is held, that
+    and the schema that is dumped beside."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self.snapshot: HeldSnapshot | None = None
-        self.files: Future[list[ArchiveFile]] | None = None
+        self.schema: Future[ArchiveFile] | None = None
 
     def look(self) -> None:
         """Raise what ends the backup."""
         if self.snapshot is not None:
             self.snapshot.check()
-        if self.files is not None and self.files.done():
-            self.files.result()
+        if self.schema is not None and self.schema.done():
+            self.schema.result()
         if self._job.seconds_left < 0:
             raise DeadlineExceededError(f"the backup {self._job.id} of {self._job.database} ran out of time")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from coffre.backup.artefacts import write_catalog_part, write_files, write_schema
+from coffre.backup.artefacts import write_catalog_part, write_globals, write_schema
 from coffre.backup.commit import New, complete_manifest, draft_manifest, tally_parts
 from coffre.backup.complete import Captured, check_batches
 from coffre.backup.examine import inspect
@@ -89,7 +89,7 @@ def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
         source = describe_source(session)
         snapshot = _current(ledger, job).snapshot
         schema = write_schema(job, locked, source.tools_major, snapshot, folder)
-        files = [schema, *write_files(job, locked, source, snapshot, folder)]
+        files = [schema, write_globals(job, locked, source, folder)]
         catalog = write_catalog_part(job, locked, source, folder)
     batches = plan_batches(source.inventory.relations)
     write_draft(

@@ -67,7 +67,11 @@ def fitting(manifest: Manifest, contents: Contents, ticket: Ticket, *, free: int
         turn=manifest.id,
     )
     kept = only(contents, chosen)
-    gone = (relation for number, relation in contents.relations.items() if number not in kept.relations)
+    gone = (
+        relation
+        for number, relation in contents.relations.items()
+        if relation.is_table and number not in kept.relations
+    )
     sample = Sample(
         tables=len(kept.relations),
         of_tables=totals.relations,
@@ -76,7 +80,7 @@ def fitting(manifest: Manifest, contents: Contents, ticket: Ticket, *, free: int
         large_objects=totals.large_objects,
         names=[unit.label for unit in chosen[:MAX_NAMES]],
     )
-    return Fitting(kept, AbsentRows(gone, large_objects=large is not None), sample)
+    return Fitting(kept, AbsentRows(gone, large_objects=totals.large_objects > 0), sample)
 
 
 def sampled(sample: Sample, backup_id: str) -> Finding:

@@ -168,12 +168,13 @@ def _restored(proof: Proof, restorer: str, substitute: list[Finding]) -> ProofRe
     with schemas_open_to_owners(proof):
         with watch.phase("schema"):
             archive.before_rows(schemas=False)
+            rebuild.make_large_objects({})
         with watch.phase("rows"):
             sections = largest_first(proof.folder / "sections")
             restored = (section for section in sections if section.relation.id in proof.contents.relations)
             findings = rebuild.load(restored, lambda _rows, _bytes: None)
         with watch.phase("large_objects"):
-            _restore_large_objects(proof)
+            _restore_archive(proof)
         with watch.phase("indexes"):
             complaints = archive.indexes(WORKERS)
     with watch.phase("grants"):
@@ -235,7 +236,8 @@ def _run_checks(proof: Proof) -> list[Finding]:
     return run_checks(proof.checks, connect, seconds_left, proof.rebuild.absent)
 
 
-def _restore_large_objects(proof: Proof) -> None:
+def _restore_archive(proof: Proof) -> None:
+    """Restore the large objects of an older backup, which has them in an archive."""
     file = proof.manifest.file("large_objects")
     if file is not None and proof.sample is None:
         path = fetch_file(proof.reader, file, proof.folder / "large_objects")

@@ -48,9 +48,11 @@ class Unit:
 
 
 def units(contents: Contents) -> list[Unit]:
-    """What can be restored or left out, each as a whole."""
+    """What can be restored or left out, each as a whole; a sample never has large objects."""
     found: dict[tuple[str, str], Unit] = {}
     for number, relation in contents.relations.items():
+        if not relation.is_table:
+            continue
         names = _names(relation)
         key = (str(relation.root_schema), str(relation.root_name)) if relation.load == "root" else names[0]
         known = found.get(key, Unit(".".join(key), frozenset(), (), 0))
@@ -127,6 +129,7 @@ def only(contents: Contents, chosen: Iterable[Unit]) -> Contents:
         relations={n: relation for n, relation in contents.relations.items() if n in numbers},
         ends={n: end for n, end in contents.ends.items() if n in numbers},
         described=[item for item in contents.described if item.kind != "large object"],
+        large_objects=[],
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from coffre.databases.postgresql.compare import expectations
 from coffre.databases.postgresql.connection import Session, identifier
+from coffre.databases.postgresql.large_objects import make
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.schema import SchemaArchive, set_sequences
 from coffre.databases.postgresql.standing import find, is_whole
@@ -91,5 +92,6 @@ def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path, *, supe
         options, deadline = options_of(job.run.request), job.watch.deadline
         archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)
         archive.without(unrestorable(archive.entries(), superuser=superuser)).before_rows()
+        make(session, contents.large_objects, job.run.request.role_map, owned=job.run.request.roles != "mine")
         set_sequences(session, contents.sequences)
         job.notes(session).create(expectations(contents))

@@ -132,7 +132,7 @@ def _narrowed(contents: Contents, selection: Selection) -> Contents:
     relations = {
         number: relation
         for number, relation in contents.relations.items()
-        if (relation.schema, relation.name) in selection.tables and relation.kind != "extension_config"
+        if (relation.schema, relation.name) in selection.tables and relation.kind in ("table", "leaf")
     }
     sequences = [one for one in contents.sequences if (one.schema, one.name) in selection.sequences]
     if len(sequences) != len(selection.sequences):

@@ -57,6 +57,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         create_roles(session, roles, situation.join_roles, superuser=situation.superuser)
     with watch.phase("schema"):
         archive.before_rows()
+        rebuild.make_large_objects(restore.request.role_map, owned=restore.request.roles != "mine")
     with watch.phase("rows"):
         told = restore.meter.add
         exceptions = rebuild.load(
@@ -66,7 +67,7 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
         exceptions += compared(rebuild, situation.major, target)
     with watch.phase("large_objects"):
-        _restore_large_objects(restore, major, target, options)
+        _restore_archive(restore, major, target, options)
     with watch.phase("indexes"):
         missing = after_rows(rebuild, archive)
         exceptions += missing.findings
@@ -110,7 +111,8 @@ def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
         return explain(archive, complaints, rebuild.open_as, session)
 
 
-def _restore_large_objects(restore: Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
+def _restore_archive(restore: Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
+    """Restore the large objects of an older backup, which has them in an archive."""
     file = restore.manifest.file("large_objects")
     if file is not None:
         path = fetch_file(restore.services.store, file, restore.folder / "large_objects")

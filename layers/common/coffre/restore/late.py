@@ -40,25 +40,23 @@ def waves_of(archive: SchemaArchive) -> list[Wave]:
 
 
 def restore_objects(job: MachineJob, session: Session) -> None:
-    """Restore the large objects, once; what a killed try left of them goes first.
+    """Restore the large objects of an older backup, once; what a killed try left of them goes first.
 
-    One function does it: an archive of them can only be restored whole.
+    One function does it: the archive that such a backup has of them can only be restored whole.
     """
-    notes = job.notes(session)
-    if notes.fact("large_objects") is not None:
+    file, notes = job.manifest.file("large_objects"), job.notes(session)
+    if file is None or notes.fact("large_objects") is not None:
         return
-    file = job.manifest.file("large_objects")
-    if file is not None:
-        while session.run(_UNLINK):
-            job.watch.check()
-        with scratch_folder(job.services.scratch, "objects") as folder:
-            path = fetch_file(job.services.store, file, folder / "large_objects")
-            restore_large_objects(
-                job.services.tools,
-                restore_major(session.major),
-                mapped(path, job.run.request),
-                job.working,
-                deadline=job.watch.deadline,
-                options=options_of(job.run.request),
-            )
+    while session.run(_UNLINK):
+        job.watch.check()
+    with scratch_folder(job.services.scratch, "objects") as folder:
+        path = fetch_file(job.services.store, file, folder / "large_objects")
+        restore_large_objects(
+            job.services.tools,
+            restore_major(session.major),
+            mapped(path, job.run.request),
+            job.working,
+            deadline=job.watch.deadline,
+            options=options_of(job.run.request),
+        )
     notes.note("large_objects", "done")

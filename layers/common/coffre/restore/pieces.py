@@ -45,10 +45,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Stored:
-    """A relation as it lies in the restored database: bytes with all that belongs to it, and pages."""
+    """A relation as it lies in the restored database: bytes with all that belongs to it, and pages.
+
+    ``edges`` are where large objects may be divided, which have no pages.
+    """
 
     bytes: int
     pages: int
+    edges: tuple[int, ...] = ()
 
 
 def runs(records: Iterable[Record], run_bytes: int = ITEM_BYTES) -> Iterator[Run]:
@@ -131,6 +135,8 @@ def plan_digests(stored: Mapping[int, Stored]) -> list[LoadItem]:
 
 def page_ranges(stored: Stored, enough: int) -> Sequence[Pages]:
     """Ranges of pages with about ``enough`` bytes each, the last one with an open end."""
+    if stored.edges:
+        return list(zip([0, *stored.edges], [*stored.edges, None], strict=True))
     pieces = min(-(-stored.bytes // enough), stored.pages)
     if pieces < 2:
         return [(0, None)]

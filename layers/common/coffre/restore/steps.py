@@ -7,10 +7,13 @@ Each of them may be killed, repeated or doubled; whatever goes wrong, `coffre.re
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_sequences, judge
 from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.large_objects import read_edges
 from coffre.databases.postgresql.notes import Notes, only_one
+from coffre.databases.postgresql.readback import Expected
 from coffre.databases.postgresql.room import free_sessions
 from coffre.databases.postgresql.set_aside import put_back_noted
 from coffre.databases.postgresql.sizes import stored_relations
@@ -21,7 +24,7 @@ from coffre.restore.check import check
 from coffre.restore.finish import finish
 from coffre.restore.late import archive_of, restore_objects, waves_of
 from coffre.restore.machine import MachineJob
-from coffre.restore.pieces import PAGE_BYTES, Stored, plan_digests, plan_rows, runs
+from coffre.restore.pieces import PAGE_BYTES, PIECE_BYTES, Stored, plan_digests, plan_rows, runs
 from coffre.restore.refuse import refuse_differences, refuse_exceptions
 from coffre.restore.swap import safety_backup
 from coffre.restore.token import token_time
@@ -92,7 +95,7 @@ def plan_loading(job: MachineJob) -> RestoreStep:
 
 
 def after_loading(job: MachineJob) -> RestoreStep:
-    """All rows are there: constraints come back, large objects follow; what is to be compared.
+    """All rows are there: constraints come back; what is to be compared.
 
     Raises
     ------
@@ -108,7 +111,6 @@ def after_loading(job: MachineJob) -> RestoreStep:
             raise RestoreIncompleteError(
                 f"{rows} rows of {totals.rows} are loaded, {count} runs of {notes.fact('runs')}"
             )
-        job.ledger.enter("large objects", batches=0)
         refuse_exceptions(job.run.request, job.run.backup_id, put_back_noted(session, notes))
         restore_objects(job, session)
         items = _content_items(session, notes)
@@ -192,12 +194,19 @@ def _content_items(session: Session, notes: Notes) -> list[LoadItem]:
         sizes = stored_relations(session)
         stored = {}
         for number, one in notes.expected():
-            size, heap = sizes.get(one.place, (0, 0))
-            whole = one.relation.kind == "extension_config"
-            stored[number] = Stored(size, 1 if whole else -(-heap // PAGE_BYTES))
+            stored[number] = _stored(session, one, sizes)
         planned = json.dumps([item.short() for item in plan_digests(stored)])
         notes.note("digests", planned)
     return [LoadItem.model_validate(item) for item in json.loads(planned)]
+
+
+def _stored(session: Session, one: Expected, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> Stored:
+    if not one.relation.is_table:
+        edges = read_edges(session, PIECE_BYTES)
+        return Stored(edges.size, 1, edges.places)
+    size, heap = sizes.get(one.place, (0, 0))
+    whole = one.relation.kind == "extension_config"
+    return Stored(size, 1 if whole else -(-heap // PAGE_BYTES))
 
 
 def _all_compared(notes: Notes, item: LoadItem) -> bool:

@@ -1,6 +1,7 @@
 """Chunks: consecutive rows of one relation, cut where the content says so (see `coffre.vault.scan`).
 
-Chunks end at row boundaries.  Their text lies in one piece from the socket to the compressor.
+Chunks end at row boundaries.  Their text (of large objects: their binary records) lies in one piece from the
+socket to the compressor.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coffre.buffers import TextBuffer
 from coffre.errors import ObjectCorruptError
 from coffre.vault.digest import Digest
 from coffre.vault.parts import Chunk
-from coffre.vault.scan import MIB, ChunkSizes, scanner
+from coffre.vault.scan import MIB, ChunkSizes, ends_chunk, scanner
 from coffre.vault.sealing import UNSEALED, Seal
 
 LEVEL = 1
@@ -134,6 +135,7 @@ class ChunkCutter:
     ) -> None:
         self.digest = Digest()
         self.bytes = 0
+        self._sizes = sizes
         self._scan = scanner(self.digest, sizes)
         self._emit = emit
         self._scratch = scratch
@@ -171,6 +173,14 @@ class ChunkCutter:
         self._append(b"\n")
         self.digest.add(1, row_hash.intdigest())
         self._flush()
+
+    def record(self, record: bytes) -> None:
+        """Take one record of the binary format; it ends a chunk as a row of its length does."""
+        record_hash = xxhash.xxh3_128_digest(record)
+        self._append(record)
+        self.digest.add_hashes([record_hash])
+        if ends_chunk(record_hash, len(record), self._spooled + self._scanned, self._sizes):
+            self._flush()
 
     def finish(self) -> None:
         """Hand on what is left."""

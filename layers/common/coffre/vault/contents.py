@@ -19,6 +19,7 @@ from coffre.vault.parts import (
     DatabaseRecord,
     Described,
     End,
+    LargeObjects,
     Record,
     Relation,
     Role,
@@ -50,6 +51,7 @@ class Contents:
     roles: list[Role] = field(default_factory=list)
     database: DatabaseRecord | None = None
     described: list[Described] = field(default_factory=list)
+    large_objects: list[LargeObjects] = field(default_factory=list)
     sequences: list[Relation] = field(default_factory=list)
     relations: dict[int, Relation] = field(default_factory=dict)
     ends: dict[int, End] = field(default_factory=dict)
@@ -84,6 +86,8 @@ def _take(contents: Contents, record: Record, open_relation: Relation | None) ->
         contents.database = record
     elif isinstance(record, Described):
         contents.described.append(record)
+    elif isinstance(record, LargeObjects):
+        contents.large_objects.append(record)
     elif isinstance(record, Relation) and record.kind == "sequence":
         contents.sequences.append(record)
     elif isinstance(record, Relation):
@@ -112,10 +116,11 @@ def _add_end(contents: Contents, end: End, relation: Relation) -> None:
 
 
 def _check_totals(contents: Contents, manifest: Manifest) -> None:
+    tables = {number for number, relation in contents.relations.items() if relation.is_table}
     found = (
-        len(contents.relations),
+        len(tables),
         len(contents.sequences),
-        sum(end.rows for end in contents.ends.values()),
+        sum(end.rows for number, end in contents.ends.items() if number in tables),
         sum(end.bytes for end in contents.ends.values()),
     )
     totals = manifest.totals

@@ -16,9 +16,19 @@ from coffre.ids import BACKUP_TYPES, KMS_KEY, BackupType, moment
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
-SEALED, SLICES = "seal-1", "slices"
+SEALED, SLICES, LARGE_OBJECTS = "seal-1", "slices", "large-object-rows"
 CAPABILITIES = frozenset(
-    {"postgresql", "copy-text", "zstd", "large-objects", "objects", "generated", SEALED, SLICES}
+    {
+        "postgresql",
+        "copy-text",
+        "zstd",
+        "large-objects",
+        LARGE_OBJECTS,
+        "objects",
+        "generated",
+        SEALED,
+        SLICES,
+    }
 )
 """What this reader can do.  A manifest that requires anything else is refused."""
 
@@ -43,7 +53,7 @@ class StoredFile(_Model):
 
 
 class ArchiveFile(StoredFile):
-    """A file that PostgreSQL's own tools or a person can read."""
+    """A file that PostgreSQL's own tools or a person can read; ``large_objects`` in older backups alone."""
 
     role: Literal["schema", "globals", "large_objects"]
 

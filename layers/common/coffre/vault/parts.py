@@ -2,8 +2,9 @@
 
 A part is a sequence of sections.  A section starts with a `Relation`, goes on with its `Chunk` records in the
 order of their rows, and ends with an `End` that holds the counts and the digest.  A relation that was read in
-pieces has one section for each piece; rows and bytes add up, and so do digests.  `Role`, `DatabaseRecord` and
-`Described` stand alone.  Both sides stream: neither a writer nor a reader holds more than one line.
+pieces has one section for each piece; rows and bytes add up, and so do digests.  `Role`, `DatabaseRecord`,
+`Described` and `LargeObjects` stand alone.  Both sides stream: neither a writer nor a reader holds more than
+one line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import zstandard
 
 from coffre.errors import ManifestInvalidError
 
-RelationKind = Literal["table", "leaf", "sequence", "extension_config"]
+RelationKind = Literal["table", "leaf", "sequence", "extension_config", "large_objects"]
 MAX_LINE = 8 << 20
 """Bytes in one record at most: 1,600 columns with names and types stay far below."""
 
@@ -64,6 +65,20 @@ class Described:
 
 
 @dataclass(frozen=True)
+class LargeObjects:
+    """Large objects that have the same owner, rights and comment; what is in them are rows of a relation.
+
+    ``ids`` are their numbers, ascending, with commas between them.  ``grants`` are pairs of a role (or "" for
+    everybody) and a privilege, as in GRANT; None stands for the rights that the owner has by default.
+    """
+
+    owner: str
+    ids: str
+    grants: tuple[tuple[str, str], ...] | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True)
 class Column:
     """A column in COPY order."""
 
@@ -73,7 +88,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Relation:
-    """Something with rows.
+    """Something with rows: those of a table, or pieces of large objects.
 
     ``id`` numbers relations within a backup.  ``load`` says how rows go back: into the relation itself
     (``self``) or through the root of its partition tree (``root``), whose name then stands in ``root_schema``
@@ -101,6 +116,11 @@ class Relation:
     def label(self) -> str:
         """The name as people read it."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its rows are a table's, and counted as such."""
+        return self.kind != "large_objects"
 
 
 @dataclass(frozen=True)
@@ -150,11 +170,12 @@ class End:
     generated: str = ""
 
 
-Record = Role | DatabaseRecord | Described | Relation | Chunk | End
+Record = Role | DatabaseRecord | Described | LargeObjects | Relation | Chunk | End
 _TYPES: dict[str, type[Any]] = {
     "role": Role,
     "database": DatabaseRecord,
     "object": Described,
+    "large_objects": LargeObjects,
     "relation": Relation,
     "chunk": Chunk,
     "end": End,

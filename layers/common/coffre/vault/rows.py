@@ -1,7 +1,8 @@
-"""Rows in COPY text: splitting a stream of text back into rows, for their digest and their number."""
+"""Rows in COPY text, and binary records: splitting a stream back into them, for their digest and number."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 
 import xxhash
@@ -10,6 +11,9 @@ from coffre.buffers import TextBuffer
 from coffre.errors import ObjectCorruptError
 from coffre.vault.digest import Digest
 from coffre.vault.scan import scanner
+
+_PIECE = struct.Struct(">hiIiqi")
+"""What comes before the bytes: how many fields there are, and before each its length."""
 
 
 def digest_text(blocks: Iterable[bytes | bytearray], digest: Digest) -> int:
@@ -46,8 +50,39 @@ def digest_text(blocks: Iterable[bytes | bytearray], digest: Digest) -> int:
     return length
 
 
+def digest_records(blocks: Iterable[bytes | bytearray], digest: Digest) -> int:
+    """The same for pieces of large objects, records of three fields: numbers of 4 and 8 bytes, and bytes.
+
+    Raises
+    ------
+    ObjectCorruptError
+        If it isn't whole records of that form.
+    """
+    length, rest = 0, b""
+    for block in blocks:
+        length += len(block)
+        held, start = rest + block, 0
+        while (end := _record_end(held, start)) <= len(held):
+            digest.add_rows([held[start:end]])
+            start = end
+        rest = held[start:]
+    if rest:
+        raise ObjectCorruptError("a chunk's records end in the middle of one")
+    return length
+
+
+def _record_end(held: bytes, start: int) -> int:
+    """Where the record ends that begins at ``start``; beyond what is held if that can't be told yet."""
+    if len(held) < start + _PIECE.size:
+        return len(held) + 1
+    fields, first, _, second, _, size = _PIECE.unpack_from(held, start)
+    if (fields, first, second) != (3, 4, 8) or size < 0:
+        raise ObjectCorruptError("a chunk of large objects holds something else")
+    return start + _PIECE.size + int(size)
+
+
 class DigestSink:
-    """A `RowSink` that keeps nothing but the digest."""
+    """A `RowSink`, for records as well, that keeps nothing but the digest."""
 
     def __init__(self) -> None:
         self.digest = Digest()
@@ -72,3 +107,8 @@ class DigestSink:
             self.bytes += len(piece)
         self.bytes += 1
         self.digest.add(1, row.intdigest())
+
+    def record(self, record: bytes) -> None:
+        """Take one record of the binary format."""
+        self.digest.add_rows([record])
+        self.bytes += len(record)

@@ -99,6 +99,12 @@ def scan_in_python(digest: Digest, sizes: ChunkSizes | None) -> Scan:
     return scan
 
 
+def ends_chunk(row_hash: bytes, length: int, size: int, sizes: ChunkSizes) -> bool:
+    """Whether a chunk ends after a row; ``size`` is the chunk's bytes with that row."""
+    asks = size >= sizes.minimum and row_hash < _threshold(length, sizes.target)
+    return asks or size >= sizes.maximum
+
+
 def _first_cut(rows: list[bytes], hashes: list[bytes], held: int, sizes: ChunkSizes) -> int | None:
     """How many of the rows stand before the first cut; None if there is none."""
     size = sum(map(len, rows)) + len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError, describe
@@ -10,10 +10,12 @@ from coffre.vault.chunks import open_chunk
 from coffre.vault.digest import Digest
 from coffre.vault.locate import locate_chunk
 from coffre.vault.parts import Chunk, decode_record
-from coffre.vault.rows import digest_text
+from coffre.vault.rows import digest_records, digest_text
 from coffre.vault.shared import SharedChunks
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message
+
+Block = bytes | bytearray
 
 
 class ReadTask:
@@ -27,6 +29,8 @@ class ReadTask:
     def run(self, item: Message) -> Message:
         """Read the item's chunks; the answer holds rows, bytes, digest, and what was damaged.
 
+        ``text`` says whether they hold COPY text.
+
         ``hidden`` names the versions of chunks that lie behind a delete marker or another version.
         """
         self._hidden = {}
@@ -36,7 +40,7 @@ class ReadTask:
             if not isinstance(chunk, Chunk):
                 raise TypeError("an item holds chunks only")
             try:
-                length += self._read(chunk, digest)
+                length += self._read(chunk, digest, digest_text if item["text"] else digest_records)
             except (ObjectCorruptError, ObjectMissingError) as error:
                 damaged.append({"key": chunk.key, **describe(error)})
         return {
@@ -51,20 +55,20 @@ class ReadTask:
         """Nothing is left to do."""
         return {}
 
-    def _read(self, chunk: Chunk, digest: Digest) -> int:
+    def _read(self, chunk: Chunk, digest: Digest, add: Callable[[Iterable[Block], Digest], int]) -> int:
         found = Digest()
-        with closing(self._open(chunk)) as text:
-            length = digest_text(text, found)
+        with closing(self._open(chunk)) as blocks:
+            length = add(blocks, found)
         if found.rows != chunk.rows:
             raise ObjectCorruptError(f"chunk {chunk.key} holds {found.rows} rows, expected {chunk.rows}")
         digest.add(found.rows, found.value)
         return length
 
-    def _open(self, chunk: Chunk) -> Generator[bytes | bytearray]:
+    def _open(self, chunk: Chunk) -> Generator[Block]:
         """The chunk's rows in blocks; notes where they are hidden."""
         if self._shared.can_hold(chunk):
             version, text = self._shared.read(chunk)
-            blocks: Iterable[bytes | bytearray] = (text,)
+            blocks: Iterable[Block] = (text,)
         else:
             version, body = locate_chunk(self._store, chunk)
             blocks = open_chunk(chunk, body, self._store.seal)

@@ -12,7 +12,7 @@ from coffre.vault.contents import Contents, read_contents, read_sections
 from coffre.vault.digest import MODULUS
 from coffre.vault.locate import locate
 from coffre.vault.manifest import StoredFile
-from coffre.vault.parts import Chunk, encode_record
+from coffre.vault.parts import Chunk, Relation, encode_record
 from coffre.vault.refs import read_ids
 from coffre.verify.job import Verification
 from coffre.verify.read import ReadTask
@@ -94,10 +94,10 @@ def _items(work: Verification) -> Iterator[Message]:
         for chunk in section.chunks:
             run.append(chunk)
             if sum(held.bytes for held in run) >= ITEM_BYTES:
-                yield _item(section.relation.id, section.relation.label, run)
+                yield _item(section.relation, run)
                 run = []
         if run:
-            yield _item(section.relation.id, section.relation.label, run)
+            yield _item(section.relation, run)
 
 
 def _references(work: Verification) -> list[Finding]:
@@ -113,8 +113,9 @@ def _references(work: Verification) -> list[Finding]:
     return [Finding(level="refuse", code="references-differ", object=work.manifest.id, message=message)]
 
 
-def _item(number: int, label: str, run: Sequence[Chunk]) -> Message:
-    return {"id": number, "label": label, "chunks": [encode_record(chunk).decode() for chunk in run]}
+def _item(relation: Relation, run: Sequence[Chunk]) -> Message:
+    chunks = [encode_record(chunk).decode() for chunk in run]
+    return {"id": relation.id, "label": relation.label, "text": relation.is_table, "chunks": chunks}
 
 
 def _damage(entry: dict[str, str], label: str) -> Finding:

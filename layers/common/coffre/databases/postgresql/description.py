@@ -8,11 +8,12 @@ from coffre.databases.postgresql.connection import PINNED, Session
 from coffre.databases.postgresql.described import read_described
 from coffre.databases.postgresql.identity import system_identifier
 from coffre.databases.postgresql.inventory import Inventory, take_inventory
+from coffre.databases.postgresql.large_objects import read_groups
 from coffre.databases.postgresql.objects import count_objects, list_needs
 from coffre.databases.postgresql.roles import read_database, read_roles
 from coffre.databases.postgresql.tools import dump_major
 from coffre.vault.manifest import Engine, Extension, Locale, Snapshot
-from coffre.vault.parts import DatabaseRecord, Described, Role
+from coffre.vault.parts import DatabaseRecord, Described, LargeObjects, Role
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Description:
     roles: list[Role]
     database: DatabaseRecord
     described: list[Described]
+    large_objects: list[LargeObjects]
     inventory: Inventory
 
     @property
@@ -51,6 +53,7 @@ def describe(session: Session) -> Description:
         roles=read_roles(session),
         database=read_database(session),
         described=read_described(session),
+        large_objects=read_groups(session),
         inventory=take_inventory(session),
     )
 

@@ -37,6 +37,13 @@ class RowSink(Protocol):
         """Take one row in pieces, without its newline.  All pieces must be consumed."""
 
 
+class RecordSink(RowSink, Protocol):
+    """What takes the records of a COPY in the binary format as well."""
+
+    def record(self, record: bytes) -> None:
+        """Take one record, whole."""
+
+
 Strip = Callable[[memoryview, int, RowSink], tuple[int, int]]
 """Gives the plain rows at the front of a block to the sink.  Takes the block, the most bytes that a row may
 have with its newline, and the sink; returns the bytes of the block that it took, and the rows."""

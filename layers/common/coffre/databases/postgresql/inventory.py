@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import Session, qualified
+from coffre.databases.postgresql.large_objects import labelled, read_edges, relation_of_pieces
 from coffre.vault.manifest import LeftOut
 from coffre.vault.parts import Column, Relation
 
@@ -69,12 +70,14 @@ _UNLOGGED = {"r": "unlogged table", "S": "unlogged sequence"}
 class Found:
     """A relation with rows, as the planner needs it.
 
-    ``size`` is bytes of rows on disk, those in TOAST included, ``pages`` the heap's pages.
+    ``size`` is bytes of rows on disk, those in TOAST included, ``pages`` the heap's pages, ``edges`` where
+    the pieces of large objects may be divided.
     """
 
     relation: Relation
     size: int
     pages: int
+    edges: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,15 @@ def take_inventory(session: Session) -> Inventory:
         *(_left_out(row, "foreign table", "its rows lie in another system") for row in rows if row[1] == "f"),
         *(_left_out(row, _UNLOGGED[row[1]], "a standby has nothing of it") for row in every if row[9]),
     )
-    sequences = _sequences(session, named, first_id=len(found))
     objects = int(session.value("SELECT count(*) FROM pg_largeobject_metadata"))
+    if objects:
+        edges = read_edges(session)
+        found.append(Found(relation_of_pieces(len(found)), edges.size, 0, edges.places))
+        left_out += tuple(
+            LeftOut(kind="security label", name=f"large object {number}", reason="Coffre doesn't keep it")
+            for number in labelled(session)
+        )
+    sequences = _sequences(session, named, first_id=len(found))
     return Inventory(tuple(found), sequences, left_out, objects)
 
 

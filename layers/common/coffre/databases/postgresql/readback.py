@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import open_session
-from coffre.databases.postgresql.copy import copy_out
+from coffre.databases.postgresql.copy import copy_out, read_rows
 from coffre.databases.postgresql.statements import copy_to, copy_tree_to, generated_to, generated_tree_to
 from coffre.databases.postgresql.target import Target
 from coffre.vault.parts import Relation, decode_record, encode_record
@@ -61,7 +61,7 @@ class CompareTask:
         content, computed_ones = copy_to, generated_to
         if relation.load == "root":
             content, computed_ones = copy_tree_to, generated_tree_to
-        rows = copy_out(self._session, content(relation, pages), sink)
+        rows = read_rows(self._session, relation, content(relation, pages), sink)
         answer = {"rows": rows, "digest": sink.digest.hex(), "bytes": sink.bytes, "generated": ""}
         if item["generated"]:
             computed = DigestSink()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.large_objects import make
 from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.load_plan import load_items
 from coffre.databases.postgresql.schema import set_sequences
@@ -51,6 +52,12 @@ class Rebuild:
     def session(self) -> Session:
         """A session of our own with the database, for as long as the run has."""
         return open_session(self.target, seconds=self.watch.seconds_left, application="coffre/restore")
+
+    def make_large_objects(self, roles: Mapping[str, str], *, owned: bool = True) -> None:
+        """Make the large objects, which `load` fills: `coffre.databases.postgresql.large_objects.make`."""
+        if self.contents.large_objects:
+            with self.session() as session:
+                make(session, self.contents.large_objects, roles, owned=owned)
 
     def load(self, sections: Iterable[Section], told: Callable[[int, int], None]) -> list[Finding]:
         """Load all rows, and give the sequences their values.
@@ -118,13 +125,14 @@ class Rebuild:
         Returns
         -------
         tuple
-            What differs, and how many relations and rows were compared.
+            What differs, and how many tables and rows were compared.
         """
         source = self.manifest.engine.server_version_num // 10_000
         findings, tables, rows = [], 0, 0
         with self._workers("compare", {}) as pool:
             for item, answer in pool.map(compare.compare_items(compare.expectations(self.contents))):
-                tables, rows = tables + 1, rows + int(answer["rows"])
+                if relation_of(item).is_table:
+                    tables, rows = tables + 1, rows + int(answer["rows"])
                 finding = compare.judge(item, answer, source=source, here=here)
                 findings += [finding] if finding else []
             pool.finish()
