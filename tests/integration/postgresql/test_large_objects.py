@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coffre.databases.postgresql.activity import size_on_disk
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy_binary import copy_out_binary
 from coffre.databases.postgresql.large_objects import make, put, read_edges, read_groups, relation_of_pieces
@@ -73,6 +74,11 @@ def read(session: Session, places: Pages | None = None) -> bytes:
     assert digest_records(found.held, digest) == found.bytes
     assert (digest.rows, digest.value) == (count, found.digest.value)
     return b"".join(found.held)
+
+
+def test_they_count_where_it_is_decided_whether_a_backup_fits_into_one_function(source: Target) -> None:
+    with open_session(source, seconds=60) as session:
+        assert size_on_disk(session) > 10 * 2048, "pages of 2 KiB, which the server packs"
 
 
 @pytest.mark.parametrize("step", [LARGE_OBJECT_PIECE, 3 * LARGE_OBJECT_PIECE, 1 << 30])

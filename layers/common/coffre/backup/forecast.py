@@ -14,7 +14,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.prices import load_prices
 from coffre.results import BackupPlan, PlannedBatch, SnapshotCost
-from coffre.workers import WORKERS
+from coffre.workers import workers_for
 
 LISTED, NAMED = 50, 5
 """Batches that a plan lists, and relations that it names of each."""
@@ -46,7 +46,8 @@ def make_plan(
         size = sum(batch.size for batch in batches)
         machine = services.start_machine is not None
         choice = choose(size, rate, seconds, runs=registration.runs, machine=machine)
-        workers = registration.concurrency if choice.where == "machine" else WORKERS
+        alone = workers_for(size, len(inventory.relations))
+        workers = registration.concurrency if choice.where == "machine" else alone
         prices = load_prices()
         expected = forecast(choice.where, batches, rate, workers=workers, prices=prices)
         return BackupPlan(

@@ -7,7 +7,7 @@ import time
 from coffre.backup.estimate import UNMEASURED, choose
 from coffre.backup.job import Job, Services
 from coffre.choice import Choice
-from coffre.databases.postgresql.activity import lockable_tables, tables_size
+from coffre.databases.postgresql.activity import lockable_tables, size_on_disk
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.target import Source
 from coffre.databases.registration import Registration
@@ -29,7 +29,7 @@ def where_to_run(job: Job, services: Services, *, seconds: float) -> tuple[Choic
         return choose(0, UNMEASURED, seconds, runs=runs, machine=machine), WORKERS
     try:
         with open_session(job.target, seconds=SIZE_SECONDS, application=job.application) as session:
-            size, tables = tables_size(session), lockable_tables(session)
+            size, tables = size_on_disk(session), lockable_tables(session)
     except CoffreError as error:
         return Choice("function", f"the source doesn't tell its size: {error.code}"), WORKERS
     choice = choose(size, services.catalogue.rate(job.database) or UNMEASURED, seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coffre.databases.postgresql.connection import Session
 
 _SIZE = """
-SELECT coalesce(sum(pg_table_size(c.oid)), 0)::bigint
+SELECT (coalesce(sum(pg_table_size(c.oid)), 0) + pg_relation_size('pg_catalog.pg_largeobject'))::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND left(n.nspname, 3) <> 'pg_'
   AND n.nspname <> 'information_schema'
@@ -58,8 +58,8 @@ def replica_lag(session: Session) -> float | None:
     return None if value is None else float(value)
 
 
-def tables_size(session: Session) -> int:
-    """Bytes on disk of all tables that a backup reads, with TOAST, without indexes."""
+def size_on_disk(session: Session) -> int:
+    """Bytes on disk of all that a backup reads: tables with TOAST, without indexes, and large objects."""
     return int(session.value(_SIZE))
 
 
