@@ -13,6 +13,7 @@ from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
+from coffre.restore import steps
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
@@ -94,6 +95,18 @@ def test_a_worker_that_begins_one_piece_at_a_time_comes_to_the_end(world: World)
     assert state is not None
     assert (state.state, state.rows) == ("committed", answer["rows"])
     assert not hand.live()
+
+
+def test_large_objects_are_compared_in_ranges(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which each worker takes some, and the sums are what was recorded."""
+    monkeypatch.setattr(steps, "PIECE_BYTES", 1 << 20)
+    hand = world.hand("ranges")
+    hand.working_seconds = 60.0
+    hand.confirm()
+    answer = hand.go()
+    assert (answer["status"], answer["digests_equal"]) == ("completed", True)
+    assert hand.calls.count("digests") > 8, "one object has 9 MB"
+    world.assert_whole(hand.wanted)
 
 
 @pytest.mark.parametrize(("kind", "deaths"), [(Session, 5), (Tools, 2)])

@@ -76,7 +76,7 @@ def _listed(batch: Batch, rate: Rate) -> PlannedBatch:
         number=batch.number,
         relations=names[:NAMED],
         more=max(0, len(names) - NAMED),
-        pages=batch.items[0].pages if len(batch.items) == 1 else None,
+        pages=batch.items[0].pages if len(batch.items) == 1 and batch.items[0].relation.is_table else None,
         bytes=batch.size,
         seconds=round(batch.size / rate.bytes_per_second, 1),
     )

@@ -37,6 +37,9 @@ CONCURRENCY = 4
 
 SESSIONS_A_WORKER, SESSIONS_BESIDE = 2, 2
 
+OBJECT_ITEMS = 300
+"""Items that read large objects, about; see `coffre.restore.pieces.ITEMS`."""
+
 
 def do(request: RestoreStepRequest, job: MachineJob) -> RestoreStep | RestoreResult:
     """Do the step that the state machine asks for."""
@@ -201,10 +204,10 @@ def _content_items(session: Session, notes: Notes) -> list[LoadItem]:
 
 
 def _stored(session: Session, one: Expected, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> Stored:
-    if not one.relation.is_table:
-        edges = read_edges(session, PIECE_BYTES)
-        return Stored(edges.size, 1, edges.places)
     size, heap = sizes.get(one.place, (0, 0))
+    if not one.relation.is_table:
+        edges = read_edges(session, max(PIECE_BYTES, size // OBJECT_ITEMS))
+        return Stored(edges.size, 1, edges.places)
     whole = one.relation.kind == "extension_config"
     return Stored(size, 1 if whole else -(-heap // PAGE_BYTES))
 

@@ -122,16 +122,17 @@ def read_edges(session: Session, step: int | None = None) -> Edges:
     Parameters
     ----------
     step:
-        Times `LARGE_OBJECT_PIECE`; None: what suits their size.
+        None: what suits their size.
     """
     if step is None:
         step = step_of(int(session.value("SELECT pg_relation_size('pg_catalog.pg_largeobject')")))
+    pieces = -(-step // LARGE_OBJECT_PIECE)
     asked = _EDGES.format(
         own=OWN_BYTES,
         size_of=SIZE_OF_LARGE_OBJECT,
-        step=step,
+        step=pieces * LARGE_OBJECT_PIECE,
         bits=PLACE_BITS,
-        pieces=step // LARGE_OBJECT_PIECE,
+        pieces=pieces,
     )
     size, places = session.run(asked)[0]
     return Edges(int(size), tuple(places or ()))
