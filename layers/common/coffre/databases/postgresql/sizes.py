@@ -7,7 +7,8 @@ from coffre.databases.postgresql.connection import Session
 # A loader's temporary table may go at this moment, and has no size then.
 _SIZES = """
 SELECT n.nspname::text, c.relname::text, pg_table_size(c.oid), pg_relation_size(c.oid)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 UNION ALL
 SELECT n.nspname::text, c.relname::text, sum(pg_table_size(l.relid))::int8, max(pg_relation_size(l.relid))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL pg_partition_tree(c.oid) l
