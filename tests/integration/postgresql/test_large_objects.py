@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -172,6 +173,25 @@ def test_a_role_that_may_not_read_them_is_told(server: EphemeralServer, source: 
             pytest.raises(CoffreError, match="permission denied for large object"),
         ):
             look(session)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        LargeObjects("customer", "1", (("", "SELECT ON LARGE OBJECT 1 TO PUBLIC; DROP TABLE kept"),)),
+        LargeObjects("customer", "1", (("", "SELECT WITH GRANT OPTION; DROP TABLE kept"),)),
+        LargeObjects("customer", "1); DROP TABLE kept; SELECT (1"),
+        LargeObjects('customer"; DROP TABLE kept', "1"),
+        LargeObjects("customer", "1", None, "'; DROP TABLE kept; --\\"),
+    ],
+)
+def test_nothing_in_a_record_gets_out_of_its_place(server: EphemeralServer, group: LargeObjects) -> None:
+    name = f"planted {hash(group)}"
+    planted = create(server, name, "CREATE TABLE kept (n int)")
+    with open_session(planted, seconds=60) as session, suppress(CoffreError):
+        session.run("SET search_path = public")
+        make(session, [group], {})
+    assert sql(planted, "SELECT count(*) FROM kept") == [[0]]
 
 
 def test_alike_ones_share_a_record(server: EphemeralServer) -> None:

@@ -17,6 +17,7 @@ from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.copy import copy_in, run_script
 from coffre.databases.postgresql.copy_binary import with_frame
 from coffre.databases.postgresql.statements import LARGE_OBJECT_PIECE, PLACE_BITS, SIZE_OF_LARGE_OBJECT
+from coffre.errors import ManifestInvalidError
 from coffre.vault.parts import Column, LargeObjects, Relation
 
 GROUP = 10_000
@@ -165,12 +166,16 @@ def make(
 
     Raises
     ------
+    ManifestInvalidError
+        A record holds something else than numbers and privileges.
     CoffreError
         What the server said.  What was made by then stays, and is found again.
     """
     me = str(session.value("SELECT current_user"))
     for group in groups:
         ids = group.ids.split(",")
+        if not all(number.isascii() and number.isdecimal() for number in ids):
+            raise ManifestInvalidError("a record of large objects has something else among their numbers")
         for start in range(0, len(ids), TOGETHER):
             script = "; ".join(_statements(group, ids[start : start + TOGETHER], roles, me, owned=owned))
             run_script(session, script.encode(session.python_encoding, "surrogateescape"))
@@ -180,7 +185,7 @@ def _statements(
     group: LargeObjects, ids: list[str], roles: Mapping[str, str], me: str, *, owned: bool
 ) -> Iterator[str]:
     """What makes some objects of a group: all in one transaction."""
-    numbers = ", ".join(str(int(number)) for number in ids)
+    numbers = ", ".join(ids)
     yield (
         f"SELECT pg_catalog.lo_create(i) FROM pg_catalog.unnest('{{{numbers}}}'::oid[]) i WHERE NOT EXISTS "
         "(SELECT FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = i)"
@@ -188,16 +193,24 @@ def _statements(
     owner = roles.get(group.owner, group.owner)
     if owned and owner != me:
         for number in ids:
-            yield f"ALTER LARGE OBJECT {int(number)} OWNER TO {identifier(owner)}"
+            yield f"ALTER LARGE OBJECT {number} OWNER TO {identifier(owner)}"
     if owned and group.grants is not None:
         yield f"REVOKE ALL ON LARGE OBJECT {numbers} FROM PUBLIC, {identifier(owner)}"
         for role, privilege in group.grants:
-            what, _, option = privilege.partition(" ")
+            what, option = _parsed(privilege)
             grantee = identifier(roles.get(role, role)) if role else "PUBLIC"
             yield f"GRANT {what} ON LARGE OBJECT {numbers} TO {grantee} {option}"
     if group.comment is not None:
         for number in ids:
-            yield f"COMMENT ON LARGE OBJECT {int(number)} IS {literal(group.comment)}"
+            yield f"COMMENT ON LARGE OBJECT {number} IS {literal(group.comment)}"
+
+
+def _parsed(privilege: str) -> tuple[str, str]:
+    """A privilege and its option: the vault's words become part of a statement, so no others are taken."""
+    what, _, option = privilege.partition(" ")
+    if what not in ("SELECT", "UPDATE") or option not in ("", "WITH GRANT OPTION"):
+        raise ManifestInvalidError(f"a record of large objects grants {privilege!r}")
+    return what, option
 
 
 def put(session: Session, blocks: Iterable[bytes | bytearray]) -> int:
