@@ -106,6 +106,9 @@ def test_large_objects_are_compared_in_ranges(world: World, monkeypatch: pytest.
     answer = hand.go()
     assert (answer["status"], answer["digests_equal"]) == ("completed", True)
     assert hand.calls.count("digests") > 8, "one object has 9 MB"
+    state = hand.catalogue.ledger("shop", hand.token[:12]).read()
+    assert state is not None
+    assert state.done == state.total > 9_000_000
     world.assert_whole(hand.wanted)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coffre.backup.plan import ALIGN_PAGES, ASIDE, PAGE_BYTES, PIECE_BYTES, WorkItem, plan
 from coffre.backup.slices import slices
 from coffre.databases.postgresql.inventory import Found
-from coffre.databases.postgresql.large_objects import LEAST_STEP, MOST_STEP, STEPS, step_of
+from coffre.databases.postgresql.large_objects import LEAST_STEP, MOST_STEP, STEPS, usual_step
 from coffre.vault.parts import Relation, RelationKind
 
 GIB = 1 << 30
@@ -116,7 +116,7 @@ def test_large_objects_are_read_once_between_their_edges(size: int, places: set[
 
 @given(size=st.integers(0, 1 << 45), growth=st.integers(0, 1 << 40))
 def test_edges_of_large_objects_stay_where_objects_are_added(size: int, growth: int) -> None:
-    before, after = step_of(size), step_of(size + growth)
+    before, after = usual_step(size), usual_step(size + growth)
     assert LEAST_STEP <= before <= after <= MOST_STEP
     assert after % before == 0
     assert before == MOST_STEP or before * STEPS >= size

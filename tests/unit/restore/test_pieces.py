@@ -112,3 +112,8 @@ def test_a_cut_covers_all_and_has_no_more_ranges_than_asked(count: int, most: in
     ranges = cut(count, most)
     assert len(ranges) <= most
     assert [one for start, end in ranges for one in range(start, end)] == list(range(count))
+
+
+def test_places_that_json_would_round_come_back() -> None:
+    item = LoadItem(kind="digests", number=1, first=0, end=1, pages=((1 << 56) - 1, None))
+    assert LoadItem.model_validate(json.loads(json.dumps(item.short()), parse_int=float)) == item

@@ -52,8 +52,13 @@ def inspect(
 
 
 def _unseen_limits(session: Session, limits: Limits, level: Literal["refuse", "warn"]) -> list[Finding]:
-    """The limits that nobody could keep, because the role isn't shown what the source does."""
+    """The limits that nobody could keep, because the role isn't shown what the source does.
+
+    How far a standby itself is behind, everybody is told.
+    """
     watched = {"active_sessions": limits.active_sessions, "replica_lag_seconds": limits.replica_lag_seconds}
+    if watched["replica_lag_seconds"] is not None and session.value("SELECT pg_is_in_recovery()"):
+        del watched["replica_lag_seconds"]
     names = [name for name, value in watched.items() if value is not None]
     if not names or sees_others(session):
         return []

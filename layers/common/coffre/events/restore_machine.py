@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from coffre.events.base import DatabaseName, Event, ExactBackup, machine_event, parse
 from coffre.events.restore import RestoreRequest
@@ -30,6 +30,13 @@ class LoadItem(Event):
     end: int = Field(ge=0)
     part: int = Field(default=0, ge=0)
     pages: tuple[int, int | None] | None = None
+
+    @field_serializer("pages")
+    def _as_text(self, pages: tuple[int, int | None] | None) -> tuple[str, str | None] | None:
+        """Positions in large objects exceed 2^53; above that not every reader of JSON keeps a number."""
+        if pages is None:
+            return None
+        return str(pages[0]), None if pages[1] is None else str(pages[1])
 
     @property
     def name(self) -> str:

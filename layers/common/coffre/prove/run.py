@@ -174,6 +174,7 @@ def _restored(proof: Proof, restorer: str, substitute: list[Finding]) -> ProofRe
             restored = (section for section in sections if section.relation.id in proof.contents.relations)
             findings = rebuild.load(restored, lambda _rows, _bytes: None)
         with watch.phase("large_objects"):
+            rebuild.grant_large_objects({})
             _restore_archive(proof)
         with watch.phase("indexes"):
             complaints = archive.indexes(WORKERS)

@@ -67,6 +67,8 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         # Before triggers and policies exist: nothing changes rows after this, and nothing hides them yet.
         exceptions += compared(rebuild, situation.major, target)
     with watch.phase("large_objects"):
+        if restore.request.roles != "mine":
+            rebuild.grant_large_objects(restore.request.role_map)
         _restore_archive(restore, major, target, options)
     with watch.phase("indexes"):
         missing = after_rows(rebuild, archive)

@@ -157,7 +157,7 @@ def _load_runs(
         for message, answer in pool.map(messages):
             if "refused" in answer:
                 refused.append((message, answer["refused"]))
-            elif answer["rows"]:
+            elif answer["bytes"]:
                 rows += answer["rows"]
                 job.ledger.add(rows=answer["rows"], done=answer["bytes"])
         pool.finish()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_sequences, judge
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.large_objects import read_edges
+from coffre.databases.postgresql.large_objects import grant, read_edges
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.readback import Expected
 from coffre.databases.postgresql.room import free_sessions
@@ -155,6 +155,8 @@ def judge_content(job: MachineJob) -> RestoreStep:
         differing = [finding for finding in findings if finding.code != GENERATED_DIFFERS]
         refuse_differences(job.working, differing)
         refuse_exceptions(job.run.request, job.run.backup_id, generated)
+        if job.run.request.roles != "mine":
+            grant(session, contents.large_objects, job.run.request.role_map)
         notes.note("generated", json.dumps([finding.model_dump() for finding in generated]))
         notes.note("wave", "")
     return step(job)
@@ -204,10 +206,10 @@ def _content_items(session: Session, notes: Notes) -> list[LoadItem]:
 
 
 def _stored(session: Session, one: Expected, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> Stored:
-    size, heap = sizes.get(one.place, (0, 0))
     if not one.relation.is_table:
-        edges = read_edges(session, max(PIECE_BYTES, size // OBJECT_ITEMS))
+        edges = read_edges(session, lambda all_bytes: max(PIECE_BYTES, all_bytes // OBJECT_ITEMS))
         return Stored(edges.size, 1, edges.places)
+    size, heap = sizes.get(one.place, (0, 0))
     whole = one.relation.kind == "extension_config"
     return Stored(size, 1 if whole else -(-heap // PAGE_BYTES))
 

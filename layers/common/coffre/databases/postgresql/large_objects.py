@@ -10,7 +10,7 @@ https://www.postgresql.org/docs/current/catalog-pg-largeobject-metadata.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
@@ -51,6 +51,10 @@ CROSS JOIN LATERAL (
 ORDER BY g.first
 """
 
+_SIZE = f"""
+SELECT coalesce(sum(s.size + {OWN_BYTES}), 0)::bigint
+FROM pg_largeobject_metadata m CROSS JOIN LATERAL {SIZE_OF_LARGE_OBJECT} s
+"""
 _EDGES = """
 WITH sized AS (
     SELECT m.oid::bigint AS id, s.size + {own} AS size,
@@ -62,7 +66,7 @@ WITH sized AS (
     UNION ALL
     SELECT id << {bits} | n * {pieces} FROM sized, generate_series(1, (size - {own} - 1) / {step}) n
 )
-SELECT (SELECT coalesce(sum(size), 0)::bigint FROM sized), ARRAY(SELECT place FROM edges ORDER BY place)
+SELECT ARRAY(SELECT place FROM edges ORDER BY place)
 """
 
 _LABELLED = """
@@ -73,7 +77,6 @@ SELECT objoid::text FROM pg_seclabel WHERE classoid = 'pg_largeobject'::regclass
 _PIECES = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS coffre_pieces (loid oid, piece bigint, data bytea)",
     "ALTER TABLE pg_temp.coffre_pieces ALTER COLUMN data SET STORAGE EXTERNAL",
-    "TRUNCATE pg_temp.coffre_pieces",
 )
 _PUT = f"""
 SELECT count(*) FILTER (WHERE pg_catalog.lo_put(loid, piece * {LARGE_OBJECT_PIECE}, data) IS NULL)
@@ -113,21 +116,28 @@ def relation_of_pieces(number: int) -> Relation:
     return Relation(number, "large_objects", "pg_catalog", "pg_largeobject", "", columns)
 
 
-def read_edges(session: Session, step: int | None = None) -> Edges:
-    """Where objects may be divided: after ``step`` bytes on average.
+def usual_step(size: int) -> int:
+    """The bytes between two edges, for ``size`` bytes of objects: a power of two, so it seldom changes."""
+    step = LEAST_STEP
+    while step * STEPS < size and step < MOST_STEP:
+        step *= 2
+    return step
+
+
+def read_edges(session: Session, step_of: Callable[[int], int] = usual_step) -> Edges:
+    """Where objects may be divided: after some bytes on average.
 
     As with rows and chunks, an object stands at an edge if a hash, of its number, asks for it, which is the
-    more likely the larger it is; an object above ``step`` is divided, too.  So an edge depends on one object
-    only, and stays when others come and go.  Each is asked for its size, which takes some microseconds.
+    more likely the larger it is; an object above that is divided, too.  So an edge depends on one object
+    only, and stays when others come and go.  Each is asked for its size, twice, in some microseconds.
 
     Parameters
     ----------
-    step:
-        None: what suits their size.
+    step_of:
+        After how many, for the bytes of all of them.
     """
-    if step is None:
-        step = step_of(int(session.value("SELECT pg_relation_size('pg_catalog.pg_largeobject')")))
-    pieces = -(-step // LARGE_OBJECT_PIECE)
+    size = int(session.value(_SIZE))
+    pieces = -(-step_of(size) // LARGE_OBJECT_PIECE)
     asked = _EDGES.format(
         own=OWN_BYTES,
         size_of=SIZE_OF_LARGE_OBJECT,
@@ -135,16 +145,7 @@ def read_edges(session: Session, step: int | None = None) -> Edges:
         bits=PLACE_BITS,
         pieces=pieces,
     )
-    size, places = session.run(asked)[0]
-    return Edges(int(size), tuple(places or ()))
-
-
-def step_of(size: int) -> int:
-    """The bytes between two edges, for ``size`` bytes of objects: a power of two, so it seldom changes."""
-    step = LEAST_STEP
-    while step * STEPS < size and step < MOST_STEP:
-        step *= 2
-    return step
+    return Edges(size, tuple(session.value(asked) or ()))
 
 
 def labelled(session: Session) -> list[str]:
@@ -155,54 +156,79 @@ def labelled(session: Session) -> list[str]:
 def make(
     session: Session, groups: Iterable[LargeObjects], roles: Mapping[str, str], *, owned: bool = True
 ) -> None:
-    """Make the objects, empty, with owners, rights and comments; those that are there keep their bytes.
+    """Make the objects, empty, with owners and comments; those that are there keep their bytes.
+
+    Rights follow when all is filled and compared (`grant`): an owner may have taken his own away.
 
     Parameters
     ----------
     roles:
         Other roles than the recorded ones.
     owned:
-        Whether owners and rights are restored.  Otherwise all objects belong to the session's role.
+        Whether owners are restored.  Otherwise all objects belong to the session's role.
+
+    Raises
+    ------
+    ManifestInvalidError
+        A record holds something else than numbers.
+    CoffreError
+        What the server said.  What was made by then stays, and is found again.
+    """
+    me = str(session.value("SELECT current_user"))
+    for group, ids in _together(groups):
+        owner = roles.get(group.owner, group.owner) if owned else me
+        _run(session, _made(group, ids, "" if owner == me else owner))
+
+
+def grant(session: Session, groups: Iterable[LargeObjects], roles: Mapping[str, str]) -> None:
+    """Give the objects their recorded rights, for other roles where ``roles`` says so.
 
     Raises
     ------
     ManifestInvalidError
         A record holds something else than numbers and privileges.
     CoffreError
-        What the server said.  What was made by then stays, and is found again.
+        What the server said.
     """
-    me = str(session.value("SELECT current_user"))
+    for group, ids in _together(group for group in groups if group.grants is not None):
+        _run(session, _granted(group, ids, roles))
+
+
+def _together(groups: Iterable[LargeObjects]) -> Iterator[tuple[LargeObjects, list[str]]]:
+    """Groups, with the numbers of as many objects as one transaction may lock."""
     for group in groups:
         ids = group.ids.split(",")
         if not all(number.isascii() and number.isdecimal() for number in ids):
             raise ManifestInvalidError("a record of large objects has something else among their numbers")
         for start in range(0, len(ids), TOGETHER):
-            script = "; ".join(_statements(group, ids[start : start + TOGETHER], roles, me, owned=owned))
-            run_script(session, script.encode(session.python_encoding, "surrogateescape"))
+            yield group, ids[start : start + TOGETHER]
 
 
-def _statements(
-    group: LargeObjects, ids: list[str], roles: Mapping[str, str], me: str, *, owned: bool
-) -> Iterator[str]:
-    """What makes some objects of a group: all in one transaction."""
-    numbers = ", ".join(ids)
+def _run(session: Session, statements: Iterable[str]) -> None:
+    run_script(session, "; ".join(statements).encode(session.python_encoding, "surrogateescape"))
+
+
+def _made(group: LargeObjects, ids: list[str], owner: str) -> Iterator[str]:
+    """What makes some objects of a group."""
     yield (
-        f"SELECT pg_catalog.lo_create(i) FROM pg_catalog.unnest('{{{numbers}}}'::oid[]) i WHERE NOT EXISTS "
-        "(SELECT FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = i)"
+        f"SELECT pg_catalog.lo_create(i) FROM pg_catalog.unnest('{{{','.join(ids)}}}'::oid[]) i "
+        "WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = i)"
     )
-    owner = roles.get(group.owner, group.owner)
-    if owned and owner != me:
-        for number in ids:
+    for number in ids:
+        if owner:
             yield f"ALTER LARGE OBJECT {number} OWNER TO {identifier(owner)}"
-    if owned and group.grants is not None:
-        yield f"REVOKE ALL ON LARGE OBJECT {numbers} FROM PUBLIC, {identifier(owner)}"
-        for role, privilege in group.grants:
-            what, option = _parsed(privilege)
-            grantee = identifier(roles.get(role, role)) if role else "PUBLIC"
-            yield f"GRANT {what} ON LARGE OBJECT {numbers} TO {grantee} {option}"
-    if group.comment is not None:
-        for number in ids:
+        if group.comment is not None:
             yield f"COMMENT ON LARGE OBJECT {number} IS {literal(group.comment)}"
+
+
+def _granted(group: LargeObjects, ids: list[str], roles: Mapping[str, str]) -> Iterator[str]:
+    """What gives some objects of a group their rights."""
+    numbers, owner = ", ".join(ids), identifier(roles.get(group.owner, group.owner))
+    yield f"REVOKE ALL ON LARGE OBJECT {numbers} FROM PUBLIC, {owner}"
+    for role, privilege in group.grants or ():
+        what, option = _parsed(privilege)
+        grantee = identifier(roles.get(role, role)) if role else "PUBLIC"
+        yield f"GRANT {what} ON LARGE OBJECT {numbers} TO {grantee} {option}"
 
 
 def _parsed(privilege: str) -> tuple[str, str]:
@@ -235,4 +261,5 @@ def put(session: Session, blocks: Iterable[bytes | bytearray]) -> int:
         session.run(statement)
     count = copy_in(session, "COPY pg_temp.coffre_pieces FROM STDIN (FORMAT binary)", with_frame(blocks))
     session.run(_PUT)
+    session.run("TRUNCATE pg_temp.coffre_pieces")
     return count

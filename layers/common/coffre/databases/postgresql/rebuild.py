@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
-from coffre.databases.postgresql.large_objects import make
+from coffre.databases.postgresql.large_objects import grant, make
 from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.load_plan import load_items
 from coffre.databases.postgresql.schema import set_sequences
@@ -58,6 +58,12 @@ class Rebuild:
         if self.contents.large_objects:
             with self.session() as session:
                 make(session, self.contents.large_objects, roles, owned=owned)
+
+    def grant_large_objects(self, roles: Mapping[str, str]) -> None:
+        """Give the large objects their rights, when nothing is written into them any more."""
+        if self.contents.large_objects:
+            with self.session() as session:
+                grant(session, self.contents.large_objects, roles)
 
     def load(self, sections: Iterable[Section], told: Callable[[int, int], None]) -> list[Finding]:
         """Load all rows, and give the sequences their values.
