@@ -14,6 +14,7 @@ from coffre.databases.postgresql.activity import size_on_disk
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy_binary import copy_out_binary
 from coffre.databases.postgresql.large_objects import (
+    MOST_STEP,
     grant,
     make,
     put,
@@ -208,6 +209,15 @@ def test_nothing_in_a_record_gets_out_of_its_place(server: EphemeralServer, grou
         make(session, [group], {})
         grant(session, [group], {})
     assert sql(planted, "SELECT count(*) FROM kept") == [[0]]
+
+
+def test_a_large_object_with_holes_is_divided_by_its_length(server: EphemeralServer) -> None:
+    sparse = create(server, "sparse", "SELECT lo_create(1); SELECT lo_put(1, 1::bigint << 40, 'the end')")
+    with open_session(sparse, seconds=60) as session:
+        edges = read_edges(session)
+        assert edges.size > 1 << 40
+        assert len(edges.places) == (1 << 40) // MOST_STEP
+        assert read(session, (edges.places[-1], None)).endswith(b"the end")
 
 
 def test_alike_ones_share_a_record(server: EphemeralServer) -> None:
