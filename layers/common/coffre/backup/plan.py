@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from coffre.databases.postgresql.statements import Pages
+from coffre.databases.postgresql.statements import Pages, ranges_from
 from coffre.vault.parts import Relation
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def _cut(found: Found, starts: Sequence[int]) -> list[WorkItem]:
         WorkItem(
             replace(found.relation, piece=number, pieces=len(starts)),
             found.size // len(starts),
-            (start, after),
+            pages,
             found.pages,
         )
-        for number, (start, after) in enumerate(zip(starts, [*starts[1:], None], strict=True))
+        for number, pages in enumerate(ranges_from(starts))
     ]

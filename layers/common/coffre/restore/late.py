@@ -47,6 +47,7 @@ def restore_objects(job: MachineJob, session: Session) -> None:
     file, notes = job.manifest.file("large_objects"), job.notes(session)
     if file is None or notes.fact("large_objects") is not None:
         return
+    job.ledger.enter("large objects", batches=0)
     while session.run(_UNLINK):
         job.watch.check()
     with scratch_folder(job.services.scratch, "objects") as folder:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.load_plan import ITEM_BYTES
-from coffre.databases.postgresql.statements import Pages
+from coffre.databases.postgresql.statements import Pages, ranges_from
 from coffre.events.restore_machine import LoadItem
 from coffre.vault.parts import Chunk, End, Record, Relation
 
@@ -136,13 +136,12 @@ def plan_digests(stored: Mapping[int, Stored]) -> list[LoadItem]:
 def page_ranges(stored: Stored, enough: int) -> Sequence[Pages]:
     """Ranges of pages with about ``enough`` bytes each, the last one with an open end."""
     if stored.edges:
-        return list(zip([0, *stored.edges], [*stored.edges, None], strict=True))
+        return ranges_from([0, *stored.edges])
     pieces = min(-(-stored.bytes // enough), stored.pages)
     if pieces < 2:
         return [(0, None)]
     step = -(-stored.pages // pieces)
-    starts = range(0, stored.pages, step)
-    return [(start, start + step if start + step < stored.pages else None) for start in starts]
+    return ranges_from(range(0, stored.pages, step))
 
 
 def cut(count: int, most: int = ITEMS) -> list[tuple[int, int]]:

@@ -13,8 +13,6 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import BackupIncompleteError
 
-_COMMON = ("--format=custom", "--lock-wait-timeout=5000", "--no-password")
-
 
 def dump_schema(
     tools: Tools, major: int, target: Target, snapshot: str, out: Path, *, deadline: float
@@ -27,9 +25,16 @@ def dump_schema(
         If the archive holds data, which belongs elsewhere.
     ToolFailedError, DeadlineExceededError
     """
-    without_objects = "--no-large-objects" if major >= 18 else "--no-blobs"
-    sections = ("--section=pre-data", "--section=post-data")
-    arguments = [*_COMMON, *sections, without_objects, f"--snapshot={snapshot}", "--compress=0"]
+    arguments = [
+        "--format=custom",
+        "--compress=0",
+        "--section=pre-data",
+        "--section=post-data",
+        "--no-large-objects" if major >= 18 else "--no-blobs",
+        "--lock-wait-timeout=5000",
+        "--no-password",
+        f"--snapshot={snapshot}",
+    ]
     tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
     held = data_entries(list_entries(tools, major, out, deadline=deadline))
     if held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from coffre.databases.postgresql.connection import identifier, qualified
 from coffre.vault.parts import Column, Relation
@@ -24,6 +24,11 @@ SIZE_OF_LARGE_OBJECT = """(
     SELECT pg_catalog.lo_lseek64(f.fd, 0, 2) + 0 * pg_catalog.lo_close(f.fd) AS size
     FROM (SELECT pg_catalog.lo_open(m.oid, 262144) AS fd OFFSET 0) f OFFSET 0)"""
 """The size of the large object ``m.oid``: seeking to its end tells it to everybody who may read it."""
+
+
+def ranges_from(starts: Sequence[int]) -> list[Pages]:
+    """The ranges that begin at ``starts``, which ascend; each ends where the next one begins."""
+    return list(zip(starts, [*starts[1:], None], strict=True))
 
 
 def copy_to(relation: Relation, pages: Pages | None = None) -> str:
