@@ -3,9 +3,10 @@
 import base64
 import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
+from localcloud.background import Failure
 from localcloud.errors import UnknownScheduleError
 from localcloud.functions import ThrottledError
 from localcloud.invoker import (
@@ -17,9 +18,6 @@ from localcloud.invoker import (
     check,
 )
 from localcloud.server import Response, json_response
-
-if TYPE_CHECKING:
-    from localcloud.cloud import LocalCloud
 
 _INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations/?")
 _CONTROL = "/_localcloud/"
@@ -67,13 +65,30 @@ class InvokeRoute:
         return Response(200, outcome.payload, headers)
 
 
+class Controlled(Protocol):
+    """What the control endpoint asks of a cloud."""
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What failed for good."""
+
+    def status(self) -> dict[str, Any]:
+        """What it is, and what it does."""
+
+    def fire(self, name: str, scheduled_time: str | None = None) -> dict[str, str]:
+        """Deliver a schedule's input now."""
+
+    def drain(self, timeout: float = 60) -> bool:
+        """Wait until nothing is under way."""
+
+
 class ControlRoute:
     """``/_localcloud/``: ``GET status``, ``GET failures``, ``POST fire/NAME``, ``POST drain``.
 
     No bucket can have a name that starts with an underscore.
     """
 
-    def __init__(self, cloud: "LocalCloud") -> None:
+    def __init__(self, cloud: Controlled) -> None:
         self._cloud = cloud
 
     def __call__(self, method: str, path: str, environ: dict[str, Any], _body: bytes) -> Response | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from coffre import wiring
-from coffre.events.restore import DrillRequest, RestoreRequest, read
+from coffre.events.restore import DrillRequest, RestoreRequest
+from coffre.events.restore_kinds import read
 from coffre.results import Result
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
-    """Lambda's entry point; see `coffre.events.restore.read` for the events."""
+    """Lambda's entry point; see `coffre.events.restore_kinds.read` for the events."""
     request = read(event)
     seconds = wiring.seconds_left(context)
     if isinstance(request, RestoreRequest):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,11 @@ def imported(module: Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module.name}: a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def dotted(path: Path, base: Path) -> str:
+    """The name by which a source file is imported."""
+    return ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
 
 
 def pieces(module: Module) -> set[str]:
@@ -147,6 +153,18 @@ def test_what_verbs_share_has_no_cycles() -> None:
     while ready := {piece for piece, others in needs.items() if not others}:
         needs = {piece: others - ready for piece, others in needs.items() if piece not in ready}
     assert needs == {}
+
+
+@pytest.mark.parametrize("package", ["layers/common/coffre", "localcloud", "cli/coffre_cli", "demo", "bench"])
+def test_no_module_needs_itself_by_way_of_others(package: str) -> None:
+    folder = ROOT / package
+    found = {dotted(module.path, folder.parent): module for module in modules(folder)}
+    needs = {
+        name: {one if one in found else one.rpartition(".")[0] for one in imported(module)}
+        & set(found) - {name}
+        for name, module in found.items()
+    }
+    TopologicalSorter(needs).prepare()  # its error names the circle
 
 
 @pytest.mark.parametrize("module", [m for m in LIBRARY_MODULES if m.piece not in OUTERMOST], ids=named)

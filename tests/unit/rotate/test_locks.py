@@ -15,9 +15,10 @@ from coffre.errors import DeadlineExceededError
 from coffre.ids import backup_id
 from coffre.rotate.policy import BackupFacts
 from coffre.rotate.promote import Promotion, promote, promotions
-from coffre.vault.locks import LONGEST, Lock, LockRule, extend
+from coffre.vault.locks import LONGEST, Lock, LockRule
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
+from coffre.vault.retention import extend
 from tests.fakes.vault import DATABASE, put_backup
 from tests.unit.rotate.conftest import LAYOUT, ONE, World
 

@@ -16,7 +16,8 @@ from coffre.backup.plan import WorkItem
 from coffre.backup.sharing import SHARING_BYTES, SharedText, Slice, Upload
 from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.copy import copy_out, read_rows
+from coffre.databases.postgresql.copy import copy_out
+from coffre.databases.postgresql.reading import read_rows
 from coffre.databases.postgresql.statements import Pages, copy_to, generated_to
 from coffre.errors import ChunkDamagedError, ObjectCorruptError, ObjectExistsError, ProtocolViolationError
 from coffre.ids import utc_now

@@ -12,7 +12,6 @@ from coffre.databases.postgresql.description import Description
 from coffre.errors import BackupIncompleteError
 from coffre.ids import stamp, utc_now
 from coffre.vault.layout import FORMAT
-from coffre.vault.locks import extend
 from coffre.vault.manifest import (
     LARGE_OBJECTS,
     SEALED,
@@ -28,6 +27,7 @@ from coffre.vault.manifest import (
 from coffre.vault.parts import Chunk, End, Record, Relation
 from coffre.vault.reader import read_part
 from coffre.vault.refs import write_refs
+from coffre.vault.retention import extend
 from coffre.vault.sealed_manifest import close_manifest
 from coffre.vault.sealing import Seal
 from coffre.vault.store import ObjectStore

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from coffre.choice import Runs
-from coffre.events.base import BackupRef, DatabaseName, Event, parse
-
-if TYPE_CHECKING:
-    from coffre.events.restore_machine import MachineEvent
+from coffre.events.base import BackupRef, DatabaseName, Event
 
 
 def _new_schema(value: str) -> str:
@@ -131,18 +128,3 @@ class DrillRequest(Event):
         if self.database is None and self.model_fields_set - {"action", "exercise"}:
             raise ValueError("a drill of all databases takes nothing but whether it is an exercise")
         return self
-
-
-def read(event: object) -> RestoreRequest | DrillRequest | MachineEvent:
-    """What the restore function is asked: by somebody, by its state machine, or by EventBridge.
-
-    Raises
-    ------
-    InvalidEventError
-    """
-    asked = event if isinstance(event, dict) else {}
-    if asked.keys() & {"step", "detail"} or asked.get("action") == "resume":
-        from coffre.events.restore_machine import read_machine_event  # the others need none of it
-
-        return read_machine_event(asked)
-    return parse(DrillRequest, event) if asked.get("action") == "drill" else parse(RestoreRequest, event)

@@ -14,9 +14,9 @@ from coffre.rotate.inventory import Horizon, take_inventory
 from coffre.rotate.promote import objects_of
 from coffre.rotate.run import Services
 from coffre.vault.layout import Layout
-from coffre.vault.locks import set_legal_hold
 from coffre.vault.notes import Hold, active_holds, describe_hold, list_notes, write_note
 from coffre.vault.reader import load_manifest
+from coffre.vault.retention import set_legal_hold
 from coffre.vault.store import ObjectStore
 
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from coffre.databases.registration import TIERS, Retention
 from coffre.rotate.policy import PERIODS, BackupFacts, tier_members
 from coffre.vault.layout import Layout
-from coffre.vault.locks import Lock, LockRule, extend_all
+from coffre.vault.locks import Lock, LockRule
 from coffre.vault.reader import load_manifest
 from coffre.vault.refs import read_ids
+from coffre.vault.retention import extend_all
 from coffre.vault.store import ObjectStore
 
 

@@ -268,7 +268,7 @@ class ObjectStore:
         return refused
 
     def retain(self, key: str, version: str, lock: Lock) -> None:
-        """Lock a version.  S3 refuses to make a lock shorter; see `coffre.vault.locks.extend`.
+        """Lock a version.  S3 refuses to make a lock shorter; see `coffre.vault.retention.extend`.
 
         Raises
         ------

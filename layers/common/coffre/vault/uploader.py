@@ -18,8 +18,8 @@ from coffre.errors import ObjectExistsError, ObjectMissingError
 from coffre.vault.chunks import PlainChunk, open_chunk
 from coffre.vault.known import KnownChunks
 from coffre.vault.layout import Layout
-from coffre.vault.locks import extend
 from coffre.vault.parts import Chunk
+from coffre.vault.retention import extend
 from coffre.vault.sealing import seal_body
 from coffre.vault.store import ObjectStore
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from coffre.buffers import TextBuffer
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.faults import server_error
-from coffre.databases.postgresql.frames import HEADER, RecordSink, RowSink, stripper
+from coffre.databases.postgresql.frames import HEADER, RowSink, stripper
 from coffre.databases.postgresql.patience import PatientReader
 from coffre.errors import (
     ConnectionLostError,
@@ -26,7 +26,6 @@ from coffre.errors import (
     RowCountMismatchError,
     disk_full_named,
 )
-from coffre.vault.parts import Relation
 
 BLOCK = 1 << 16
 """Bytes that are gathered before they are taken apart: enough to amortise the calls, few enough that rows and
@@ -53,26 +52,6 @@ def copy_out(session: Session, statement: str, sink: RowSink) -> int:
         Or what fits the server's error.  After an error the session can't be used again.
     """
     return CopyOut(session, sink).run(statement)
-
-
-def read_rows(session: Session, relation: Relation, statement: str, sink: RecordSink) -> int:
-    """Hand a relation's rows to ``sink``: as text, or the pieces of large objects as binary records.
-
-    Parameters
-    ----------
-    statement:
-        Of `coffre.databases.postgresql.statements`, for this relation.
-
-    Returns
-    -------
-    int
-        How many there were.
-    """
-    if relation.is_table:
-        return copy_out(session, statement, sink)
-    from coffre.databases.postgresql.copy_binary import copy_out_binary  # few need it
-
-    return copy_out_binary(session, statement, sink)
 
 
 class CopyOut:

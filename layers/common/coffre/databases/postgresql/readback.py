@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coffre.databases.postgresql.connection import open_session
-from coffre.databases.postgresql.copy import copy_out, read_rows
+from coffre.databases.postgresql.copy import copy_out
+from coffre.databases.postgresql.reading import read_rows
 from coffre.databases.postgresql.statements import copy_to, copy_tree_to, generated_to, generated_tree_to
 from coffre.databases.postgresql.target import Target
 from coffre.vault.parts import Relation, decode_record, encode_record
