@@ -102,3 +102,20 @@ def test_a_server_that_is_no_replica_of_the_database_is_refused(
 def test_a_safety_backup_reads_the_database_itself(stack: Stack, pair: Pair) -> None:
     stack.register("safe", pair.primary_url, replica=stack.target("postgresql://nobody@127.0.0.1:1/shop"))
     assert stack.backup("safe", type="safety")["status"] == "completed"
+
+
+def test_everybody_may_see_how_far_a_replica_itself_is_behind(stack: Stack, pair: Pair) -> None:
+    sql(pair.primary, "CREATE ROLE blind LOGIN", "GRANT pg_read_all_data TO blind")
+    pair.examine(pair.replica, pair.primary)  # waits until the role is there, too
+    where = stack.target(pair.replica_url.replace("user=customer", "user=blind"))
+    stack.register("unseen", pair.primary_url, replica=where, limits={"replica_lag_seconds": 60})
+    assert unseen_limits(stack, "unseen") == set()
+    stack.register("unseen", pair.primary_url, replica=where, limits={"active_sessions": 5})
+    assert unseen_limits(stack, "unseen") == {"active_sessions"}
+
+
+def unseen_limits(stack: Stack, database: str) -> set[str]:
+    """The limits that a check says nobody could keep."""
+    found = stack.backup(database, preflight_only=True)["findings"]
+    missing = {one["object"] for one in found if one["code"] == "privileges-missing"}
+    return missing & {"active_sessions", "replica_lag_seconds"}
