@@ -161,7 +161,11 @@ def test_12_rotation_keeps_the_last_proven_backup(story: Story) -> None:
     assert deleted.status == "deleted"
     answer = story.stack.call("verify", database="shop", backup_id=story.told("second"))
     assert answer["verdict"] == "inconclusive", "the policy says: prove never"
-    assert [reason["code"] for reason in answer["reasons"]] == ["not-due"], "but all its chunks are there"
+    codes = [reason["code"] for reason in answer["reasons"]]
+    assert codes == ["not-due", "verdict-stands"], "but all its chunks are there, and it was proven before"
+    kept = story.stack.catalogue.backup("shop", story.told("second"))
+    assert kept is not None
+    assert kept.verdict == "proven"
 
 
 def test_13_the_health_report_says_how_old_the_newest_backup_and_proof_are(story: Story) -> None:

@@ -230,6 +230,7 @@ class Verbs:
         database: str = DATABASE,
         registration: Registration | None = None,
         upgrade_to: int | None = None,
+        once_a_day: bool = False,
     ) -> VerifyResult:
         """Verify and prove a backup; the store must be a running `ServedStore`."""
         services = VerifyServices(
@@ -243,7 +244,9 @@ class Verbs:
             start_workers=self._start_workers,
             invoke_prove=lambda event, _: self._prove(event),
         )
-        request = VerifyRequest(database=database, backup_id=backup_id, upgrade_to=upgrade_to)
+        request = VerifyRequest(
+            database=database, backup_id=backup_id, upgrade_to=upgrade_to, once_a_day=once_a_day
+        )
         return verify.run(request, services, seconds=SECONDS)
 
     def restore(

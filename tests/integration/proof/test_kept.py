@@ -11,6 +11,7 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.described import compare_described, compare_roles, read_described
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
+from coffre.databases.registration import Registration
 from coffre.results import VerifyResult
 from coffre.vault.parts import Role
 from tests.integration.proof.conftest import Bench
@@ -159,3 +160,14 @@ def test_a_database_without_tables_is_not_proven(bench: Bench) -> None:
     bench.back_up("CREATE VIEW one AS SELECT 1 AS one")
     proof = bench.prove()
     assert (proof.verdict, [reason.code for reason in proof.reasons]) == ("failed", ["nothing-compared"])
+
+
+def test_a_proof_that_isnt_due_leaves_the_one_that_there_is(
+    verbs: Verbs, proof: VerifyResult, store: ServedStore
+) -> None:
+    kept = {item.key for item in store.objects("")}
+    again = verbs.verify(registration=Registration(secret="-", prove="never"))
+    codes = [reason.code for reason in again.reasons]
+    assert (again.verdict, codes) == ("inconclusive", ["not-due", "verdict-stands"])
+    assert again.evidence == proof.evidence
+    assert {item.key for item in store.objects("")} == kept, "no other evidence"

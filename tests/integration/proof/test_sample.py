@@ -142,6 +142,17 @@ def test_a_backup_that_fits_is_proven_whole(giants: Bench) -> None:
     assert (proof.verdict, proof.reasons, proof.sample) == ("proven", [], None)
 
 
+def test_where_no_table_fits_the_schema_alone_proves_nothing(bench: Bench) -> None:
+    bench.verbs.scratch_bytes = ROOM
+    bench.back_up(
+        "CREATE TABLE giants (id int PRIMARY KEY, body text)",
+        "INSERT INTO giants SELECT n, repeat('x', 500) FROM generate_series(1, 6000) n",
+    )
+    proof = bench.prove()
+    assert (proof.verdict, proof.sample) == ("inconclusive", None)
+    assert proof.reasons[0].code == "nothing-fits"
+
+
 def test_what_postgresql_14_cant_tell_is_named_and_fails_nothing(
     postgres_root: Path, scratch_root: Path
 ) -> None:

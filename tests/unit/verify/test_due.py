@@ -24,16 +24,18 @@ FIRST, SECOND = "20261120T030000Z-hourly-aaaaaa", "20261120T040000Z-hourly-bbbbb
 
 
 @pytest.mark.parametrize(
-    ("verdict", "sample", "due"),
+    ("verdict", "sample", "once_a_day", "due"),
     [
-        ("proven", None, False),
-        ("inconclusive", SAMPLE, False),
-        ("inconclusive", None, True),
-        ("failed", None, True),
+        ("proven", None, True, False),
+        ("inconclusive", SAMPLE, True, False),
+        ("inconclusive", None, True, True),
+        ("failed", None, True, True),
+        ("failed", SAMPLE, True, True),
+        ("proven", None, False, True),
     ],
 )
-def test_a_day_needs_one_proof_and_where_no_other_is_possible_one_sample(
-    tmp_path: Path, verdict: Verdict, sample: Sample | None, due: bool
+def test_a_day_needs_one_proof_or_sample_and_who_asks_gets_another(
+    tmp_path: Path, verdict: Verdict, sample: Sample | None, once_a_day: bool, due: bool
 ) -> None:
     store, catalogue = MemoryStore(), Catalogue(MemoryDynamo(), "table")
     first, root = put_backup(store, FIRST, [b"row\n"])
@@ -45,5 +47,6 @@ def test_a_day_needs_one_proof_and_where_no_other_is_possible_one_sample(
     services = Services(
         store, nobody, catalogue, cast("Publisher", nobody), registry, tmp_path, 900, nobody, nobody
     )
-    report = have_proven(Verification(services, manifest, digest, tmp_path / "sections", 0.0, nobody))
+    work = Verification(services, manifest, digest, tmp_path / "sections", 0.0, nobody)
+    report = have_proven(work, once_a_day=once_a_day)
     assert [reason.code for reason in report.reasons] == ["no-time" if due else "not-due"]

@@ -11,11 +11,21 @@ from coffre.events.base import BackupRef, DatabaseName, Event, Major, parse
 
 
 class VerifyRequest(Event):
-    """Verify and prove one backup; with ``upgrade_to``, rehearse its restore on that major version, too."""
+    """Verify and prove one backup.
+
+    Attributes
+    ----------
+    upgrade_to:
+        Rehearse its restore on that major version, too.
+    once_a_day:
+        With the policy ``daily``: only if no backup of its day is proven yet, as for one that was just made.
+        Whoever asks for a proof gets one.
+    """
 
     database: DatabaseName
     backup_id: BackupRef
     upgrade_to: Major | None = None
+    once_a_day: bool = False
 
     @classmethod
     def from_event(cls, event: object) -> VerifyRequest:
@@ -32,7 +42,7 @@ class VerifyRequest(Event):
         pieces = key.split("/")
         if len(pieces) != 4 or pieces[1] != "backups" or pieces[3] != "manifest.json":
             raise InvalidEventError(f"object {key!r} is not a backup's manifest")
-        return parse(cls, {"database": pieces[0], "backup_id": pieces[2]})
+        return parse(cls, {"database": pieces[0], "backup_id": pieces[2], "once_a_day": True})
 
 
 def _object_key(event: dict[str, Any]) -> str:

@@ -28,6 +28,9 @@ measured.  A sample is no larger than the time allows."""
 
 MAX_NAMES = 1000
 
+NOTHING_FITS = "nothing-fits"
+"""Of a sample of no table, which proves nothing."""
+
 _ADVICE = (
     "The rows of the other tables were read back and compared with their digests, not restored. "
     "Raise ProveScratch if it is below 10240, or restore to a server with more disk: `coffre drill`."
@@ -85,6 +88,9 @@ def fitting(manifest: Manifest, contents: Contents, ticket: Ticket, *, free: int
 
 def sampled(sample: Sample, backup_id: str) -> Finding:
     """The reason that makes a sample inconclusive."""
+    if not sample.tables:
+        message = f"no table fits into the proof's disk: only the schema was restored, of {sample.of_tables}"
+        return Finding(level="warn", code=NOTHING_FITS, object=backup_id, message=message, advice=_ADVICE)
     more = f"; {sample.large_objects} large objects were not restored" if sample.large_objects else ""
     return Finding(
         level="warn", code=SAMPLED, object=backup_id, message=f"{sample.summary}{more}", advice=_ADVICE

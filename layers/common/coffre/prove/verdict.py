@@ -87,7 +87,8 @@ def judge(proof: Proof, findings: list[Finding], compared: Compared) -> ProofRep
         )
         return report_of("failed", [nothing], compared, version, proof.watch.phases)
     if any(finding.level == "warn" for finding in findings):
-        return report_of("inconclusive", findings, compared, version, proof.watch.phases, sample)
+        shown = sample if sample is not None and sample.tables else None
+        return report_of("inconclusive", findings, compared, version, proof.watch.phases, shown)
     return report_of("proven", findings, compared, version, proof.watch.phases)
 
 

@@ -13,7 +13,7 @@ from coffre.events.base import Verdict
 from coffre.ids import backup_time
 from coffre.results import Finding, ProofReport, UpgradeReport
 from coffre.vault.contents import read_sections
-from coffre.vault.evidence import newest_evidence
+from coffre.vault.evidence import is_proof, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import StoredFile
 from coffre.vault.reader import list_backups
@@ -25,9 +25,15 @@ SHORTEST_PROOF = 60.0
 UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
 
 
-def have_proven(work: Verification) -> ProofReport:
-    """Have the backup restored and compared, if its policy says that a proof is due."""
-    reason = _not_due(work)
+def have_proven(work: Verification, *, once_a_day: bool) -> ProofReport:
+    """Have the backup restored and compared, if its policy says that a proof is due.
+
+    Parameters
+    ----------
+    once_a_day:
+        Of the request; see `coffre.events.verify.VerifyRequest`.
+    """
+    reason = _not_due(work, once_a_day)
     if reason is not None:
         return report_of("inconclusive", [reason])
     return _ask_for_proof(work, {})
@@ -81,14 +87,12 @@ def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
     return ProofReport.model_validate(answer)
 
 
-def _not_due(work: Verification) -> Finding | None:
+def _not_due(work: Verification, once_a_day: bool) -> Finding | None:
     """Why no proof is due by the database's policy; None if one is."""
-    registration = work.registration
-    if registration.prove == "every":
+    policy = work.registration.prove
+    if policy == "every" or (policy == "daily" and not (once_a_day and _proven_today(work))):
         return None
-    if registration.prove == "daily" and not _proven_today(work):
-        return None
-    return doubt("not-due", f"not due: the policy proves {registration.prove}")
+    return doubt("not-due", f"not due: the policy proves {policy}")
 
 
 def _proven_today(work: Verification) -> bool:
@@ -100,7 +104,7 @@ def _proven_today(work: Verification) -> bool:
         if entry is None or entry.root_hash is None:
             continue
         found = newest_evidence(work.store, work.manifest.database, other, entry.root_hash)
-        if found is not None and (found.verdict == "proven" or found.sample is not None):
+        if found is not None and is_proof(found):
             return True
     return False
 

@@ -33,6 +33,7 @@ from coffre.verify.readback import read_back
 from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded, refusal, report_of
 from coffre.verify.recheck import Services as RecheckServices
 from coffre.verify.recheck import recheck
+from coffre.verify.standing import standing, told
 
 EVENTS: dict[Verdict, DetailType] = {
     "proven": "Proof Passed",
@@ -68,15 +69,13 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
         )
     recorded = _recorded_hash(services.catalogue, manifest)
     if recorded not in (None, digest):
-        return _record(services, manifest, recorded, report_of("failed", [_another(manifest)]), None, 0.0)
+        return _record(services, manifest, recorded, report_of("failed", [_another(manifest)]))
     try:
         manifest, services = opened(manifest, services)
     except SealKeyUnavailableError as error:
-        return _record(services, manifest, digest, report_of("inconclusive", [_locked(error)]), None, 0.0)
+        return _record(services, manifest, digest, report_of("inconclusive", [_locked(error)]))
     except SealBrokenError as error:
-        return _record(
-            services, manifest, digest, report_of("failed", [refusal(error, manifest.id)]), None, 0.0
-        )
+        return _record(services, manifest, digest, report_of("failed", [refusal(error, manifest.id)]))
     run_id = f"{manifest.id}-{new_attempt()}"
     services.catalogue.start_run(
         request.database, "verify", run_id, started + timedelta(seconds=seconds), manifest.id
@@ -88,11 +87,14 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
             meter = Meter(tell, manifest.totals.bytes)
             work = Verification(services, manifest, digest, folder / "sections", ends, meter)
             damage = read_back(work)
-            report = report_of("failed", damage) if damage else have_proven(work)
+            report = (
+                report_of("failed", damage) if damage else have_proven(work, once_a_day=request.once_a_day)
+            )
             upgrade = rehearse(work, request.upgrade_to, report) if request.upgrade_to else None
     finally:
         services.catalogue.end_run(request.database, run_id)
-    return _record(services, manifest, digest, report, upgrade, (utc_now() - started).total_seconds())
+    took = (utc_now() - started).total_seconds()
+    return _record(services, manifest, digest, report, upgrade, seconds=took, is_whole=not damage)
 
 
 def reread(request: RecheckRequest, services: Services, *, seconds: float) -> RecheckResult:
@@ -109,7 +111,7 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
         raise UnknownDatabaseError(f"the vault holds nothing of a database {request.database}")
 
     def accuse(manifest: Manifest, digest: str, damage: list[Finding]) -> None:
-        _record(services, manifest, digest, report_of("failed", damage), None, 0)
+        _record(services, manifest, digest, report_of("failed", damage))
 
     work = RecheckServices(services.store, services.catalogue, accuse)
     names = [request.database] if request.database is not None else found
@@ -148,10 +150,15 @@ def _record(
     manifest: Manifest,
     digest: str,
     report: ProofReport,
-    upgrade: UpgradeReport | None,
-    seconds: float,
+    upgrade: UpgradeReport | None = None,
+    *,
+    seconds: float = 0.0,
+    is_whole: bool = False,
 ) -> VerifyResult:
-    """Write the evidence, then tell the catalogue and the world."""
+    """Write the evidence, then tell the catalogue and the world.
+
+    Where an earlier verdict stands, the world alone is told, and nothing else changes.
+    """
     evidence = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(utc_now())}.json"
     result = VerifyResult(
         database=manifest.database,
@@ -170,6 +177,14 @@ def _record(
         phases=report.phases,
         upgrade=upgrade,
     )
+    earlier = standing(services.store, manifest, digest, report, is_whole=is_whole)
+    if earlier is not None:
+        reasons = [*report.reasons, told(earlier)]
+        result = bounded(
+            result.model_copy(update={"reasons": reasons, "evidence": earlier.evidence}), SHOWN_REASONS
+        )
+        services.publisher.publish(EVENTS[result.verdict], result.answer())
+        return result
     result = bounded(result, MAX_REASONS)
     put_bytes(services.store, evidence, evidence_of(result, services.store.seal))
     shown = bounded(result, SHOWN_REASONS)
