@@ -30,6 +30,14 @@ class RestartedServer(EphemeralServer):
         self._process.send_signal(signal.SIGINT)  # a fast shutdown
         self._process.wait(30)
 
+    def crash(self) -> None:
+        """End all its processes at once, and start it again: it recovers."""
+        assert self._process is not None
+        sql(target(self, "postgres"), "CHECKPOINT")
+        self._process.send_signal(signal.SIGQUIT)  # an immediate shutdown
+        self._process.wait(30)
+        self.start_again()
+
     def start_again(self) -> None:
         """Start it, and wait until it accepts connections."""
         assert self._process is not None

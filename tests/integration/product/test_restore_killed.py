@@ -14,6 +14,7 @@ from coffre.databases.postgresql import tools
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
+from coffre.errors import TargetNotEmptyError
 from tests.fakes.store import MemoryStore
 from tests.support.postgres import create, databases, dumped, sql, target
 from tests.support.vault import Verbs
@@ -71,6 +72,27 @@ def restore_killed(
             os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == KILLED, f"nothing starts with {start!r}"
+
+
+@pytest.mark.parametrize(
+    "start", ["pg_restore --exit-on-error", "pg_restore --verbose --no-tablespaces --jobs", "ANALYZE"]
+)
+def test_killed_in_an_empty_database_that_was_there_it_shows_that_it_isnt_whole(
+    verbs: Verbs, server16: EphemeralServer, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    where = create(server16, f"there {start[-4:]}")
+    restore_killed(verbs, where, monkeypatch, start)
+    (mark,) = restoring(where)
+    with pytest.raises(TargetNotEmptyError, match=f"holds the schema {mark}: a restore was interrupted"):
+        verbs.restore(where)
+    sql(where, "DROP SCHEMA public CASCADE", f"DROP SCHEMA {mark}", "CREATE SCHEMA public")
+    assert verbs.restore(where).rows == 200
+    assert restoring(where) == []
+
+
+def restoring(where: Target) -> list[str]:
+    """The schemas that say so."""
+    return [str(name) for (name,) in sql(where, "SELECT nspname FROM pg_namespace") if "coffre" in str(name)]
 
 
 @pytest.mark.parametrize(

@@ -67,21 +67,22 @@ class Hand:
 
     def go(self) -> dict[str, Any]:
         """Go through all states; the last one's answer."""
-        self._step("protect")
-        prepared = self._step("prepare")
+        self.step("protect")
+        prepared = self.step("prepare")
         report = prepared["report"]
         if prepared["go"]:
-            self._items(self._step("rows"))
-            self._items(self._step("loaded"))
-            self._step("judge")
-            while (wave := self._step("wave"))["go"]:
+            self._items(self.step("rows"))
+            self._items(self.step("loaded"))
+            self.step("judge")
+            while (wave := self.step("wave"))["go"]:
                 self._items(wave)
-            while (checked := self._step("check"))["again"]:
+            while (checked := self.step("check"))["again"]:
                 continue
             report = checked["report"]
-        return self._step("finish", report=report)
+        return self.step("finish", report=report)
 
-    def _step(self, name: str, **more: Any) -> dict[str, Any]:
+    def step(self, name: str, **more: Any) -> dict[str, Any]:
+        """Do one state's work; its answer."""
         self.calls.append(name)
         request = RestoreStepRequest.model_validate({"step": name, **self.given, **more})
         answer = steps.do(request, self._job()).answer()

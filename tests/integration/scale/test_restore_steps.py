@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,27 @@ import pytest
 
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.exchange import exchange_names
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
-from coffre.restore import steps
+from coffre.errors import RestoreMismatchError, RowsLostError, SessionsRemainError
+from coffre.restore import finish, steps
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
 from tests.integration.scale.desk import RELATED, TABLES, VIEWS_ALLOWED, content
 from tests.integration.scale.steps import Hand, KilledError, dying
-from tests.support.postgres import create, databases, dumped, no_sessions_left, sql, target
+from tests.support.postgres import (
+    RestartedServer,
+    create,
+    customer_server,
+    databases,
+    dumped,
+    no_sessions_left,
+    sql,
+    target,
+)
 from tests.support.vault import Verbs
 
 MORE = """
@@ -28,8 +40,9 @@ CREATE TABLE hashed (m mood, n int, twice int GENERATED ALWAYS AS (n * 2) STORED
 CREATE TABLE hashed_0 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE hashed_1 PARTITION OF hashed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO hashed (m, n) SELECT (enum_range(NULL::mood))[1 + n % 2], n FROM generate_series(1, 50) n;
-CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
-CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watched();
+CREATE FUNCTION watched() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF tg_tag LIKE 'DROP%' THEN RAISE 'nothing is dropped here'; END IF; END $$;
+CREATE EVENT TRIGGER watch ON ddl_command_start EXECUTE FUNCTION watched();
 COMMENT ON EVENT TRIGGER watch IS 'theirs';
 SELECT lo_from_bytea(0, 'larger'), lo_from_bytea(0, decode(repeat('00ab12', 3000000), 'hex'));
 COMMENT ON DATABASE whole IS 'a comment';
@@ -141,3 +154,74 @@ def test_killed_at_any_moment_and_started_again_it_goes_on(
         assert hand.go()["status"] == "completed"
         world.assert_whole(hand.wanted)
         sql(target(world.server, "postgres"), f'DROP DATABASE "{hand.wanted.database}"')
+
+
+def test_a_step_whose_answer_was_lost_is_done_again_without_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even the last one, in whose way is by then what the database's own event triggers forbid."""
+    hand = world.hand("repeated")
+    hand.working_seconds = 60.0
+    hand.confirm()
+    once, refused = hand.step, [SessionsRemainError("sessions could not be ended")]
+
+    def busy(*arguments: Any, **named: Any) -> None:
+        if refused:
+            raise refused.pop()
+        exchange_names(*arguments, **named)
+
+    def twice(name: str, **more: Any) -> dict[str, Any]:
+        with suppress(SessionsRemainError):
+            once(name, **more)
+        return once(name, **more)
+
+    monkeypatch.setattr(finish, "exchange_names", busy)
+    monkeypatch.setattr(hand, "step", twice)
+    assert hand.go()["status"] == "completed"
+    assert not refused
+    world.assert_whole(hand.wanted)
+
+
+def test_an_index_that_goes_missing_is_noticed_though_the_notes_have_indexes_of_their_own(
+    server: EphemeralServer, postgres_root: Path, scratch_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue(MemoryDynamo(), TABLE)
+    verbs = Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
+    verbs.backup(create(server, "indexed", "CREATE TABLE t AS SELECT 1 AS n", "CREATE INDEX single ON t (n)"))
+    hand = Hand(verbs, catalogue, target(server, "unindexed"))
+    hand.confirm()
+    once = hand.step
+
+    def losing(name: str, **more: Any) -> dict[str, Any]:
+        if name == "check":
+            (working,) = (name for name in databases(server) if name.startswith("unindexed_restoring_"))
+            sql(target(server, working), "DROP INDEX single")
+        return once(name, **more)
+
+    monkeypatch.setattr(hand, "step", losing)
+    with pytest.raises(RestoreMismatchError, match="valid_indexes: 0, expected 1"):
+        hand.go()
+
+
+@pytest.mark.parametrize("crashing", ["loaded", "check"])
+def test_a_crash_that_emptied_unlogged_tables_ends_the_restore_and_says_so(
+    postgres_root: Path, scratch_root: Path, monkeypatch: pytest.MonkeyPatch, crashing: str
+) -> None:
+    catalogue = Catalogue(MemoryDynamo(), TABLE)
+    verbs = Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
+    with customer_server(postgres_root, 16, scratch_root, kind=RestartedServer) as server:
+        verbs.backup(create(server, "shop", "CREATE TABLE t (n int)", "CREATE UNLOGGED TABLE u AS SELECT 1"))
+        hand = Hand(verbs, catalogue, target(server, "crashed"))
+        hand.confirm()
+        once, steps_done = hand.step, list[str]()
+
+        def crash(name: str, **more: Any) -> dict[str, Any]:
+            if name == crashing and name not in steps_done:
+                server.crash()
+            steps_done.append(name)
+            return once(name, **more)
+
+        monkeypatch.setattr(hand, "step", crash)
+        with pytest.raises(RowsLostError, match=r"unlogged tables: public\.u\."):
+            hand.go()
+        assert "crashed" not in databases(server)

@@ -93,7 +93,14 @@ class RestoreMismatchError(CoffreError):
     """What was restored isn't equal to what was backed up; each difference is named."""
 
     code = "restore-mismatch"
-    advice = "The target was left aside for inspection and not put under its final name."
+    advice = "It is left for a look, under a working name or marked by a schema `coffre_restoring_…`."
+
+
+class RowsLostError(CoffreError):
+    """The target's server crashed during a restore, and so emptied what is unlogged."""
+
+    code = "rows-lost"
+    advice = "Ask for a new plan: it restores everything again. Drop the database that this restore left."
 
 
 class RestoreExceptionsError(CoffreError):

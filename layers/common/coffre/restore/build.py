@@ -9,17 +9,19 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, RestoreMismatchError
 from coffre.restore.fill import fill
 from coffre.restore.job import Restore
-from coffre.restore.leftovers import working_name
+from coffre.restore.leftovers import working_name, working_schema
 from coffre.restore.plan import Situation
 from coffre.restore.swap import put_in_place
 from coffre.results import Finding
 from coffre.vault.manifest import Manifest
 
+MARK_SECONDS = 60
+
 
 def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
     """Create, fill, compare, and give the final name; what was not like at the source, and the exceptions."""
     if not situation.creates:
-        return fill(restore, situation, restore.wanted)
+        return _fill_existing(restore, situation)
     working = replace(restore.wanted, database=working_name(restore.wanted.database))
     maintenance = restore.wanted.maintenance
     with open_session(
@@ -35,6 +37,14 @@ def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[F
         drop_database(maintenance, working.database)
         raise
     return findings, exceptions
+
+
+def _fill_existing(restore: Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
+    """Fill an empty database that bears its final name: a schema shows as long as it isn't whole."""
+    mark, wanted = working_schema(), restore.wanted
+    with open_session(wanted, seconds=MARK_SECONDS, application="coffre/restore") as session:
+        session.run(f"CREATE SCHEMA {identifier(mark)}")
+    return fill(restore, situation, wanted, mark)
 
 
 def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]:

@@ -57,7 +57,8 @@ def check(job: MachineJob) -> RestoreStep:
         refuse_exceptions(job.run.request, job.run.backup_id, found)
         if not _analyzed(session, notes, until):
             return RestoreStep(run=run, again=True)
-        refuse_differences(job.working, compare_objects(session, job.manifest, exceptions.missing))
+        differing = compare_objects(session, job.manifest, exceptions.missing, without=notes.schema)
+        refuse_differences(job.working, differing)
         findings = _belongings(job, session)
         out_of_order, unchecked = recheck_text_indexes(session, until=until)
         refuse_differences(job.working, out_of_order)

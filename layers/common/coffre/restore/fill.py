@@ -27,8 +27,15 @@ from coffre.vault.reader import fetch_file
 from coffre.workers import WORKERS
 
 
-def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[Finding], list[Finding]]:
+def fill(
+    restore: Restore, situation: Situation, target: Target, mark: str | None = None
+) -> tuple[list[Finding], list[Finding]]:
     """Put everything into an empty database, and compare.
+
+    Parameters
+    ----------
+    mark:
+        A schema that shows that the database isn't whole; it goes once it is.
 
     Returns
     -------
@@ -87,6 +94,8 @@ def fill(restore: Restore, situation: Situation, target: Target) -> tuple[list[F
         out_of_order, unchecked = recheck_text_indexes(session)
         refuse_differences(target, out_of_order)
         findings += unchecked
+        if mark is not None:
+            session.run(f"DROP SCHEMA {identifier(mark)}")
     archive.event_triggers()
     return findings, exceptions
 

@@ -17,6 +17,7 @@ from coffre.restore.application import ask_application
 from coffre.restore.ending import succeed
 from coffre.restore.late import archive_of
 from coffre.restore.machine import MachineJob
+from coffre.restore.refuse import refuse_lost_rows
 from coffre.restore.swap import Swap, put_in_place
 from coffre.results import EndpointAnswer, Finding, RestoreResult
 from coffre.vault.contents import scratch_folder
@@ -86,7 +87,10 @@ def _make_whole(job: MachineJob, server: Session, report: dict[str, Any]) -> Non
         told = literal(mark_whole(standing.comment, job.run.attempt))
         server.run(f"COMMENT ON DATABASE {identifier(standing.name)} IS {told}")
     with job.session() as session, scratch_folder(job.services.scratch, "finish") as folder:
-        job.notes(session).drop()
+        notes = job.notes(session)
+        if notes.exist():  # a DROP of nothing would meet the event triggers that are there by then
+            refuse_lost_rows(job.working, notes)
+            notes.drop()
         archive = archive_of(job, session, folder)
         there = {row[0] for row in session.run(_TRIGGERS)}
         if not _triggers(archive) & there:

@@ -18,6 +18,7 @@ from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
 from coffre.restore.estimate import Estimate
+from coffre.restore.leftovers import left_schemas
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
@@ -260,6 +261,12 @@ def _maintenance(target: Target) -> Session:
 
 
 def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:
+    left = left_schemas(session)
+    if left:
+        raise TargetNotEmptyError(
+            f"{target.label} holds the schema {left[0].object}: a restore was interrupted, or still runs",
+            "When no restore runs, drop the database and make it again, or name another one.",
+        )
     held = {kind: number for kind, number in count_objects(session).items() if number}
     schemas = session.value(
         """SELECT count(*) FROM pg_namespace n WHERE left(nspname, 3) <> 'pg_'

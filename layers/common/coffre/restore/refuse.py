@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coffre.databases.postgresql.notes import Notes
 from coffre.databases.postgresql.target import Target
-from coffre.errors import RestoreExceptionsError, RestoreMismatchError
+from coffre.errors import RestoreExceptionsError, RestoreMismatchError, RowsLostError
 from coffre.events.restore import RestoreRequest
 from coffre.results import Finding
 
@@ -33,6 +34,22 @@ def refuse_differences(target: Target, differences: Sequence[Finding]) -> None:
     """
     if differences:
         raise RestoreMismatchError(f"{target.label} differs from the backup: {_named(differences)}")
+
+
+def refuse_lost_rows(target: Target, notes: Notes) -> None:
+    """Tables that a crash of the server emptied end the restore.
+
+    Raises
+    ------
+    RowsLostError
+    """
+    lost = notes.lost_rows()
+    if lost:
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        raise RowsLostError(
+            f"the server crashed while {target.label} was restored, and emptied unlogged tables: "
+            f"{', '.join(lost[:NAMED])}{more}"
+        )
 
 
 def _named(findings: Sequence[Finding]) -> str:

@@ -25,7 +25,7 @@ from coffre.restore.finish import finish
 from coffre.restore.late import archive_of, restore_objects, waves_of
 from coffre.restore.machine import MachineJob
 from coffre.restore.pieces import PAGE_BYTES, PIECE_BYTES, Stored, plan_digests, plan_rows, runs
-from coffre.restore.refuse import refuse_differences, refuse_exceptions
+from coffre.restore.refuse import refuse_differences, refuse_exceptions, refuse_lost_rows
 from coffre.restore.swap import safety_backup
 from coffre.restore.token import token_time
 from coffre.results import Finding, RestoreResult, RestoreStep
@@ -36,6 +36,9 @@ CONCURRENCY = 4
 """Workers at the same time, where no registration says how many."""
 
 SESSIONS_A_WORKER, SESSIONS_BESIDE = 2, 2
+
+IDLE_CALLS = 5
+"""As often as the state machine repeats a step whose answer was lost; more, and the wave built nothing."""
 
 OBJECT_ITEMS = 300
 """Items that read large objects, about; see `coffre.restore.pieces.ITEMS`."""
@@ -128,6 +131,8 @@ def judge_content(job: MachineJob) -> RestoreStep:
 
     Raises
     ------
+    RowsLostError
+        If the server crashed, and emptied unlogged tables.
     RestoreMismatchError
         If it differs.
     RestoreIncompleteError
@@ -139,6 +144,7 @@ def judge_content(job: MachineJob) -> RestoreStep:
     findings: list[Finding] = []
     with job.session() as session, scratch_folder(job.services.scratch, "judge") as folder:
         notes = job.notes(session)
+        refuse_lost_rows(job.working, notes)
         missing = [item for item in _content_items(session, notes) if not _all_compared(notes, item)]
         if missing:
             raise RestoreIncompleteError(f"{len(missing)} items were not compared")
@@ -177,10 +183,8 @@ def next_wave(job: MachineJob) -> RestoreStep:
             missing = [entry for entry in wave.entries if entry.dump_id not in built]
             if not missing:
                 continue
-            now = f"{wave.number} {len(missing)}"
-            if notes.fact("wave") == now:
+            if _idle_calls(notes, f"{wave.number} {len(missing)}") > IDLE_CALLS:
                 raise RestoreIncompleteError(f"{missing[0].description} {missing[0].name} was not built")
-            notes.note("wave", now)
             items = [
                 LoadItem(kind="late", number=number, part=wave.number, first=first, end=end)
                 for number, (first, end) in enumerate(wave.ranges(), 1)
@@ -190,6 +194,14 @@ def next_wave(job: MachineJob) -> RestoreStep:
             workers = _workers(job, session)
             return step(job, items=[item.short() for item in items], concurrency=workers)
     return step(job, go=False)
+
+
+def _idle_calls(notes: Notes, now: str) -> int:
+    """How often this step was called in a row and found things as they are ``now``.  It may be repeated."""
+    before, _, calls = (notes.fact("wave") or "").partition(": ")
+    count = int(calls) + 1 if before == now else 0
+    notes.note("wave", f"{now}: {count}")
+    return count
 
 
 def _content_items(session: Session, notes: Notes) -> list[LoadItem]:

@@ -114,7 +114,11 @@ def compare_sequences(session: Session, contents: Contents) -> list[Finding]:
 
 
 def compare_objects(
-    session: Session, manifest: Manifest, excepted: Mapping[str, int] | None = None
+    session: Session,
+    manifest: Manifest,
+    excepted: Mapping[str, int] | None = None,
+    *,
+    without: str | None = None,
 ) -> list[Finding]:
     """The kinds of objects of which there are fewer than at the source; kinds that aren't known are ignored.
 
@@ -122,9 +126,11 @@ def compare_objects(
     ----------
     excepted:
         How many of a kind were named as exceptions already.
+    without:
+        A schema that the restore made for itself.
     """
     excepted = excepted or {}
-    here = count_objects(session)
+    here = count_objects(session, without)
     return [
         _difference("objects-missing", kind, str(here[kind]), str(number))
         for kind, number in manifest.objects.items()

@@ -30,8 +30,15 @@ CREATE TABLE {schema}.compared (
     PRIMARY KEY (number, page));
 CREATE TABLE {schema}.aside (number serial PRIMARY KEY, what text NOT NULL, finding text);
 CREATE TABLE {schema}.built (entry int PRIMARY KEY, complaint text);
+CREATE UNLOGGED TABLE {schema}.since AS SELECT now() AS begun;
 """
 
+_UNLOGGED = """
+SELECT DISTINCT n.nspname::text, c.relname::text
+FROM pg_class u JOIN pg_class c ON c.oid IN (u.oid, pg_partition_root(u.oid))
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE u.relpersistence = 'u' AND u.relkind = 'r'
+"""
 _DUPLICATE = "23505"
 _UNLIMITED = {
     "client_connection_check_interval": "0",
@@ -91,6 +98,16 @@ class Notes:
         lines = (_copied(number, one) for number, one in enumerate(expected))
         copy_in(session, f"COPY {self._in}.expected FROM STDIN", lines)
         session.run("COMMIT")
+
+    def lost_rows(self) -> list[str]:
+        """The tables whose rows are gone because the server crashed since: it empties what is unlogged.
+
+        Source: https://www.postgresql.org/docs/current/sql-createtable.html (UNLOGGED)
+        """
+        if self._session.value(f"SELECT EXISTS (SELECT FROM {self._in}.since)"):
+            return []
+        unlogged = {tuple(place) for place in self._session.run(_UNLOGGED)}
+        return [one.label for _, one in self.expected() if one.rows and one.place in unlogged]
 
     def drop(self) -> None:
         """Take all notes away: the restore needs them no more."""

@@ -128,9 +128,19 @@ _HAS_LZ4 = "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default
 _HAS_XML = "SELECT xmlparse(CONTENT '<a/>') IS NOT NULL"
 
 
-def count_objects(session: Session) -> dict[str, int]:
-    """The number of a user's objects by kind."""
-    return _count(session, _COUNTS)
+def count_objects(session: Session, without: str | None = None) -> dict[str, int]:
+    """The number of a user's objects by kind.
+
+    Parameters
+    ----------
+    without:
+        A schema that isn't the user's.
+    """
+    if without is None:
+        return _count(session, _COUNTS)
+    other = f" AND n.nspname <> {literal(without)}"
+    kept = {kind: where + (other if "n.nspname" in where else "") for kind, where in _COUNTS.items()}
+    return _count(session, kept)
 
 
 def count_present(session: Session) -> dict[str, int]:
