@@ -119,7 +119,7 @@ def run(
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, unless a restore on the state machine failed and can go on; without --wait it is kept
-    for the run, and the next `coffre restore` more than a day later deletes it.
+    for the run, and the next `coffre restore` deletes it once nobody has read it for two days.
     """
     wanted = mode or ("tables" if table else "new")
     if to is None and wanted == "new":
@@ -389,6 +389,5 @@ def _start(stack: Stack, event: dict[str, Any], as_json: bool) -> None:
     told = f"`coffre restore list {event['database']}` tells how it ended"
     emit(document, as_json, f"the restore of {event['backup']} is started; {told}")
     if secret is not None:
-        note(
-            f"secret {secret} is kept for the run; the next `coffre restore` more than a day later deletes it"
-        )
+        swept = "the next `coffre restore` deletes it once nobody has read it for two days"
+        note(f"secret {secret} is kept for the run; {swept}")

@@ -6,11 +6,12 @@ import json
 import re
 import secrets as random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -20,8 +21,10 @@ from coffre.errors import InvalidUrlError
 from coffre_cli.errors import UsageError
 from coffre_cli.stack import Stack
 
-TARGET_KEPT = timedelta(days=1)
-"""A target's secret that is older belongs to no run: a function lives for 15 minutes."""
+TARGET_KEPT = timedelta(days=2)
+"""A target's secret that nobody has read for so long belongs to no run: each step of a restore reads it, and
+the service tells the day of that.
+Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_SecretListEntry.html"""
 DESCRIPTION = "Written by the coffre command"
 _OURS = re.compile(r"[0-9a-f]{12}\Z")
 """The last piece of the name of a target's secret, as `new_target_secret` makes it."""
@@ -117,6 +120,12 @@ def held(stack: Stack, to: str | None, ca: Path | None) -> Iterator[dict[str, st
         delete_secret(stack, name)
 
 
+def last_use(secret: Mapping[str, Any]) -> datetime:
+    """When a secret was made, or the day on which it was read last, of an entry in the service's list."""
+    made: datetime = secret["CreatedDate"]
+    return max(made, secret.get("LastAccessedDate") or made)
+
+
 def sweep_targets(stack: Stack) -> int:
     """Delete targets' secrets that earlier restores left and that no run can use any more; how many.
 
@@ -133,7 +142,7 @@ def sweep_targets(stack: Stack) -> int:
             if item["Name"].startswith(prefix)
             and _OURS.match(item["Name"].removeprefix(prefix))
             and item.get("Description") == DESCRIPTION
-            and item["CreatedDate"] < oldest
+            and last_use(item) < oldest
         ]
     except ClientError as error:
         if error.response["Error"]["Code"] != "AccessDeniedException":

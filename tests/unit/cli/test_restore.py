@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -119,7 +119,16 @@ def test_a_restore_that_fails_leaves_no_secret(restoring: World) -> None:
     assert restoring.secrets() == {}
 
 
-def test_a_restore_that_is_not_waited_for_keeps_its_secret_for_a_day(
+def test_a_secret_that_a_restore_of_days_still_reads_is_kept() -> None:
+    made = datetime(2026, 11, 20, 8, tzinfo=UTC)
+    read = made.replace(day=23, hour=0)
+    assert secret.last_use({"CreatedDate": made}) == made
+    assert secret.last_use({"CreatedDate": made, "LastAccessedDate": None}) == made
+    assert secret.last_use({"CreatedDate": made, "LastAccessedDate": made.replace(hour=0)}) == made
+    assert secret.last_use({"CreatedDate": made, "LastAccessedDate": read}) == read
+
+
+def test_a_restore_that_is_not_waited_for_keeps_its_secret_while_it_may_be_read(
     restoring: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = restoring.run("restore", "shop", "latest", "--to", URL, "--yes", "--json")
