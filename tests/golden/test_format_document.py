@@ -22,8 +22,10 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import CAPABILITIES, Manifest, StoredFile, decode, encode
 from coffre.vault.parts import Chunk, End, decode_record, encode_record
 from tests.fakes.kms import MemoryKms
+from tests.fakes.store import MemoryStore
 from tests.golden.content import content
-from tests.support.postgres import CUSTOMER, customer_server, target
+from tests.support.postgres import CUSTOMER, create, customer_server, target
+from tests.support.vault import Verbs, export
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE / "example" / "vault"
@@ -165,6 +167,31 @@ def test_the_commands_restore_a_vault_equal(
         assert done.returncode == 0, done.stderr
         expected = json.loads((HERE / archive / "content.json").read_text())
         assert content(target(server, "by hand; again")) == expected
+
+
+NEW = """
+CREATE ROLE "a reader";
+CREATE TABLE t (id serial, what text); INSERT INTO t (what) VALUES ('one'), ('two');
+GRANT SELECT, UPDATE ON SEQUENCE t_id_seq TO "a reader"; COMMENT ON SEQUENCE t_id_seq IS 'of t';
+CREATE VIEW v AS SELECT what FROM t; GRANT SELECT ON v TO PUBLIC; GRANT SELECT (what) ON t TO "a reader";
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; REVOKE ALL ON FUNCTION f() FROM PUBLIC;
+CREATE TYPE mood AS ENUM ('low'); GRANT USAGE ON TYPE mood TO "a reader"; COMMENT ON TYPE mood IS 'a type';
+CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO "a reader"; CREATE SEQUENCE s.q START 7; SELECT nextval('s.q');
+SELECT lo_from_bytea(0, 'bytes');
+"""
+"""Things of each kind with rights and comments."""
+
+
+def test_the_commands_restore_what_this_version_writes(
+    postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    with customer_server(postgres_root, 16, scratch_root) as server:
+        made, store = create(server, "shop", NEW), MemoryStore()
+        Verbs(store, postgres_root, scratch_root).backup(made)
+        export(store, tmp_path / "vault")
+        done = by_hand(tmp_path / "vault", server, postgres_root, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert content(target(server, "by hand; again")) == content(made)
 
 
 def unseal(vault: Path, folder: Path, data_key: bytes) -> subprocess.CompletedProcess[str]:
