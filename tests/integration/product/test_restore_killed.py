@@ -14,7 +14,8 @@ from coffre.databases.postgresql import tools
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.errors import TargetNotEmptyError
+from coffre.errors import PlanChangedError, TargetNotEmptyError
+from coffre.restore import build
 from tests.fakes.store import MemoryStore
 from tests.support.postgres import create, databases, dumped, sql, target
 from tests.support.vault import Verbs
@@ -88,6 +89,22 @@ def test_killed_in_an_empty_database_that_was_there_it_shows_that_it_isnt_whole(
     sql(where, "DROP SCHEMA public CASCADE", f"DROP SCHEMA {mark}", "CREATE SCHEMA public")
     assert verbs.restore(where).rows == 200
     assert restoring(where) == []
+
+
+def test_whoever_comes_second_to_a_new_name_is_told_so(
+    verbs: Verbs, server16: EphemeralServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = build.fill
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        found = filled(*arguments, **named)
+        create(server16, "raced")
+        return found
+
+    monkeypatch.setattr(build, "fill", late)
+    with pytest.raises(PlanChangedError, match="made by somebody else"):
+        verbs.restore(target(server16, "raced"))
+    assert not [name for name in databases(server16) if name.startswith("raced_")]
 
 
 def restoring(where: Target) -> list[str]:

@@ -131,6 +131,26 @@ def test_a_target_that_holds_anything_is_refused_and_untouched(
     assert dumped(postgres_root, occupied) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("template1", "target-template"), ("x" * 64, "invalid-url"), ("é" * 32, "invalid-url")]
+)
+def test_a_template_and_a_name_that_would_be_cut_off_are_refused(
+    stack: Stack, backed_up: str, server16: EphemeralServer, name: str, code: str
+) -> None:
+    with pytest.raises(FunctionError) as refused:
+        plan(stack, backed_up, url(server16, name))
+    assert refused.value.code == code
+
+
+def test_what_an_earlier_restore_left_is_named_in_the_plan(
+    stack: Stack, backed_up: str, server16: EphemeralServer
+) -> None:
+    left = create(server16, f"again_restoring_{'0' * 12}")
+    found = plan(stack, backed_up, url(server16, "again"))["findings"]
+    assert [one["object"] for one in found if one["code"] == "leftover"] == [left.database]
+    sql(target(server16, "postgres"), f'DROP DATABASE "{left.database}"')
+
+
 def test_an_empty_target_is_filled_where_it_is(
     stack: Stack, backed_up: str, server16: EphemeralServer
 ) -> None:

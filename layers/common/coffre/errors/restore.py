@@ -12,6 +12,13 @@ class TargetNotEmptyError(BadInputError):
     advice = "Name a database that doesn't exist yet, or an empty one."
 
 
+class TargetTemplateError(BadInputError):
+    """The target database is a template: every database that is made later would hold what is restored."""
+
+    code = "target-template"
+    advice = "Name another database."
+
+
 class TargetTooOldError(BadInputError):
     """The target server's major version is older than the source's."""
 

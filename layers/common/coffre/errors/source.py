@@ -16,7 +16,7 @@ class AuthenticationError(CoffreError):
     """The server refused the credentials."""
 
     code = "authentication-refused"
-    advice = "Check user and password in the database's secret."
+    advice = "Check user and password in the URL, or in the database's secret."
 
 
 class TlsError(CoffreError):
@@ -58,7 +58,7 @@ class ConnectionLostError(CoffreError):
     """The server ended the session or the network broke in the middle of the work."""
 
     code = "connection-lost"
-    advice = "The run wrote no manifest; the next run starts from a new snapshot."
+    advice = "Nothing that was under way counts; start it again once the server answers."
 
 
 class QueryFailedError(CoffreError):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, RestoreMismatchError
+from coffre.errors import CoffreError, PlanChangedError, QueryFailedError, RestoreMismatchError
 from coffre.restore.fill import fill
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_name, working_schema
@@ -16,6 +16,7 @@ from coffre.results import Finding
 from coffre.vault.manifest import Manifest
 
 MARK_SECONDS = 60
+_EXISTS = "42P04"
 
 
 def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[Finding]]:
@@ -53,7 +54,12 @@ def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]
     if situation.swap is not None:
         return put_in_place(wanted, situation.swap, working, seconds=seconds)
     with open_session(wanted.maintenance, seconds=seconds) as session:
-        session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
+        try:
+            session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
+        except QueryFailedError as error:
+            if error.sqlstate == _EXISTS:
+                raise PlanChangedError(f"{wanted.label} was made by somebody else meanwhile") from error
+            raise
     return []
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from coffre.choice import Choice
 from coffre.databases.postgresql.archive import ArchiveEntry
 from coffre.databases.postgresql.connection import Session, open_session
-from coffre.databases.postgresql.objects import count_objects, missing_needs
+from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
-from coffre.errors import DatabaseMissingError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
+from coffre.errors import DatabaseMissingError, TargetLacksError, TargetTooOldError
 from coffre.restore.estimate import Estimate
-from coffre.restore.leftovers import left_schemas
+from coffre.restore.fitness import refuse_name, refuse_unfit
+from coffre.restore.leftovers import left_databases
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
@@ -115,9 +116,10 @@ def inspect_target(
 
     Raises
     ------
-    TargetNotEmptyError, TargetTooOldError, TargetLacksError
+    InvalidUrlError, TargetTemplateError, TargetNotEmptyError, TargetTooOldError, TargetLacksError
         Before anything is changed; `TargetLacksError` names everything that is lacking.
     """
+    refuse_name(target)
     session, creates = _connect(target) if swap is None else (_maintenance(target), True)
     with session:
         if session.major < manifest.engine.server_version_num // 10_000:
@@ -126,7 +128,7 @@ def inspect_target(
                 f"{target.label} is PostgreSQL {session.major}, the backup's source {source}"
             )
         if not creates:
-            _check_empty(session, target, manifest)
+            refuse_unfit(session, target, manifest)
         superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         lacking = _lacking_database(session, creates, superuser)
         no_room, unknown = lacking_room(session, manifest.totals.bytes)
@@ -144,6 +146,9 @@ def inspect_target(
         if lacking:
             raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
         left_out = unrestorable(entries, superuser=superuser)
+        around = [*_elsewhere(tablespaces), *unknown]
+        if swap is None:
+            around += left_databases(session, target.database)
         return Situation(
             session.major,
             superuser,
@@ -151,7 +156,7 @@ def inspect_target(
             tuple(create),
             tuple(join),
             left_out,
-            (*_warnings(target, superuser, roles, create, len(left_out)), *_elsewhere(tablespaces), *unknown),
+            (*_warnings(target, superuser, roles, create, len(left_out)), *around),
             swap,
             role_map,
         )
@@ -258,31 +263,6 @@ def _connect(target: Target) -> tuple[Session, bool]:
 
 def _maintenance(target: Target) -> Session:
     return open_session(target.maintenance, seconds=CHECK_SECONDS, application="coffre/plan")
-
-
-def _check_empty(session: Session, target: Target, manifest: Manifest) -> None:
-    left = left_schemas(session)
-    if left:
-        raise TargetNotEmptyError(
-            f"{target.label} holds the schema {left[0].object}: a restore was interrupted, or still runs",
-            "When no restore runs, drop the database and make it again, or name another one.",
-        )
-    held = {kind: number for kind, number in count_objects(session).items() if number}
-    schemas = session.value(
-        """SELECT count(*) FROM pg_namespace n WHERE left(nspname, 3) <> 'pg_'
-           AND nspname NOT IN ('information_schema', 'public')
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')"""
-    )
-    if schemas:
-        held["schemas"] = int(schemas)
-    if held:
-        what = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in held.items())
-        raise TargetNotEmptyError(f"{target.label} holds {what}")
-    if session.encoding != manifest.locale.encoding:
-        raise TargetLacksError(
-            f"{target.label} has encoding {session.encoding}, the backup {manifest.locale.encoding}",
-            "Name a database that doesn't exist: it is created with the right encoding.",
-        )
 
 
 def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[str]:
