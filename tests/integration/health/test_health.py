@@ -63,21 +63,14 @@ class FakeRegistry:
 
 @dataclass
 class FakeCatalogue:
-    """Backups by database, newest first."""
+    """Backups by database, newest first, and which ones were asked for."""
 
     known: dict[str, list[BackupEntry]]
+    asked: list[str] = field(default_factory=list)
 
     def backups(self, database: str, *, status: str) -> Iterator[BackupEntry]:
+        self.asked.append(database)
         return (entry for entry in self.known.get(database, []) if entry.status == status)
-
-    def newest(self, database: str) -> BackupEntry | None:
-        return next(iter(self.known.get(database, [])), None)
-
-    def newest_proven(self, database: str) -> BackupEntry | None:
-        return next((entry for entry in self.known.get(database, []) if entry.verdict == "proven"), None)
-
-    def newest_sampled(self, database: str) -> BackupEntry | None:
-        return next((entry for entry in self.known.get(database, []) if entry.sampled), None)
 
     def restores(self, database: str) -> Iterator[RestoreEntry]:
         del database
@@ -312,6 +305,40 @@ def test_the_newest_proof_may_be_older_than_the_newest_backup(services: run.Serv
     found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": entries}))))
     assert codes(found) == ["proof-overdue"]
     assert (found.backup_age_seconds, found.proof_age_seconds) == (3600, 40 * 3600)
+
+
+def failed(hours: float) -> BackupEntry:
+    """A backup that began so many hours ago, and of which a chunk is damaged."""
+    damaged = Finding(level="refuse", code="object-corrupt", object="ab", message="chunk ab is damaged")
+    return replace(backup(hours), verdict="failed", reasons=(damaged,))
+
+
+def test_backups_that_are_known_to_be_bad_raise_the_alarm_and_count_for_no_rpo(
+    services: run.Services,
+) -> None:
+    """Proofs fail since ten o'clock; the last backup that can be restored is of nine."""
+    entries = [backup(0.2, proven=False), failed(1), failed(2), backup(3)]
+    found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": entries}))))
+    assert (found.score, codes(found)) == (45, ["proof-failed", "backups-failed"])
+    assert entries[1].backup_id in found.reasons[0].message
+    assert "chunk ab is damaged" in found.reasons[0].message
+    assert found.newest_backup == entries[0].backup_id, "nothing is known of it yet"
+    found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": entries[1:]}))))
+    assert (found.newest_backup, found.backup_age_seconds) == (entries[3].backup_id, 3 * 3600)
+    assert found.reasons[1].count == 1
+
+
+def test_damage_that_was_found_in_older_backups_is_told(services: run.Services) -> None:
+    entries = [backup(1), failed(30), backup(40), failed(50)]
+    found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": entries}))))
+    assert (found.score, codes(found), found.reasons[0].count) == (90, ["backups-failed"], 2)
+
+
+def test_a_report_reads_a_database_s_backups_once(services: run.Services) -> None:
+    """There may be years of them, deleted ones included, and a report each quarter of an hour."""
+    catalogue = FakeCatalogue({"shop": [backup(1, proven=False)]})
+    report(replace(services, catalogue=cast(Any, catalogue), copied=True))
+    assert catalogue.asked == ["shop"]
 
 
 def test_an_empty_catalogue_is_no_backup(services: run.Services) -> None:

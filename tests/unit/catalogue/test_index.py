@@ -13,6 +13,7 @@ from moto import mock_aws
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
+from coffre.catalogue.standing import Standing, read_standing
 from coffre.errors import CatalogueUnavailableError, LeaseHeldError
 from coffre.vault.layout import Layout
 from tests.fakes.dynamodb import MemoryDynamo
@@ -61,6 +62,10 @@ def status(catalogue: Catalogue, backup_id: str = FIRST) -> str:
     return entry.status
 
 
+def standing(catalogue: Catalogue) -> Standing:
+    return read_standing(catalogue.backups(DATABASE, status="completed"))
+
+
 def test_a_backup_goes_from_begin_to_a_verdict(catalogue: Catalogue) -> None:
     manifest, root = put_backup(store := MemoryStore(), FIRST, [b"rows\n"])
     assert catalogue.begin(DATABASE, FIRST, "daily", START, "why")
@@ -70,7 +75,7 @@ def test_a_backup_goes_from_begin_to_a_verdict(catalogue: Catalogue) -> None:
     assert (entry.status, entry.rows, entry.done, entry.total) == ("in_progress", 5, 10, 20)
     assert catalogue.complete(manifest, root)
     assert catalogue.verdict(put_evidence(store, manifest, root, "proven"))
-    entry = catalogue.newest_proven(DATABASE)
+    entry = standing(catalogue).proven
     assert entry is not None
     assert (entry.backup_id, entry.status, entry.root_hash, entry.rows) == (FIRST, "completed", root, 1)
 
@@ -128,12 +133,12 @@ def test_a_sample_is_no_proof_and_says_how_much_it_was(catalogue: Catalogue) -> 
         manifest, root = put_backup(store, backup_id, [b"rows\n"])
         catalogue.complete(manifest, root)
         catalogue.verdict(put_evidence(store, manifest, root, "inconclusive", sample=sample))
-    assert catalogue.newest_proven(DATABASE) is None
-    sampled = catalogue.newest_sampled(DATABASE)
+    assert standing(catalogue).proven is None
+    sampled = standing(catalogue).sampled
     assert sampled is not None
     assert (sampled.backup_id, sampled.sampled) == (FIRST, "sampled 3 of 7 tables, 41.2 %")
     catalogue.verdict(put_evidence(store, manifest, root, "proven"))
-    assert catalogue.newest_sampled(DATABASE) is None, "a newer one is proven"
+    assert standing(catalogue).sampled is None, "a newer one is proven"
 
 
 def test_backups_are_listed_newest_first_by_type_and_status(catalogue: Catalogue) -> None:
@@ -143,7 +148,7 @@ def test_backups_are_listed_newest_first_by_type_and_status(catalogue: Catalogue
     assert [e.backup_id for e in catalogue.backups(DATABASE)] == [SECOND, FIRST]
     assert [e.backup_id for e in catalogue.backups(DATABASE, kind="daily")] == [FIRST]
     assert [e.backup_id for e in catalogue.backups(DATABASE, status="in_progress")] == [SECOND]
-    newest = catalogue.newest(DATABASE)
+    newest = standing(catalogue).newest
     assert newest is not None
     assert newest.backup_id == FIRST
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,6 +31,7 @@ UNANSWERED = Finding(level="warn", code="question-unanswered", object="size", me
 DOWN = Finding(level="refuse", code="endpoint-down", object="https://shop", message="answered 500, not 200")
 UNASKED = Finding(level="info", code="endpoint-unasked", object="https://shop", message="no time")
 HEALTHY = Facts(database="shop", server=FINE, backup_age=3600, proof_age=3600, rpo_hours=26)
+FAILED = "20261120T100000Z-hourly-1f09ab"
 
 
 def of_server(**changes: object) -> Facts:
@@ -46,6 +48,9 @@ def test_a_healthy_database_has_all_points_and_no_reasons() -> None:
         (replace(HEALTHY, backup_age=None, proof_age=None), 20, ["backup-missing", "proof-missing"]),
         (replace(HEALTHY, backup_age=27 * 3600), 40, ["backup-overdue"]),
         (replace(HEALTHY, unlike="from another system"), 55, ["backup-unlike"]),
+        (replace(HEALTHY, failed=FAILED, failure="a chunk is damaged"), 55, ["proof-failed"]),
+        (replace(HEALTHY, failed=FAILED, failed_before=4), 45, ["proof-failed", "backups-failed"]),
+        (replace(HEALTHY, failed_before=1), 90, ["backups-failed"]),
         (replace(HEALTHY, copied=True, copy_age=3600), 100, []),
         (replace(HEALTHY, copied=True, copy_age=27 * 3600), 80, ["copy-overdue"]),
         (replace(HEALTHY, copied=True, copy_age=None), 80, ["copy-overdue"]),
@@ -92,6 +97,7 @@ def test_each_fact_takes_the_points_of_the_table(facts: Facts, points: int, code
         replace(HEALTHY, server=UNREACHABLE),
         replace(HEALTHY, endpoints=(DOWN,)),
         replace(HEALTHY, unlike="from another system"),
+        replace(HEALTHY, failed=FAILED, failure="a chunk is damaged"),
         of_server(missing_tables=("public.orders",)),
     ],
 )
@@ -106,6 +112,23 @@ def test_the_gravest_reason_comes_first_and_names_the_tables() -> None:
     _, reasons = score(facts)
     assert [reason.code for reason in reasons] == ["critical-table-missing", "transaction-long"]
     assert "public.users" in reasons[0].message
+
+
+def test_a_failed_backup_is_named_with_its_reason_and_older_ones_with_their_number() -> None:
+    _, (failed, before) = score(replace(HEALTHY, failed=FAILED, failure="ab is damaged", failed_before=4))
+    assert (failed.object, failed.message) == (FAILED, f"{FAILED} failed its verification: ab is damaged")
+    assert (before.count, before.message) == (4, "4 older backups have the verdict `failed`")
+    _, (one,) = score(replace(HEALTHY, failed_before=1))
+    assert one.message == "an older backup has the verdict `failed`"
+
+
+@pytest.mark.parametrize("failed", [{"failed": FAILED}, {"failed_before": 1}, {}])
+@pytest.mark.parametrize("age", [None, 27 * 3600])
+def test_a_backup_that_lacks_is_told_from_one_that_is_known_to_be_bad(
+    failed: dict[str, Any], age: float | None
+) -> None:
+    _, reasons = score(replace(HEALTHY, backup_age=age, **failed))
+    assert ("that isn't known to be bad" in reasons[0].message) == bool(failed)
 
 
 ages = st.none() | st.floats(0, 400 * 3600)
@@ -132,6 +155,8 @@ facts = st.builds(
     sample_age=ages,
     rpo_hours=st.floats(0.5, 200),
     prove=st.sampled_from(["every", "daily", "never"]),
+    failed=st.sampled_from(["", FAILED]),
+    failed_before=st.integers(0, 3),
     endpoints=st.lists(st.sampled_from([DOWN, UNASKED]), max_size=3).map(tuple),
 )
 
@@ -171,6 +196,8 @@ def test_a_worse_fact_never_raises_the_score(before: Facts, data: st.DataObject)
         backup_age=worse_age(data, before.backup_age),
         proof_age=worse_age(data, before.proof_age),
         sample_age=worse_age(data, before.sample_age),
+        failed=data.draw(st.sampled_from([before.failed, FAILED])),
+        failed_before=before.failed_before + data.draw(st.integers(0, 3)),
         rpo_hours=data.draw(st.floats(before.rpo_hours / 2, before.rpo_hours)),
     )
     assert 0 <= score(after)[0] <= score(before)[0] <= 100

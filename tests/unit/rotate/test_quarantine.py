@@ -6,6 +6,7 @@ import pytest
 import zstandard
 
 from coffre.catalogue.rebuild import rebuild
+from coffre.catalogue.standing import read_standing
 from coffre.databases.registration import Retention
 from coffre.errors import ObjectCorruptError, StoreUnavailableError
 from coffre.events.base import Verdict
@@ -155,7 +156,7 @@ def test_a_sample_keeps_its_backup_and_falls_with_a_damaged_chunk_of_any_table(w
     entry = world.catalogue.backup(DATABASE, old.id)
     assert entry is not None
     assert ([reason.code for reason in entry.reasons], entry.sampled) == (["chunk-quarantined"], "")
-    assert world.catalogue.newest_sampled(DATABASE) is None
+    assert read_standing(world.catalogue.backups(DATABASE)).sampled is None
 
 
 def test_a_backup_whose_damage_is_healed_is_not_deleted_as_a_failed_one(world: World) -> None:

@@ -14,6 +14,9 @@ Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
 RestoreKind = Literal["new", "swap", "tables", "undo", "proof", "drill"]
 
+_EXCEPTIONS = ("exception-", "restores-with-exceptions")
+"""How the codes of `coffre.databases.postgresql.exceptions` begin."""
+
 
 @dataclass(frozen=True)
 class BackupEntry:
@@ -75,6 +78,23 @@ class BackupEntry:
         """How much of it was proven where not all could be restored; empty: it wasn't proven by sample."""
         first = self.reasons[0] if self.verdict == "inconclusive" and self.reasons else None
         return first.message if first is not None and first.code == SAMPLED else ""
+
+    @property
+    def failure(self) -> str:
+        """The first reason why its verdict is ``failed``; empty: it isn't."""
+        if self.verdict != "failed":
+            return ""
+        return next((reason.message for reason in self._grave()), "no reason was recorded")
+
+    @property
+    def bad(self) -> bool:
+        """Whether it failed for more than exceptions: without those it can be restored, with all its rows."""
+        grave = self._grave()
+        excepted = bool(grave) and all(reason.code.startswith(_EXCEPTIONS) for reason in grave)
+        return self.verdict == "failed" and not excepted
+
+    def _grave(self) -> list[Finding]:
+        return [reason for reason in self.reasons if reason.level == "refuse"]
 
 
 @dataclass(frozen=True)

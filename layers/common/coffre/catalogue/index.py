@@ -68,26 +68,6 @@ class Catalogue:
             if kind in (None, entry.type) and status in (None, entry.status):
                 yield entry
 
-    def newest(self, database: str) -> BackupEntry | None:
-        """The newest completed backup."""
-        return next(self.backups(database, status="completed"), None)
-
-    def newest_proven(self, database: str) -> BackupEntry | None:
-        """The newest completed backup whose verdict is ``proven``."""
-        completed = self.backups(database, status="completed")
-        return next((entry for entry in completed if entry.verdict == "proven"), None)
-
-    def newest_sampled(self, database: str) -> BackupEntry | None:
-        """The newest completed backup that was proven by sample; None if a newer one is proven."""
-        completed = self.backups(database, status="completed")
-        first = next((entry for entry in completed if entry.sampled or entry.verdict == "proven"), None)
-        return first if first is not None and first.sampled else None
-
-    def newest_copied(self, database: str) -> BackupEntry | None:
-        """The newest completed backup whose copy in the second vault is complete."""
-        completed = self.backups(database, status="completed")
-        return next((entry for entry in completed if entry.copy == "complete"), None)
-
     def begin(
         self, database: str, backup_id: str, kind: BackupType, started: datetime, reason: str = ""
     ) -> bool:

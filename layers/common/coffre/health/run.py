@@ -11,6 +11,7 @@ from datetime import datetime
 from coffre.catalogue.entries import BackupEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.objectives import restore_seconds
+from coffre.catalogue.standing import read_standing
 from coffre.databases.endpoints import LONGEST_SECONDS
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
@@ -90,7 +91,7 @@ def run(request: HealthRequest, services: Services, *, seconds: float) -> Health
     registered = {name: _registration(name, services.registry) for name in names}
     applications = ask_applications(registered, seconds=min(ENDPOINT_SECONDS, seconds / 4))
     said = _ask_all(registered, services.registry, ends - time.monotonic())
-    probe = SealProbe(services.catalogue, services.keys)
+    probe = SealProbe(services.keys)
     reports = [
         _report(name, registered[name], said[name], applications[name], probe, services) for name in names
     ]
@@ -145,9 +146,10 @@ def _report(
     probe: SealProbe,
     services: Services,
 ) -> HealthReport:
-    backup, proven = services.catalogue.newest(name), services.catalogue.newest_proven(name)
-    sampled = services.catalogue.newest_sampled(name)
-    copied = services.catalogue.newest_copied(name) if services.copied else None
+    stand = read_standing(services.catalogue.backups(name, status="completed"))
+    backup, proven, sampled = stand.usable, stand.proven, stand.sampled
+    copied = stand.copied if services.copied else None
+    failed = stand.judged if stand.judged is not None and stand.judged.verdict == "failed" else None
     known = registration if isinstance(registration, Registration) else None
     facts = Facts(
         database=name,
@@ -161,10 +163,13 @@ def _report(
         restore_seconds=restore_seconds(backup, services.catalogue) if backup else None,
         rto_minutes=known.rto_minutes if known else None,
         endpoints=application.findings,
-        unlike=backup.unlike if backup else "",
+        unlike=stand.newest.unlike if stand.newest else "",
+        failed=failed.backup_id if failed else "",
+        failure=failed.failure if failed else "",
+        failed_before=stand.failed - (1 if failed else 0),
         copied=services.copied,
         copy_age=_age(copied, services.now()),
-        seals=probe.locked(name),
+        seals=probe.locked(stand.seals),
     )
     points, reasons = score(facts)
     server = said if isinstance(said, ServerFacts) else None

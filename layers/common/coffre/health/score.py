@@ -5,9 +5,11 @@ A database starts with 100 points.  What takes points away:
 ===========================  ======  =====================================================================
 code                         points  when
 ===========================  ======  =====================================================================
-backup-missing               60      there is no completed backup
-backup-overdue               60      the newest one is older than the RPO
-backup-unlike                45      the newest one comes from another database than the one before, or shrank
+backup-missing               60      there is no completed backup that isn't known to be bad
+backup-overdue               60      the newest one of these is older than the RPO
+backup-unlike                45      the newest backup is of another database than the one before, or shrank
+proof-failed                 45      the newest backup that has a verdict is ``failed``
+backups-failed               10      older ones are
 copy-overdue                 20      the newest backup whose copy is complete is older than the RPO
 proof-missing                20      no backup was proven (nothing, where proofs are switched off)
 proof-overdue                20      the newest proven one is older than the RPO (a day more if proven daily)
@@ -28,8 +30,9 @@ transaction-long             5       a transaction has been open for more than a
 ===========================  ======  =====================================================================
 
 What the server says takes 70 at most: a server that answers is never worse than one that doesn't.  A missing
-backup, one of another database, one whose key can't be used, a missing critical table, an application that is
-down or a server that can't be reached leaves less than 60 points, which is where the template's alarm begins.
+backup, one that failed, one of another database, one whose key can't be used, a missing critical table, an
+application that is down or a server that can't be reached leaves less than 60 points, which is where the
+template's alarm begins.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ from coffre.results import Finding
 SERVER_POINTS = 70
 BACKUP_POINTS = 60
 UNLIKE_POINTS = 45
+FAILED_POINTS = 45
+FAILED_BEFORE_POINTS = 10
 SEAL_POINTS = {"refuse": 60, "warn": 10, "info": 0}
 PROOF_POINTS = 20
 SAMPLE_POINTS = 10
@@ -111,7 +116,8 @@ class Facts:
     server:
         What the server said, or why it can't be asked.
     backup_age, proof_age:
-        Seconds since the newest completed and the newest proven backup began; None: there is none.
+        Seconds since the newest backup that isn't known to be bad, and the newest proven one, began; None:
+        there is none.
     rpo_hours:
         How old the newest backup may be.
     sample_age, sample:
@@ -126,6 +132,10 @@ class Facts:
         What is wrong with the application's endpoints.
     unlike:
         How the newest backup differs from the one before it; empty: it doesn't much.
+    failed, failure:
+        The newest backup that has a verdict, and the first reason, if it failed; empty: it didn't.
+    failed_before:
+        How many older ones did.
     copied:
         Whether the vault is replicated into a second one.
     copy_age:
@@ -146,6 +156,9 @@ class Facts:
     rto_minutes: float | None = None
     endpoints: tuple[Finding, ...] = ()
     unlike: str = ""
+    failed: str = ""
+    failure: str = ""
+    failed_before: int = 0
     copied: bool = False
     copy_age: float | None = None
     seals: tuple[Finding, ...] = ()
@@ -158,6 +171,7 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
     """
     kept = [
         *_backup(facts),
+        *_failed(facts),
         *_seals(facts),
         *_proof(facts),
         *_copy(facts),
@@ -171,17 +185,32 @@ def score(facts: Facts) -> tuple[int, list[Finding]]:
 
 
 def _backup(facts: Facts) -> Iterator[Lost]:
+    good = " that isn't known to be bad" if facts.failed or facts.failed_before else ""
     if facts.backup_age is None:
-        message = "there is no completed backup"
+        message = f"there is no completed backup{good}"
         advice = "Start one with `coffre backup NAME`, and look at what its run reports."
         yield BACKUP_POINTS, _finding("refuse", "backup-missing", facts.database, message, advice)
     elif facts.backup_age > facts.rpo_hours * _HOUR:
-        message = f"the newest backup is {_hours(facts.backup_age)} old; the RPO is {facts.rpo_hours:g} h"
+        age = _hours(facts.backup_age)
+        message = f"the newest backup{good} is {age} old; the RPO is {facts.rpo_hours:g} h"
         advice = "`coffre list NAME` shows what became of the runs since."
         yield BACKUP_POINTS, _finding("refuse", "backup-overdue", facts.database, message, advice)
     if facts.unlike:
         advice = "Look at what the registered address leads to; `coffre list NAME` shows the backups before."
         yield UNLIKE_POINTS, _finding("refuse", "backup-unlike", facts.database, facts.unlike, advice)
+
+
+def _failed(facts: Facts) -> Iterator[Lost]:
+    if facts.failed:
+        message = f"{facts.failed} failed its verification: {facts.failure}"
+        advice = "`coffre show NAME ID` says all of it, `coffre list NAME` which backups are proven."
+        yield FAILED_POINTS, _finding("refuse", "proof-failed", facts.failed, message, advice)
+    if facts.failed_before:
+        count = facts.failed_before
+        what = f"{count} older backups have" if count > 1 else "an older backup has"
+        advice = "`coffre list NAME` names them; `coffre verify NAME ID` looks again, if the cause is gone."
+        found = _finding("warn", "backups-failed", facts.database, f"{what} the verdict `failed`", advice)
+        yield FAILED_BEFORE_POINTS, found.model_copy(update={"count": count})
 
 
 def _seals(facts: Facts) -> Iterator[Lost]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 
-from coffre.catalogue.index import Catalogue
 from coffre.errors import CoffreError, KeyServiceUnavailableError
 from coffre.results import Finding
 from coffre.vault.keys import SealKeys
@@ -14,23 +13,21 @@ from coffre.vault.manifest import SealKey
 class SealProbe:
     """Tries the keys in one report.  Once KMS gave no answer it isn't asked again: a report has its time."""
 
-    def __init__(self, catalogue: Catalogue, keys: SealKeys) -> None:
-        self._catalogue = catalogue
+    def __init__(self, keys: SealKeys) -> None:
         self._keys = keys
         self._silent: CoffreError | None = None
 
-    def locked(self, database: str) -> tuple[Finding, ...]:
+    def locked(self, seals: Mapping[str, int]) -> tuple[Finding, ...]:
         """What stands against the seals of a database's backups: one finding for each that can't be opened.
 
         A KMS key that waits for its deletion already unwraps nothing, 7 to 30 days before it is gone.
 
-        Raises
-        ------
-        CatalogueUnavailableError
+        Parameters
+        ----------
+        seals:
+            How many backups each seal is needed for, by the seal's key as JSON.
         """
-        entries = self._catalogue.backups(database, status="completed")
-        used = Counter(entry.seal for entry in entries if entry.seal is not None)
-        keys = [(SealKey.model_validate_json(seal), backups) for seal, backups in used.items()]
+        keys = [(SealKey.model_validate_json(seal), backups) for seal, backups in seals.items()]
         tried = [(key, backups, self._try(key)) for key, backups in keys]
         return tuple(_finding(key, backups, error) for key, backups, error in tried if error is not None)
 

@@ -38,6 +38,9 @@ class HealthReport(Result):
 
     Attributes
     ----------
+    newest_backup, backup_age_seconds:
+        Of completed backups that aren't known to be bad: one that failed, for more than exceptions, isn't
+        counted.
     copied:
         Whether the vault has a copy; ``newest_copy`` is the newest backup whose copy is complete.
     """
