@@ -213,23 +213,29 @@ def test_every_function_raises_an_alarm_when_it_fails(resources: Resources) -> N
     assert watched == {f"{verb.capitalize()}Function" for verb in VERBS}
 
 
-@pytest.mark.parametrize(
-    ("alarm", "metric"), [("BackupAgeAlarm", "BackupAgeSeconds"), ("ProofAgeAlarm", "ProofAgeSeconds")]
-)
-def test_silence_raises_an_alarm(resources: Resources, alarm: str, metric: str) -> None:
+@pytest.mark.parametrize("alarm", ["BackupAgeAlarm", "ProofAgeAlarm"])
+def test_silence_raises_an_alarm(resources: Resources, alarm: str) -> None:
     properties = resources[alarm]["Properties"]
-    stat = next(m["MetricStat"] for m in properties["Metrics"] if "MetricStat" in m)
-    assert stat["Metric"]["Namespace"] == "Coffre"
-    assert stat["Metric"]["MetricName"] == metric
-    assert stat["Metric"]["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
     assert properties["TreatMissingData"] == {"Fn::If": ["UseReplica", "notBreaching", "breaching"]}
 
 
-def test_a_restore_that_takes_longer_than_its_rto_raises_an_alarm(resources: Resources) -> None:
-    alarm = resources["RestoreTimeAlarm"]["Properties"]
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("Coffre", "RtoUsedPercent")
-    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 100)
-    assert alarm["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
+@pytest.mark.parametrize(
+    ("alarm", "metric"),
+    [
+        ("BackupAgeAlarm", "BackupAgePercent"),
+        ("ProofAgeAlarm", "ProofAgePercent"),
+        ("CopyAgeAlarm", "CopyAgePercent"),
+        ("RestoreTimeAlarm", "RtoUsedPercent"),
+    ],
+)
+def test_what_exceeds_its_own_database_s_limit_raises_an_alarm(
+    resources: Resources, alarm: str, metric: str
+) -> None:
+    properties = resources[alarm]["Properties"]
+    assert (properties["Namespace"], properties["MetricName"]) == ("Coffre", metric)
+    assert (properties["ComparisonOperator"], properties["Threshold"]) == ("GreaterThanThreshold", 100)
+    assert properties["Statistic"] == "Maximum"
+    assert properties["Dimensions"] == [{"Name": "Stack", "Value": {"Ref": "AWS::StackName"}}]
 
 
 def test_all_alarms_are_switched_together(resources: Resources) -> None:

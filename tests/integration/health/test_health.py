@@ -341,6 +341,18 @@ def test_a_report_reads_a_database_s_backups_once(services: run.Services) -> Non
     assert catalogue.asked == ["shop"]
 
 
+@pytest.mark.parametrize(("prove", "hours"), [("every", 26), ("daily", 50), ("never", None)])
+def test_a_report_says_how_old_a_proof_may_be(
+    services: run.Services, prove: str, hours: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry(services).entries["shop"] = SHOP.model_copy(update={"prove": prove})
+    found = report(replace(services, catalogue=cast(Any, FakeCatalogue({"shop": [backup(13)]}))))
+    assert (found.rpo_hours, found.proof_hours) == (26, hours)
+    worst = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert worst["BackupAgePercent"] == [50]
+    assert worst["ProofAgePercent"] == [pytest.approx(1300 / hours if hours else 0)]
+
+
 def test_an_empty_catalogue_is_no_backup(services: run.Services) -> None:
     found = report(replace(services, catalogue=cast(Any, FakeCatalogue({}))))
     assert codes(found) == ["backup-missing", "proof-missing"]

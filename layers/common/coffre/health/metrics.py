@@ -1,10 +1,12 @@
 """Metrics: CloudWatch's embedded metric format, a line of JSON on standard output for each set of dimensions.
 
-Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``, and, where an RTO
-is set and a restore was measured, ``RtoUsedPercent`` (what a restore takes of it), and, where the vault is
-replicated, ``CopyAgeSeconds`` (of the newest backup whose copy is complete): once with the dimensions
-``Stack`` and ``Database`` for each database, and once with ``Stack`` alone, which holds the worst of all
-databases and which the template's alarms watch.  ``AlarmTest`` raises an alarm once a month.
+Namespace ``Coffre``, metrics ``BackupAgeSeconds``, ``ProofAgeSeconds`` and ``HealthScore``, and, where the
+vault is replicated, ``CopyAgeSeconds`` (of the newest backup whose copy is complete).  Each age also as
+``BackupAgePercent``, ``ProofAgePercent`` and ``CopyAgePercent`` of what it may be for this database, since
+databases differ in that; where an RTO is set and a restore was measured, ``RtoUsedPercent`` says what a
+restore takes of it.  All are printed once with the dimensions ``Stack`` and ``Database`` for each database,
+and once with ``Stack`` alone, which holds the worst of all databases: there the template's alarms watch the
+score and the percentages.  ``AlarmTest`` raises an alarm once a month.
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -15,7 +17,6 @@ from datetime import datetime
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from coffre.health.score import PROOF_OFF
 from coffre.results import HealthReport
 
 NAMESPACE = "Coffre"
@@ -53,16 +54,33 @@ def emit_alarm_test(stack: str, now: datetime) -> None:
 
 
 def _worse_when_higher(report: HealthReport) -> dict[str, float]:
-    """Metrics by name; where proofs are switched off, their age would only drown those of other databases."""
-    ages = {"BackupAgeSeconds": report.backup_age_seconds}
-    if all(reason.code != PROOF_OFF for reason in report.reasons):
-        ages["ProofAgeSeconds"] = report.proof_age_seconds
+    """Metrics by name.
+
+    Where proofs are switched off, their age would only drown those of other databases; its share is 0,
+    because the alarm takes silence for a breach.
+    """
+    backup, proof = _age(report.backup_age_seconds), _age(report.proof_age_seconds)
+    found = {"BackupAgeSeconds": backup, "BackupAgePercent": _percent(backup, report.rpo_hours)}
+    if report.proof_hours is None:
+        found["ProofAgePercent"] = 0.0
+    else:
+        # What can only be proven by sample is overdue when its samples are, as in the score.
+        seen = min(proof, _age(report.sample_age_seconds))
+        found |= {"ProofAgeSeconds": proof, "ProofAgePercent": _percent(seen, report.proof_hours)}
     if report.copied:
-        ages["CopyAgeSeconds"] = report.copy_age_seconds
-    found = {name: NEVER_SECONDS if age is None else age for name, age in ages.items()}
+        copy = _age(report.copy_age_seconds)
+        found |= {"CopyAgeSeconds": copy, "CopyAgePercent": _percent(copy, report.rpo_hours)}
     if report.restore_seconds is not None and report.rto_minutes is not None:
         found["RtoUsedPercent"] = 100 * report.restore_seconds / (report.rto_minutes * 60)
     return found
+
+
+def _age(seconds: float | None) -> float:
+    return NEVER_SECONDS if seconds is None else seconds
+
+
+def _percent(seconds: float, hours: float) -> float:
+    return 100 * seconds / (hours * 3600)
 
 
 def _emit(dimensions: Mapping[str, str], values: Mapping[str, float], score: int) -> None:

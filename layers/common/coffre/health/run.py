@@ -192,6 +192,7 @@ def _report(
         newest_copy=copied.backup_id if copied else None,
         copy_age_seconds=facts.copy_age,
         rpo_hours=facts.rpo_hours,
+        proof_hours=facts.proof_hours,
         restore_seconds=facts.restore_seconds,
         rto_minutes=facts.rto_minutes,
         endpoints=list(application.answers),

@@ -53,8 +53,6 @@ PROOF_POINTS = 20
 SAMPLE_POINTS = 10
 COPY_POINTS = 20
 ENDPOINT_POINTS = 45
-PROOF_OFF = "proof-off"
-"""The finding of a database that nobody wants proven."""
 TRANSACTION_IDS = 2**31
 """After so many transactions without a freeze, PostgreSQL stops writing.
 
@@ -163,6 +161,13 @@ class Facts:
     copy_age: float | None = None
     seals: tuple[Finding, ...] = ()
 
+    @property
+    def proof_hours(self) -> float | None:
+        """How old the newest proof may be; None: nothing is to be proven."""
+        if self.prove == "never":
+            return None
+        return self.rpo_hours + (24 if self.prove == "daily" else 0)
+
 
 def score(facts: Facts) -> tuple[int, list[Finding]]:
     """The score, 0 to 100, and what took points away or should be known, gravest first.
@@ -222,10 +227,10 @@ def _seals(facts: Facts) -> Iterator[Lost]:
 
 
 def _proof(facts: Facts) -> Iterator[Lost]:
-    limit = facts.rpo_hours + (24 if facts.prove == "daily" else 0)
-    if facts.prove == "never":
+    limit = facts.proof_hours
+    if limit is None:
         message = "backups are not proven, as the registration asks"
-        yield 0, _finding("info", PROOF_OFF, facts.database, message)
+        yield 0, _finding("info", "proof-off", facts.database, message)
     elif facts.proof_age is not None and facts.proof_age <= limit * _HOUR:
         return
     elif facts.sample_age is not None and facts.sample_age <= limit * _HOUR:

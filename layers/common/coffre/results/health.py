@@ -41,6 +41,8 @@ class HealthReport(Result):
     newest_backup, backup_age_seconds:
         Of completed backups that aren't known to be bad: one that failed, for more than exceptions, isn't
         counted.
+    proof_hours:
+        How old the newest proof may be; None: nothing is to be proven.
     copied:
         Whether the vault has a copy; ``newest_copy`` is the newest backup whose copy is complete.
     """
@@ -62,6 +64,7 @@ class HealthReport(Result):
     newest_copy: str | None = None
     copy_age_seconds: float | None = None
     rpo_hours: float
+    proof_hours: float | None = None
     restore_seconds: float | None = None
     rto_minutes: float | None = None
     endpoints: list[EndpointAnswer] = []
