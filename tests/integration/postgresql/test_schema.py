@@ -12,6 +12,7 @@ from coffre.databases.postgresql.dump import dump_schema
 from coffre.databases.postgresql.objects import list_needs, missing_needs
 from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.server import EphemeralServer
+from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from tests.support.postgres import create, customer_server, sql
 
@@ -22,6 +23,10 @@ CREATE TABLE two PARTITION OF top FOR VALUES IN (2) PARTITION BY LIST (id);
 CREATE TABLE one_one PARTITION OF one FOR VALUES IN (1);
 CREATE TABLE two_two PARTITION OF two FOR VALUES IN (2);
 CREATE TABLE child (id int REFERENCES top);
+"""
+FED = """
+CREATE SUBSCRIPTION fed CONNECTION 'host=far.invalid' PUBLICATION p WITH (connect = false, slot_name = 'far');
+COMMENT ON SUBSCRIPTION fed IS 'from afar';
 """
 ATTACHED = 4
 INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
@@ -43,6 +48,16 @@ class WatchedTools(Tools):
         return super().run(name, major, arguments, *rest, **options)
 
 
+def dumped_archive(tools: Tools, source: Target, target: Target, path: Path) -> SchemaArchive:
+    """The schema archive of a database, to be restored into another one."""
+    deadline = time.monotonic() + 60
+    with open_session(source, seconds=60) as session:
+        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        snapshot = str(session.value("SELECT pg_export_snapshot()"))
+        dump_schema(tools, 16, source, snapshot, path, deadline=deadline)
+    return SchemaArchive(tools, 16, path, target, deadline)
+
+
 @pytest.fixture(scope="module")
 def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     with customer_server(postgres_root, 16, scratch_root) as started:
@@ -54,12 +69,8 @@ def test_indexes_of_several_levels_are_attached_by_one_session(
 ) -> None:
     """Two sessions would, now and then, leave the topmost index invalid."""
     source, target = create(server, "layers", LAYERS), create(server, "layers_again")
-    tools, path, deadline = WatchedTools(postgres_root), tmp_path / "schema", time.monotonic() + 60
-    with open_session(source, seconds=60) as session:
-        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        snapshot = str(session.value("SELECT pg_export_snapshot()"))
-        dump_schema(tools, 16, source, snapshot, path, deadline=deadline)
-    archive = SchemaArchive(tools, 16, path, target, deadline)
+    tools = WatchedTools(postgres_root)
+    archive = dumped_archive(tools, source, target, tmp_path / "schema")
     archive.before_rows()
     tools.runs.clear()
 
@@ -69,6 +80,26 @@ def test_indexes_of_several_levels_are_attached_by_one_session(
     assert len(attachments) == ATTACHED
     assert [chosen for several, chosen in tools.runs if not several] == [attachments]
     assert sql(target, INVALID) == [[0]]
+
+
+def test_subscriptions_come_after_all_else_because_they_hold_the_sources_slot(
+    server: EphemeralServer, postgres_root: Path, tmp_path: Path
+) -> None:
+    source, target = create(server, "subscribed", LAYERS, FED), create(server, "subscribed_again")
+    tools = WatchedTools(postgres_root)
+    archive = dumped_archive(tools, source, target, tmp_path / "schema")
+    archive.before_rows()
+    tools.runs.clear()
+
+    assert archive.indexes(4) == []
+
+    fed = {entry.dump_id for entry in archive.entries() if "SUBSCRIPTION" in entry.description + entry.name}
+    assert len(fed) == 2
+    assert tools.runs[-1] == (False, fed)
+    assert sql(target, "SELECT obj_description(oid) FROM pg_subscription WHERE subslotname = 'far'") == [
+        [None],
+        ["from afar"],
+    ]
 
 
 def test_a_library_that_the_server_has_is_no_lack(server: EphemeralServer) -> None:

@@ -16,7 +16,7 @@ from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import CoffreError, RestoreMismatchError
 from coffre.restore.chosen import Chosen
-from coffre.restore.fill import after_rows, compared
+from coffre.restore.fill import after_indexes, compared
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_schema
 from coffre.restore.plan import CHECK_SECONDS
@@ -25,6 +25,7 @@ from coffre.restore.reshape import OPTIONS, reshape
 from coffre.results import Finding
 from coffre.vault.contents import Contents, Section, largest_first
 from coffre.vault.parts import Relation
+from coffre.workers import WORKERS
 
 
 def build_beside(restore: Restore, chosen: Chosen) -> list[Finding]:
@@ -69,7 +70,7 @@ def _fill(restore: Restore, chosen: Chosen, working: str, reshaped: Path) -> lis
     with watch.phase("digests"):
         exceptions += compared(rebuild, chosen.major, restore.wanted)
     with watch.phase("indexes"):
-        exceptions += after_rows(rebuild, archive).findings
+        exceptions += after_indexes(rebuild, archive, archive.indexes(WORKERS)).findings
         refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), _session(restore) as session:
         for relation in contents.relations.values():

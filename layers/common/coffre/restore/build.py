@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
+from coffre.databases.postgresql.subscriptions import drop_subscriptions
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, PlanChangedError, QueryFailedError, RestoreMismatchError
 from coffre.restore.fill import fill
@@ -15,7 +16,15 @@ from coffre.restore.swap import put_in_place
 from coffre.results import Finding
 from coffre.vault.manifest import Manifest
 
-MARK_SECONDS = 60
+MARK_SECONDS = 60.0
+DROP_SECONDS = 60.0
+
+LOGIN_TRIGGERS = 17
+"""From this version on a database's own triggers may run when somebody connects, and can be turned off."""
+
+_SUBSCRIBES = """
+SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = :name)
+"""
 _EXISTS = "42P04"
 
 
@@ -35,7 +44,7 @@ def build(restore: Restore, situation: Situation) -> tuple[list[Finding], list[F
     except RestoreMismatchError:
         raise
     except BaseException:
-        drop_database(maintenance, working.database)
+        discard_database(maintenance, working.database)
         raise
     return findings, exceptions
 
@@ -75,11 +84,35 @@ def create_database(session: Session, manifest: Manifest, name: str) -> None:
     session.run(f"{base}{provider} LC_COLLATE {literal(locale.collate)} LC_CTYPE {literal(locale.ctype)}")
 
 
-def drop_database(maintenance: Target, name: str) -> None:
-    """Remove a database that a restore created and doesn't need any more."""
+def discard_database(maintenance: Target, name: str) -> None:
+    """Remove a database that a restore created and doesn't need any more, if that can be done."""
     try:
-        with open_session(maintenance, seconds=60) as session:
-            session.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+        drop_database(maintenance, name, seconds=DROP_SECONDS)
     except CoffreError:
         # The first error is the one to report; the working name shows what is left.
         return
+
+
+def drop_database(maintenance: Target, name: str, *, seconds: float) -> None:
+    """Remove a database that a restore created, if it is there, with its subscriptions.
+
+    PostgreSQL doesn't drop a database that has any, not even those that know of no slot.
+
+    Parameters
+    ----------
+    seconds:
+        How long each statement may take.
+
+    Raises
+    ------
+    CoffreError
+        It is left, for a reason that the message tells.
+    """
+    with open_session(maintenance, seconds=seconds, application="coffre/restore") as session:
+        if session.value(_SUBSCRIBES, name=name):
+            if session.major >= LOGIN_TRIGGERS:
+                session.run(f"ALTER DATABASE {identifier(name)} SET event_triggers = off")
+            made = replace(maintenance, database=name)
+            with open_session(made, seconds=seconds, application="coffre/restore") as inside:
+                drop_subscriptions(inside)
+        session.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import parse_secret
 from coffre.databases.registration import Registration
@@ -17,8 +16,9 @@ from coffre.events.restore import DrillRequest, RestoreRequest
 from coffre.ids import new_attempt, stamp, utc_now
 from coffre.observability import log
 from coffre.restore import run as restores
+from coffre.restore.build import drop_database
 from coffre.restore.job import Services
-from coffre.results import DrillResult
+from coffre.results import DrillResult, Finding
 
 _NAMED_BY_CALLER = "-"
 """Stands for the secret's name in the plan: who calls has read the scratch server's URL already."""
@@ -72,8 +72,7 @@ def run(database: str, request: DrillRequest, services: Services, *, seconds: fl
         services.publisher.publish_failure("Drill Failed", fault, error)
         raise
     finally:
-        if not request.keep:
-            _drop(target)
+        left = [] if request.keep else _drop(target)
     result = DrillResult(
         database=database,
         backup_id=restored.backup_id,
@@ -82,14 +81,14 @@ def run(database: str, request: DrillRequest, services: Services, *, seconds: fl
         started=stamp(started),
         completed=stamp(utc_now()),
         server=f"{target.host}:{target.port}",
-        kept_as=target.database if request.keep else None,
+        kept_as=target.database if request.keep or left else None,
         tables=restored.tables,
         rows=restored.rows,
         bytes=restored.bytes,
         seconds=restored.seconds,
         phases=restored.phases,
         digests_equal=restored.digests_equal,
-        findings=restored.findings,
+        findings=[*left, *restored.findings],
         exceptions=restored.exceptions,
     )
     services.publisher.publish("Drill Completed", result.answer())
@@ -104,10 +103,15 @@ def _scratch_server(request: DrillRequest, registration: Registration, services:
     return parse_secret(services.registry.secret(secret))
 
 
-def _drop(target: Target) -> None:
-    """Remove the drill's own database; one that can't be removed is named in the log."""
+def _drop(target: Target) -> list[Finding]:
+    """Remove the drill's own database; one that can't be removed is told, and named in the log."""
     try:
-        with open_session(target.maintenance, seconds=ENDING_SECONDS) as session:
-            session.run(f"DROP DATABASE IF EXISTS {identifier(target.database)} WITH (FORCE)")
+        drop_database(target.maintenance, target.database, seconds=ENDING_SECONDS)
     except CoffreError as error:
         log("a drill's database could not be dropped", database=target.database, reason=error.message)
+        message = f"the drill's database {target.database} could not be dropped: {error.message}"
+        advice = "It takes up a whole copy's disk on the scratch server: drop it."
+        return [
+            Finding(level="warn", code="drill-left", object=target.database, message=message, advice=advice)
+        ]
+    return []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
+from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import Rebuild
@@ -78,7 +79,11 @@ def fill(
             rebuild.grant_large_objects(restore.request.role_map)
         _restore_archive(restore, major, target, options)
     with watch.phase("indexes"):
-        missing = after_rows(rebuild, archive)
+        complaints = archive.indexes(WORKERS)
+        with rebuild.session() as session:
+            # At once: whatever becomes of this restore, nothing of it may hold the source's slots.
+            findings = detach_subscriptions(session)
+        missing = after_indexes(rebuild, archive, complaints)
         exceptions += missing.findings
         refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
@@ -86,10 +91,9 @@ def fill(
         refuse_differences(target, compare_objects(session, restore.manifest, missing.missing))
         # What takes another database's place gets that one's settings with its name.
         record, role_map = restore.contents.database, restore.request.role_map
-        findings = [] if situation.swap else apply_settings(record, role_map, session, target)
+        findings += [] if situation.swap else apply_settings(record, role_map, session, target)
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
-        findings += detach_subscriptions(session)
     with watch.phase("recheck"), rebuild.session() as session:
         out_of_order, unchecked = recheck_text_indexes(session)
         refuse_differences(target, out_of_order)
@@ -113,9 +117,9 @@ def compared(rebuild: Rebuild, major: int, target: Target) -> list[Finding]:
     return [finding for finding in differences if finding.code == GENERATED_DIFFERS]
 
 
-def after_rows(rebuild: Rebuild, archive: SchemaArchive) -> Exceptions:
-    """Indexes, constraints and all that follows; what can't be restored is named."""
-    complaints = archive.indexes(WORKERS) + archive.grants() + archive.refresh(WORKERS)
+def after_indexes(rebuild: Rebuild, archive: SchemaArchive, complaints: Sequence[Complaint]) -> Exceptions:
+    """Grants and materialized views; what can't be restored of them is named, and what complaints name."""
+    complaints = [*complaints, *archive.grants(), *archive.refresh(WORKERS)]
     if not complaints:
         return Exceptions()
     with rebuild.session() as session:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.notes import only_one
+from coffre.databases.postgresql.schema import SUBSCRIPTION
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.errors import CoffreError, DeadlineExceededError, RestoreOverError, revive
 from coffre.events.restore_machine import LoadItem
@@ -235,11 +236,11 @@ def _build(job: MachineJob, item: LoadItem, clock: Clock) -> tuple[int, int]:
             archive = archive_of(job, session, folder)
             built = job.notes(session).built()
         wave = next(wave for wave in waves_of(archive) if wave.number == item.part)
-        positions = range(item.first, min(item.end, len(wave.entries)))
+        entries = wave.entries[item.first : item.end]
         wanted = [
-            {"entry": wave.entries[position].dump_id, "position": position}
-            for position in positions
-            if wave.entries[position].dump_id not in built
+            {"entry": one.dump_id, "position": position, "subscription": one.description == SUBSCRIPTION}
+            for position, one in enumerate(entries, item.first)
+            if one.dump_id not in built
         ]
         reached, doing = _Reached(item.end), _Doing(item.first)
         setup = _setup(

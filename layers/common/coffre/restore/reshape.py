@@ -14,7 +14,7 @@ from coffre.databases.postgresql.connection import Session, identifier, open_ses
 from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import dump_major, restore_major
-from coffre.restore.build import create_database, drop_database
+from coffre.restore.build import create_database, discard_database
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_name
 from coffre.restore.selection import Selection
@@ -69,7 +69,7 @@ def reshape(restore: Restore, selection: Selection, schema: str, major: int) -> 
             _move(session, schema)
         return _dump(restore, workshop, schema, major)
     finally:
-        drop_database(maintenance, workshop.database)
+        discard_database(maintenance, workshop.database)
 
 
 def _make(restore: Restore, selection: Selection, workshop: Target, major: int) -> None:

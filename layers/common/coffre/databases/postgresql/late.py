@@ -7,6 +7,7 @@ from pathlib import Path
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.notes import Notes, build_unlimited
 from coffre.databases.postgresql.schema import SchemaArchive
+from coffre.databases.postgresql.subscriptions import DETACH
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import (
@@ -45,12 +46,16 @@ class LateTask:
         )
 
     def run(self, item: Message) -> Message:
-        """Build one entry; the answer says whether the server ``refused`` it."""
+        """Build one entry; the answer says whether the server ``refused`` it.
+
+        A ``subscription`` lets go of the source's slot in the message that makes it.
+        """
         entry = int(item["entry"])
         if self._notes.is_built(entry):
             return {"refused": False}
+        script = self._archive.script(entry) + (DETACH if item["subscription"] else b"")
         try:
-            build_patiently(self._notes, entry, self._archive.script(entry))
+            build_patiently(self._notes, entry, script)
         except _REFUSED as error:
             self._notes.complain(entry, error.message)
             return {"refused": True}

@@ -26,6 +26,7 @@ _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
 _REFRESHES = frozenset({"MATERIALIZED VIEW DATA"})
 _ATTACHING = "INDEX ATTACH"
 _LAST = "EVENT TRIGGER"
+SUBSCRIPTION = "SUBSCRIPTION"
 _SUPERUSERS = frozenset(
     {
         "ACCESS METHOD",
@@ -136,6 +137,9 @@ class SchemaArchive:
         does all of it.
         Source: https://www.postgresql.org/docs/current/sql-alterindex.html, on ATTACH PARTITION
 
+        Subscriptions, which an archive has last, get a run of their own: each of them names the source's slot
+        until `coffre.databases.postgresql.subscriptions.detach_subscriptions` is called.
+
         Returns
         -------
         list
@@ -149,8 +153,8 @@ class SchemaArchive:
         later = _GRANTS | _REFRESHES
         entries = [entry for entry in self._late() if entry.description not in later]
         complaints = []
-        for attaching, run in groupby(entries, lambda entry: entry.description == _ATTACHING):
-            complaints += self._tried(run, "indexes", *([] if attaching else [f"--jobs={jobs}"]))
+        for in_turn, run in groupby(entries, _in_turn):
+            complaints += self._tried(run, "indexes", *([] if in_turn else [f"--jobs={jobs}"]))
         return complaints
 
     def grants(self) -> list[Complaint]:
@@ -288,9 +292,18 @@ class SchemaArchive:
 
 def _comes_last(entry: ArchiveEntry) -> bool:
     """Whether it is an event trigger, or the comment of one."""
-    return entry.description == _LAST or (
-        entry.description == "COMMENT" and entry.name.startswith(f"- {_LAST} ")
-    )
+    return _is_or_describes(entry, _LAST)
+
+
+def _in_turn(entry: ArchiveEntry) -> bool:
+    """Whether it isn't restored beside others."""
+    return entry.description == _ATTACHING or _is_or_describes(entry, SUBSCRIPTION)
+
+
+def _is_or_describes(entry: ArchiveEntry, kind: str) -> bool:
+    """Whether it is an object of that kind, or the comment or security label of one."""
+    described = entry.description in ("COMMENT", "SECURITY LABEL")
+    return entry.description == kind or (described and entry.name.startswith(f"- {kind} "))
 
 
 def _for_superusers(entry: ArchiveEntry) -> bool:
