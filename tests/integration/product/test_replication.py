@@ -1,4 +1,4 @@
-"""No copy has a hand on the source's replication slot."""
+"""No copy has a hand on the source's replication slot, and no subscriber is sent what comes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from coffre.databases.postgresql.late import LateTask
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
-from coffre.errors import RestoreExceptionsError, RestoreMismatchError
+from coffre.errors import RestoreExceptionsError, RestoreMismatchError, TablesPublishedError
 from coffre.events.restore import DrillRequest
 from coffre.notify.publisher import Publisher
 from coffre.restore import drill, fill
@@ -190,3 +190,28 @@ def test_a_drill_that_cannot_drop_its_database_says_so(verbs: Verbs, server: Eph
     assert [f.object for f in result.findings if f.code == "drill-left"] == [name]
     assert listener.heard["Drill Completed"]["kept_as"] == name
     sql(target(server, "postgres"), f'ALTER DATABASE "{name}" IS_TEMPLATE false', f'DROP DATABASE "{name}"')
+
+
+# Publications
+
+
+def test_tables_dont_come_back_into_a_database_that_publishes_all_of_its_tables(
+    verbs: Verbs, server: EphemeralServer
+) -> None:
+    live = backed_up(verbs, server, "published")
+    sql(live, 'CREATE PUBLICATION "Everything" FOR ALL TABLES; CREATE PUBLICATION warehouse FOR ALL TABLES')
+    before = databases(server)
+    with pytest.raises(TablesPublishedError, match="Everything, warehouse"):
+        verbs.restore(live, mode="tables", tables=["public.t"], into="rescue")
+    assert sql(live, "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'rescue|restoring'") == [[0]]
+    assert databases(server) == before
+
+
+def test_publications_of_some_tables_and_schemas_get_nothing_of_what_comes_back(
+    verbs: Verbs, server: EphemeralServer
+) -> None:
+    live = backed_up(verbs, server, "partly")
+    sql(live, "CREATE PUBLICATION one FOR TABLE t; CREATE PUBLICATION two FOR TABLES IN SCHEMA public")
+    assert verbs.restore(live, mode="tables", tables=["public.t"], into="rescue").rows == 2
+    published = "SELECT pubname, schemaname, tablename FROM pg_publication_tables ORDER BY 1"
+    assert sql(live, published) == [["one", "public", "t"], ["two", "public", "t"]]

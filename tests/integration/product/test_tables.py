@@ -176,6 +176,14 @@ def test_a_schema_that_exists_is_never_written_to(verbs: Verbs, shop: Target) ->
         rescue(verbs, shop, "shop.orders", into="shop")
 
 
+def test_where_nothing_can_be_sent_a_publication_of_all_tables_is_no_hindrance(
+    verbs: Verbs, shop: Target
+) -> None:
+    sql(shop, "CREATE PUBLICATION everything FOR ALL TABLES")
+    assert rescue(verbs, shop, "shop.customers").rows == 500
+    sql(shop, "DROP PUBLICATION everything")
+
+
 def test_a_role_that_may_not_is_told_what_it_lacks(verbs: Verbs, shop: Target) -> None:
     sql(shop, "CREATE ROLE visitor LOGIN")
     with pytest.raises(TargetLacksError, match=r"CREATEDB.*CREATE on the database"):

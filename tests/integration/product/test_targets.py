@@ -115,6 +115,8 @@ def test_with_roles_mine_everything_belongs_to_the_target_role(
         "CREATE SCHEMA old",
         "CREATE FUNCTION old() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "SELECT lo_create(0)",
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+        "CREATE SUBSCRIPTION fed CONNECTION 'host=far.invalid' PUBLICATION p WITH (connect = false)",
     ],
 )
 def test_a_target_that_holds_anything_is_refused_and_untouched(

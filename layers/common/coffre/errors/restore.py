@@ -47,6 +47,13 @@ class TablesNotMovableError(BadInputError):
     advice = "Ask for tables that are named, too, or restore all into a new database and take what you need."
 
 
+class TablesPublishedError(BadInputError):
+    """Tables can't come back into a database that publishes all its tables: subscribers would get them."""
+
+    code = "tables-published"
+    advice = "Restore all into a new database, and take the tables from there."
+
+
 class PlanChangedError(BadInputError):
     """The confirmed plan isn't the plan that would run now."""
 

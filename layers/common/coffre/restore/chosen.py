@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from coffre.databases.postgresql.connection import Session, literal, open_session
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.toc import read_toc
-from coffre.errors import RestoreMismatchError, TargetLacksError, TargetNotEmptyError, TargetTooOldError
+from coffre.errors import (
+    RestoreMismatchError,
+    TablesPublishedError,
+    TargetLacksError,
+    TargetNotEmptyError,
+    TargetTooOldError,
+)
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import left_databases, left_schemas
 from coffre.restore.plan import CHECK_SECONDS
@@ -17,6 +23,12 @@ from coffre.vault.contents import Contents
 
 _EXTENSIONS = """
 SELECT e.extname::text, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+"""
+
+# A new schema is in no publication FOR TABLES IN SCHEMA; without logical decoding nobody is sent anything.
+_PUBLISHES_ALL = """
+SELECT pubname::text FROM pg_publication WHERE puballtables AND current_setting('wal_level') = 'logical'
+ORDER BY 1
 """
 
 
@@ -56,7 +68,8 @@ def choose(restore: Restore) -> Chosen:
 
     Raises
     ------
-    UnknownTablesError, TablesNotMovableError, TargetNotEmptyError, TargetTooOldError, TargetLacksError
+    UnknownTablesError, TablesNotMovableError, TablesPublishedError, TargetNotEmptyError, TargetTooOldError,
+    TargetLacksError
     """
     manifest, wanted = restore.manifest, restore.wanted
     into = restore.request.into or default_schema(manifest.id)
@@ -94,6 +107,12 @@ def _refuse_unfit(session: Session, restore: Restore, into: str) -> None:
     if session.run(f"SELECT FROM pg_namespace WHERE nspname = {literal(into)}"):
         raise TargetNotEmptyError(
             f"{label} has a schema {into} already", "Name one that doesn't exist with `--into`."
+        )
+    publications = [row[0] for row in session.run(_PUBLISHES_ALL)]
+    if publications:
+        raise TablesPublishedError(
+            f"{label} publishes all tables, new ones too: {', '.join(publications)}; subscribers would be "
+            "sent the restored rows, and one without the new tables would stop"
         )
 
 

@@ -13,6 +13,21 @@ NAME_BYTES = 63
 """Of a name; the server cuts longer ones off, and says so to nobody.
 Source: https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS"""
 
+_ALSO_HELD = {
+    "schemas": """
+SELECT count(*) FROM pg_namespace n WHERE left(nspname, 3) <> 'pg_'
+AND nspname NOT IN ('information_schema', 'public')
+AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')
+""",
+    "publications": "SELECT count(*) FROM pg_publication",
+    "subscriptions": """
+SELECT count(*) FROM pg_subscription
+WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+""",
+}
+"""What an empty database hasn't either.  A publication would send the restored rows to its subscribers; a
+subscription of its own would be taken for a restored one."""
+
 
 def refuse_name(target: Target) -> None:
     """Refuse a database's name that the server would cut off.
@@ -49,13 +64,10 @@ def refuse_unfit(session: Session, target: Target, manifest: Manifest) -> None:
             "When no restore runs, drop the database and make it again, or name another one.",
         )
     held = {kind: number for kind, number in count_objects(session).items() if number}
-    schemas = session.value(
-        """SELECT count(*) FROM pg_namespace n WHERE left(nspname, 3) <> 'pg_'
-           AND nspname NOT IN ('information_schema', 'public')
-           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = n.oid AND d.deptype = 'e')"""
-    )
-    if schemas:
-        held["schemas"] = int(schemas)
+    for kind, count in _ALSO_HELD.items():
+        number = int(session.value(count))
+        if number:
+            held[kind] = number
     if held:
         what = ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in held.items())
         raise TargetNotEmptyError(f"{target.label} holds {what}")
