@@ -313,6 +313,26 @@ def test_indexes_on_text_are_checked_after_a_restore(world: World, server: Ephem
     assert [f.object for f in wrong] == ["public.t_w_key"]
 
 
+def test_a_role_that_may_not_use_amcheck_is_told_that_the_order_was_not_checked(
+    world: World, server: EphemeralServer
+) -> None:
+    source = create(
+        server,
+        "letters",
+        "CREATE ROLE checked LOGIN",
+        'CREATE TABLE t (w text COLLATE "en-x-icu" PRIMARY KEY); ALTER TABLE t OWNER TO checked',
+    )
+    name = world.backup(source, FIRST).backup_id
+    restored = create(
+        server,
+        "letters again",
+        'CREATE EXTENSION amcheck; ALTER DATABASE "letters again" OWNER TO checked',
+    )
+    result = world.restore(replace(restored, user="checked"), name)
+    told = [f for f in result.findings if f.code == "indexes-not-rechecked"]
+    assert [(f.object, f.count) for f in told] == [("amcheck", 1)]
+
+
 def test_a_view_that_takes_a_tables_place_is_never_run(server: EphemeralServer) -> None:
     """CVE-2024-7348: the session refuses to expand a view where it reads a table."""
     source = create(server, "swapped", "CREATE TABLE t AS SELECT 1 AS id", "CREATE VIEW v AS SELECT * FROM t")
