@@ -190,12 +190,18 @@ def add(
 
 @app.command("list")
 def list_(stack: StackName = None, region: Region = None, as_json: Json = False) -> None:
-    """List the registered databases; never their passwords."""
+    """List the registered databases; never their passwords.
+
+    The exit code is 1 if a registration isn't valid.
+    """
     from coffre_cli import show_databases
 
     found = find_stack(stack, region).registry().all()
-    entries = [{"name": name, **entry.model_dump(mode="json")} for name, entry in found.items()]
-    emit({"databases": entries}, as_json, show_databases.databases(found))
+    entries = [{"name": name, **entry.model_dump(mode="json")} for name, entry in found.valid.items()]
+    invalid = {name: str(error) for name, error in found.invalid.items()}
+    emit({"databases": entries, "invalid": invalid}, as_json, *show_databases.databases(found))
+    if invalid:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -13,6 +13,7 @@ from coffre_cli.tables import findings, table
 
 if TYPE_CHECKING:
     from coffre.databases.registration import OwnersCheck, Registration
+    from coffre.databases.registry import Registered
     from coffre.results import (
         HealthReport,
         HealthResult,
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     )
 
 
-def databases(registered: Mapping[str, Registration]) -> RenderableType:
-    """The registered databases."""
-    if not registered:
-        return "no database is registered; `coffre databases add NAME --url URL` does it"
+def databases(registered: Registered) -> list[RenderableType]:
+    """The registered databases, and what is wrong with a registration."""
+    faults = [Text(str(error), style="red") for error in registered.invalid.values()]
+    if not registered.valid:
+        return [*faults] or ["no database is registered; `coffre databases add NAME --url URL` does it"]
     rows = (
         (
             name,
@@ -33,9 +35,9 @@ def databases(registered: Mapping[str, Registration]) -> RenderableType:
             f"{entry.rpo_hours:g} h",
             entry.secret,
         )
-        for name, entry in registered.items()
+        for name, entry in registered.valid.items()
     )
-    return table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows)
+    return [table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows), *faults]
 
 
 def checks(found: Sequence[OwnersCheck]) -> RenderableType:

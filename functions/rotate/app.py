@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coffre import wiring
+from coffre.databases.registry import Registered
 from coffre.errors import RotationIncompleteError
 from coffre.events.base import parse
 from coffre.events.rotate import HoldRequest, RotateRequest
@@ -17,10 +18,11 @@ def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     if isinstance(event, dict) and "action" in event:
         return hold.run(parse(HoldRequest, event), wiring.rotate_services(), seconds=seconds).answer()
     request = parse(RotateRequest, event)
-    registry = wiring.registry()
-    registered = {request.database: registry.get(request.database)} if request.database else registry.all()
-    retentions = {name: registration.retention for name, registration in registered.items()}
+    registry, name = wiring.registry(), request.database
+    registered = Registered({name: registry.get(name)}) if name else registry.all()
+    retentions = {name: registration.retention for name, registration in registered.valid.items()}
     result = run.run(retentions, wiring.rotate_services(), dry_run=request.dry_run, seconds=seconds)
-    if result.failed:
-        raise RotationIncompleteError("; ".join(f"{name}: {error}" for name, error in result.failed.items()))
+    failed = {**registered.invalid, **result.failed}
+    if failed:
+        raise RotationIncompleteError("; ".join(f"{name}: {error}" for name, error in failed.items()))
     return result.answer()

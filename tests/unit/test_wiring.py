@@ -12,6 +12,7 @@ from botocore.utils import parse_timestamp
 
 from coffre import wiring
 from coffre.databases.registration import Registration
+from coffre.databases.registry import Registered
 from coffre.events.restore import DrillRequest
 from coffre.events.restore_kinds import read
 from coffre.wiring import parse_time
@@ -38,7 +39,7 @@ def test_one_request_for_all_databases_becomes_one_for_each_that_says_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent: list[dict[str, Any]] = []
-    found = {"a": Registration(secret="s", scratch="t"), "b": Registration(secret="s")}
+    found = Registered({"a": Registration(secret="s", scratch="t"), "b": Registration(secret="s")})
     monkeypatch.setattr(wiring, "registry", lambda: SimpleNamespace(all=lambda: found))
     monkeypatch.setattr(wiring, "client", lambda _: SimpleNamespace(invoke=lambda **how: sent.append(how)))
     context: Any = SimpleNamespace(function_name="coffre-restore")

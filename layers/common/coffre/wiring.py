@@ -377,12 +377,19 @@ def _starting(machine: str) -> Callable[[str, dict[str, Any]], None] | None:
 
 
 def fan_out(context: Context, request: Event, covers: Callable[[Registration], bool]) -> FanOutResult:
-    """Ask this very function for each database that is covered, without waiting for it."""
+    """Ask this very function for each database that is covered, without waiting for it.
+
+    It is asked for one whose registration isn't valid as well, and fails there, by name: an alarm and the
+    queue of failures hear of it.  If it were this invocation that fails, Lambda would repeat it, and ask for
+    all the others again.  (Of the same scheduled time there is one backup: the second is skipped if the first
+    is done, and refused, which raises the alarm, while it goes on.)
+    """
     from coffre.results import FanOutResult
 
-    due = [name for name, registration in registry().all().items() if covers(registration)]
+    registered = registry().all()
+    due = [name for name, registration in registered.valid.items() if covers(registration)]
     event = request.model_dump(mode="json", exclude_unset=True)
-    for database in due:
+    for database in (*due, *registered.invalid):
         payload = json.dumps({**event, "database": database})
         client("lambda").invoke(FunctionName=context.function_name, InvocationType="Event", Payload=payload)
-    return FanOutResult(started=due)
+    return FanOutResult(started=due, failed={name: str(error) for name, error in registered.invalid.items()})

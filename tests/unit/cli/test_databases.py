@@ -137,6 +137,18 @@ def test_list_shows_what_was_decided_and_no_password(world: World) -> None:
     assert "hidden" not in shown + outcome.out
 
 
+def test_list_names_a_registration_that_is_not_valid_beside_the_others(world: World) -> None:
+    world.register()
+    name = PARAMETER.replace("shop", "bad")
+    boto3.client("ssm").put_parameter(Name=name, Value="{", Type="String")
+    outcome = world.run("databases", "list", "--json")
+    assert (outcome.code, list(outcome.document["invalid"])) == (1, ["bad"])
+    assert [entry["name"] for entry in outcome.document["databases"]] == ["shop"]
+    shown = world.run("databases", "list").out
+    assert "daily 7" in shown
+    assert "the registration of bad is not JSON" in shown
+
+
 def test_remove_takes_parameter_and_secret_and_tells_of_the_backups(world: World) -> None:
     world.register()
     outcome = world.run("databases", "remove", "shop")

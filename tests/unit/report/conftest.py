@@ -11,7 +11,8 @@ import pytest
 from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration
-from coffre.errors import UnknownDatabaseError
+from coffre.databases.registry import Registered
+from coffre.errors import InvalidRegistrationError, UnknownDatabaseError
 from coffre.events.base import Verdict
 from coffre.events.report import ReportRequest
 from coffre.ids import backup_id, stamp
@@ -44,14 +45,15 @@ class Registrations:
     """A registry."""
 
     known: dict[str, Registration] = field(default_factory=dict)
+    invalid: dict[str, InvalidRegistrationError] = field(default_factory=dict)
 
     def get(self, name: str) -> Registration:
         if name not in self.known:
             raise UnknownDatabaseError(f"{name} isn't registered")
         return self.known[name]
 
-    def all(self) -> dict[str, Registration]:
-        return self.known
+    def all(self) -> Registered:
+        return Registered(self.known, self.invalid)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from coffre.databases.registration import Registration
-from coffre.errors import MetricsUnavailableError, UnknownDatabaseError
+from coffre.errors import InvalidRegistrationError, MetricsUnavailableError, UnknownDatabaseError
 from coffre.report.month import Month
 from coffre.report.page import monthly_page
 from coffre.report.scores import DayScore
@@ -203,6 +203,13 @@ def test_a_run_that_broke_off_before_the_page_is_finished_by_the_next(world: Wor
     assert (again.status, again.report) == ("written", first.report)
     assert first.report is not None
     assert world.store.read(PAGE, limit=1 << 20)
+
+
+def test_a_registration_that_is_not_valid_keeps_no_other_database_from_its_report(world: World) -> None:
+    world.registry.invalid["other"] = InvalidRegistrationError("the registration of other is not JSON")
+    result = world.run()
+    assert [one.database for one in result.reports] == [NAME]
+    assert result.failed == {"other": str(world.registry.invalid["other"])}
 
 
 def test_one_database_that_fails_does_not_keep_the_others_from_theirs(world: World) -> None:

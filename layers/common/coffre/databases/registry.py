@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.registration import Registration, decode
-from coffre.errors import CatalogueUnavailableError, SecretNotFoundError, UnknownDatabaseError
+from coffre.errors import (
+    CatalogueUnavailableError,
+    InvalidRegistrationError,
+    SecretNotFoundError,
+    UnknownDatabaseError,
+)
 from coffre.ids import BackupType
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Registrations by name: one that isn't valid must not stop what is done for the others.
+
+    Attributes
+    ----------
+    valid:
+        Those that can be read.
+    invalid:
+        What is wrong with each of the rest.
+    """
+
+    valid: Mapping[str, Registration]
+    invalid: Mapping[str, InvalidRegistrationError] = field(default_factory=dict)
 
 
 class Registry:
@@ -33,14 +55,21 @@ class Registry:
         """The names of all registered databases, sorted."""
         return sorted(name for name, _ in self._all())
 
-    def all(self) -> dict[str, Registration]:
-        """All registrations by name.
+    def all(self) -> Registered:
+        """All registrations, in the order of their names.
 
         Raises
         ------
-        InvalidRegistrationError, CatalogueUnavailableError
+        CatalogueUnavailableError
         """
-        return {name: decode(text, name=name) for name, text in sorted(self._all())}
+        valid: dict[str, Registration] = {}
+        invalid: dict[str, InvalidRegistrationError] = {}
+        for name, text in sorted(self._all()):
+            try:
+                valid[name] = decode(text, name=name)
+            except InvalidRegistrationError as error:
+                invalid[name] = error
+        return Registered(valid, invalid)
 
     def get(self, name: str) -> Registration:
         """One registration.

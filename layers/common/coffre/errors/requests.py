@@ -23,7 +23,7 @@ class InvalidRegistrationError(BadInputError):
     """A registered database's parameter is not valid JSON or does not fit its schema."""
 
     code = "invalid-registration"
-    advice = "Register the database again with `coffre databases add`."
+    advice = "Correct it in SSM, or remove the database and add it again: its backups stay."
 
 
 class InvalidChecksError(BadInputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coffre.databases.registration import Registration
+from coffre.databases.registry import Registered
 from coffre.errors import CoffreError, ObjectExistsError, ObjectMissingError
 from coffre.events.report import ReportRequest
 from coffre.observability import log
@@ -29,14 +30,11 @@ def run(request: ReportRequest, services: Services) -> ReportResult:
     """
     moment = request.scheduled_time or services.now()
     month = Month.parse(request.month) if request.month else Month.before(moment)
-    registered = (
-        {request.database: services.registry.get(request.database)}
-        if request.database
-        else services.registry.all()
-    )
+    registry, name = services.registry, request.database
+    registered = Registered({name: registry.get(name)}) if name else registry.all()
     reports: list[WrittenReport] = []
-    failed: dict[str, str] = {}
-    for database, registration in registered.items():
+    failed = {name: str(error) for name, error in registered.invalid.items()}
+    for database, registration in registered.valid.items():
         try:
             found = _report(database, registration, month, services)
         except CoffreError as error:

@@ -146,6 +146,13 @@ class BackupPlan(Result):
 
 
 class FanOutResult(Result):
-    """The databases for which a backup, or a drill, was started."""
+    """The databases for which a backup, or a drill, was started.
+
+    Attributes
+    ----------
+    failed:
+        Those whose registration isn't valid, with the error that an invocation of their own ends with.
+    """
 
     started: list[str]
+    failed: dict[str, str] = {}
