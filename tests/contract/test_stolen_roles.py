@@ -113,6 +113,13 @@ def test_who_reads_backups_and_who_reads_credentials() -> None:
     assert targets == {"restore", "load"}
 
 
+def test_who_reads_what_backups_name_also_finds_it_behind_a_marker_and_nobody_else() -> None:
+    """A part that is damaged or hidden is looked for among its versions; a refusal there ends the run."""
+    behind = {verb for verb in VERBS if can(verb, "s3:GetObjectVersion", MANIFEST)}
+    listing = {verb for verb in VERBS if can(verb, "s3:ListBucketVersions", BUCKET)}
+    assert behind == listing == {"backup", "load", "verify", "restore", "rotate"}
+
+
 def test_nobody_deletes_from_the_catalogue() -> None:
     for verb, action in itertools.product(VERBS, ("DeleteItem", "DeleteTable", "UpdateTable", "Scan")):
         assert not can(verb, f"dynamodb:{action}", TABLE)
