@@ -223,6 +223,10 @@ class FailingStore(MemoryStore):
         self._meet("head", key)
         return super().head(key, version)
 
+    def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        self._meet("objects", prefix)
+        return super().objects(prefix, start_after)
+
     def retain(self, key: str, version: str, lock: Lock) -> None:
         self._meet("retain", key)
         super().retain(key, version, lock)

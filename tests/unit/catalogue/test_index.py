@@ -97,6 +97,21 @@ def test_a_late_or_doubled_write_takes_no_backup_back(catalogue: Catalogue, cloc
     assert status(catalogue) == "deleted"
 
 
+def test_a_deletion_can_be_taken_back_and_nothing_else(catalogue: Catalogue) -> None:
+    manifest, root = put_backup(store := MemoryStore(), FIRST, [b"rows\n"])
+    assert not catalogue.undelete(DATABASE, FIRST), "the backup isn't known"
+    assert catalogue.begin(DATABASE, FIRST, "daily", START)
+    assert not catalogue.undelete(DATABASE, FIRST)
+    assert status(catalogue) == "in_progress"
+    assert catalogue.complete(manifest, root)
+    assert catalogue.verdict(put_evidence(store, manifest, root, "proven"))
+    before = catalogue.backup(DATABASE, FIRST)
+    assert catalogue.delete(DATABASE, FIRST)
+    assert catalogue.undelete(DATABASE, FIRST)
+    assert catalogue.backup(DATABASE, FIRST) == before
+    assert catalogue.complete(manifest, root), "a rebuild enters it again"
+
+
 def test_a_failed_backup_can_be_tried_again(catalogue: Catalogue) -> None:
     assert catalogue.fail(DATABASE, FIRST, "disk-full", "the disk is full")
     entry = catalogue.backup(DATABASE, FIRST)

@@ -142,6 +142,10 @@ def test_rotations_and_what_they_free_are_counted(world: World) -> None:
         world.store.now = on(day)
         world.catalogue.audit(NAME, "delete", f"b{day}", {"reasons": "old", "frees_bytes": str(size)})
     world.catalogue.audit(NAME, "restore", "b9", {})
+    world.store.advance(seconds=1)
+    world.catalogue.audit(NAME, "delete", "b10", {"reasons": "old", "frees_bytes": "7"})
+    world.store.advance(seconds=1)
+    world.catalogue.audit(NAME, "keep", "b10", {"reasons": "held"})
     found = report(world)
     assert (found.rotated, found.freed_bytes) == (2, 123)
 

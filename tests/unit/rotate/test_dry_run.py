@@ -21,6 +21,7 @@ steps = st.one_of(
     st.tuples(st.just("rotate"), st.none()),
     st.tuples(st.just("verdict"), st.sampled_from(["proven", "failed", "inconclusive"])),
     st.tuples(st.just("hold"), st.booleans()),
+    st.tuples(st.just("hide"), st.none()),
     st.tuples(st.just("damage"), st.integers(0, 2)),
     st.tuples(st.just("orphan"), st.sampled_from(TEXTS)),
 )
@@ -52,6 +53,8 @@ def take(world: World, what: str, value: Any, retention: Retention, made: list[A
         elif what == "hold":
             until = None if value else world.store.now + timedelta(hours=20)
             write_note(world.store, LAYOUT, made[-1].id, "hold", Hold(until=until), world.store.now)
+        elif what == "hide":
+            world.store.mark_deleted(LAYOUT.manifest(made[-1].id))
         else:
             damage(world, made[-1], value)
 

@@ -75,7 +75,7 @@ def test_the_last_proven_backup_survives_any_number_of_bad_ones(world: World) ->
     assert good.id in list(list_backups(world.store, DATABASE))
 
 
-@pytest.mark.parametrize("operation", ["mark_deleted", "delete_version", "versions", "get"])
+@pytest.mark.parametrize("operation", ["mark_deleted", "delete_version", "versions", "objects", "get"])
 @pytest.mark.parametrize("after", [0, 1, 2, 5])
 def test_a_rotation_that_breaks_off_is_finished_by_the_next(world: World, operation: str, after: int) -> None:
     """C03: the manifest goes first; whatever breaks, the kept backup is whole and the rest goes later."""

@@ -188,6 +188,11 @@ class Catalogue:
         values = {"status": "deleted", "deleted": stamp(self._now())}
         return self._update(database, backup_id, values, "attribute_exists(#status)")
 
+    def undelete(self, database: str, backup_id: str) -> bool:
+        """The backup's manifest comes back.  False if the catalogue doesn't call the backup deleted."""
+        values = {"status": "completed", "deleted": None}
+        return self._update(database, backup_id, values, "#status = :deleted")
+
     def _update(
         self,
         database: str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import TypeVar
 
@@ -51,7 +51,7 @@ def gather(
     scores = services.scores.daily(database, month.begins, until)
     restores = _between(services.catalogue.restores(database), month.begins, until)
     audits = _between(services.catalogue.audits(database), month.begins, until)
-    deleted = [entry for entry in audits if entry.action == "delete"]
+    deleted = list(_deletions(audits))
     days = (until - month.begins).days or 1
     met = objectives(database, registration, services.catalogue, days=days, now=until)
     vault = _vault(database, services, now)
@@ -108,6 +108,18 @@ def _between(entries: Iterable[T], begins: datetime, until: datetime) -> list[T]
         if entry.time < stamp(until):
             found.append(entry)
     return found
+
+
+def _deletions(audits: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
+    """The deletions that no hold has taken back, out of entries that come newest first."""
+    kept: set[str] = set()
+    for entry in audits:
+        if entry.action == "keep":
+            kept.add(entry.subject)
+        elif entry.action == "delete" and entry.subject not in kept:
+            yield entry
+        elif entry.action == "delete":
+            kept.remove(entry.subject)
 
 
 def _restore(entry: RestoreEntry) -> ReportedRestore:

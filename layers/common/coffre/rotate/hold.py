@@ -42,8 +42,11 @@ def run(request: HoldRequest, services: Services, *, seconds: float) -> HoldResu
     layout, check = Layout(request.database), _deadline_check(request, seconds)
     change = _hold if request.action == "hold" else _release
     objects = change(request, services, layout, manifest.id, check)
-    if services.store.head(layout.manifest(manifest.id)) is None:
-        raise UnknownBackupError(f"a rotation deleted {manifest.id} of {request.database} at this moment")
+    if services.store.head(layout.manifest(manifest.id)) is None:  # see coffre.rotate.manifests
+        raise UnknownBackupError(
+            f"a rotation deleted {manifest.id} of {request.database} at this moment",
+            "Its hold stands: a rotation brings it back." if request.action == "hold" else None,
+        )
     standing = active_holds(services.store, list_notes(services.store, layout, manifest.id), services.now())
     return HoldResult(
         database=request.database,

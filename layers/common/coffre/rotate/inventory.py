@@ -134,19 +134,26 @@ class Inventory:
         Whose manifest was hidden, but not so long ago that nobody can be reading the backup any more.
     damage:
         Notes of runs that met damaged chunks, their backups having come to exist or not.
+    hidden:
+        Whose manifest is hidden, however long ago.
     """
 
     live: tuple[Backup, ...]
     fading: tuple[Backup, ...]
     damage: tuple[Note, ...] = ()
+    hidden: tuple[Backup, ...] = ()
 
     def without(self, doomed: set[str]) -> Inventory:
         """The inventory once the manifests of these backups are hidden."""
-        return Inventory(
-            tuple(backup for backup in self.live if backup.backup_id not in doomed),
-            (*self.fading, *(backup for backup in self.live if backup.backup_id in doomed)),
-            self.damage,
+        return replace(
+            self,
+            live=tuple(backup for backup in self.live if backup.backup_id not in doomed),
+            fading=(*self.fading, *(backup for backup in self.live if backup.backup_id in doomed)),
         )
+
+    def with_live(self, shown: Iterable[Backup]) -> Inventory:
+        """The inventory once the manifests of these backups are visible again."""
+        return replace(self, live=tuple(sorted((*self.live, *shown), key=lambda backup: backup.backup_id)))
 
 
 def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inventory:
@@ -156,7 +163,8 @@ def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inve
     ------
     StoreUnavailableError
     """
-    live: dict[str, Backup] = {}
+    found: dict[str, Backup] = {}
+    hidden: set[str] = set()
     fading: list[Backup] = []
     damage: list[Note] = []
     for stored in stored_keys(store.versions(layout.backups)):
@@ -167,14 +175,21 @@ def take_inventory(store: ObjectStore, layout: Layout, horizon: Horizon) -> Inve
             note = None if latest.marker else parse_note(layout, stored.key)
             if note is not None and note.what == "damage":
                 damage.append(note)
-            elif note is not None and note.backup_id in live:  # notes follow their manifest in order
-                backup = live[note.backup_id]
-                live[note.backup_id] = replace(backup, notes=(*backup.notes, note))
+            elif note is not None and note.backup_id in found:  # notes follow their manifest in order
+                backup = found[note.backup_id]
+                found[note.backup_id] = replace(backup, notes=(*backup.notes, note))
             continue
-        if not latest.marker:
-            live[backup_id] = Backup(backup_id, latest.version)
+        if stored.bodies:
+            found[backup_id] = Backup(backup_id, stored.bodies[0].version)  # the newest
+        if latest.marker:
+            hidden.add(backup_id)
         if any(marker.modified >= horizon.purge_before for marker in stored.markers):
             # A deleted backup may have been made again under its id: what it was before fades all the same.
-            hidden = (body for body in stored.bodies if body is not latest)
-            fading += (Backup(backup_id, body.version) for body in hidden)
-    return Inventory(tuple(live.values()), tuple(fading), tuple(damage))
+            bodies = (body for body in stored.bodies if body is not latest)
+            fading += (Backup(backup_id, body.version) for body in bodies)
+    return Inventory(
+        tuple(backup for name, backup in found.items() if name not in hidden),
+        tuple(fading),
+        tuple(damage),
+        tuple(backup for name, backup in found.items() if name in hidden),
+    )

@@ -15,22 +15,21 @@ from datetime import datetime, timedelta
 
 from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
-from coffre.catalogue.rebuild import reconcile
 from coffre.databases.registration import Retention
-from coffre.errors import CoffreError, DeadlineExceededError, HeldMeanwhileError
+from coffre.errors import CoffreError, DeadlineExceededError
 from coffre.ids import stamp, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.observability import log
 from coffre.results import RotateDecision, RotateReport, RotateResult
 from coffre.rotate.examine import examine
 from coffre.rotate.inventory import Horizon, take_inventory
+from coffre.rotate.manifests import bring_back, held_but_hidden, hide
 from coffre.rotate.policy import Decision, decide
 from coffre.rotate.promote import promote, promotions
 from coffre.rotate.quarantine import Suspects, put_aside, users_of
 from coffre.rotate.sweep import Sweep, freed_bytes
 from coffre.vault.evidence import doubted
 from coffre.vault.layout import Layout
-from coffre.vault.notes import active_holds, list_notes
 from coffre.vault.store import ObjectStore
 
 
@@ -109,6 +108,8 @@ def _work(
     runs = [record for record in services.catalogue.live_runs(database) if record.kind != "rotate"]
     horizon = Horizon.at(moment, timedelta(seconds=services.max_run_seconds), _oldest(runs))
     inventory, rule = take_inventory(store, layout, horizon), store.lock_rule()
+    returning = held_but_hidden(store, layout, inventory.hidden, moment)
+    inventory = inventory.with_live(returning)
     suspects = Suspects(store, layout, check)
     suspects.read_notes(inventory.damage)
     examined = examine(store, layout, inventory.live, runs, suspects, moment, has_locks=rule is not None)
@@ -120,24 +121,26 @@ def _work(
     }
     facts = examined.without_proofs(doubtful)
     decisions = decide(facts, retention, moment)
-    doomed = {decision.backup_id for decision in decisions if decision.action == "delete"}
+    doomed = _doomed(decisions)
     kept = [fact for fact in facts if fact.backup_id not in doomed]
     extensions = promotions(kept, retention, rule, moment) if rule is not None else []
-    after = inventory.without(doomed)
     gone = [backup for backup in inventory.live if backup.backup_id in doomed]
-    freed = freed_bytes(store, layout, after.live, gone)
+    freed = freed_bytes(store, layout, inventory.without(doomed).live, gone)
     if not dry_run:
+        for backup, holds in returning.items():
+            bring_back(store, services.catalogue, layout, backup.backup_id, holds)
         put_aside(store, layout, damaged, doubtful, moment)
         lost = (doubted(examined.proofs[backup_id]) for backup_id in doubtful)
         for result in (*examined.doubts, *lost):  # an earlier rotation may have died before it said so
             services.catalogue.verdict(result)
         for extension in extensions:
             promote(store, layout, extension, check)
-        _delete(database, decisions, freed, services, moment)
+        decisions = hide(store, services.catalogue, layout, decisions, freed, moment)
+    doomed = _doomed(decisions)
     sweep = Sweep(
         store,
         layout,
-        after,
+        inventory.without(doomed),
         horizon,
         check,
         dry_run,
@@ -156,7 +159,7 @@ def _work(
                 backup_id=decision.backup_id,
                 action=decision.action,
                 reasons=list(decision.reasons),
-                frees_bytes=freed.get(decision.backup_id, 0),
+                frees_bytes=freed[decision.backup_id] if decision.backup_id in doomed else 0,
                 locked_until=_stamp(locked.get(decision.backup_id)),
             )
             for decision in decisions
@@ -187,28 +190,8 @@ def _oldest(runs: Iterable[RunRecord]) -> datetime | None:
     return min((datetime.fromisoformat(record.started) for record in runs), default=None)
 
 
-def _delete(
-    database: str,
-    decisions: list[Decision],
-    freed: Mapping[str, int],
-    services: Services,
-    moment: datetime,
-) -> None:
-    """Hide the manifests of what is not kept, oldest first: from then on these backups don't exist."""
-    store, layout = services.store, Layout(database)
-    doomed = [decision for decision in reversed(decisions) if decision.action == "delete"]
-    for decision in doomed:
-        if active_holds(store, list_notes(store, layout, decision.backup_id), moment):
-            raise HeldMeanwhileError(f"{decision.backup_id} of {database} has been held meanwhile")
-    for decision in doomed:
-        details = {
-            "reasons": "; ".join(decision.reasons),
-            "frees_bytes": str(freed.get(decision.backup_id, 0)),
-        }
-        services.catalogue.audit(database, "delete", decision.backup_id, details)
-        store.mark_deleted(layout.manifest(decision.backup_id))
-        services.catalogue.delete(database, decision.backup_id)
-    reconcile(store, services.catalogue, database)
+def _doomed(decisions: Iterable[Decision]) -> set[str]:
+    return {decision.backup_id for decision in decisions if decision.action == "delete"}
 
 
 def _deadline_check(database: str, services: Services, deadline: datetime) -> Callable[[], None]:
