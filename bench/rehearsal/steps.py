@@ -93,13 +93,14 @@ def plan(rehearsal: Rehearsal) -> None:
         schema.write_bytes(b"PGDMP")
         stored = put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump")
     files = [ArchiveFile(role="schema", key=stored.key, size=stored.size, sha256=stored.sha256)]
-    write_draft(job, services.store, draft_manifest(job, source, files, services.store.seal), part, batches)
-    write_batches(job, services.store, batches)
+    name, draft = "rehearsed", draft_manifest(job, source, files, services.store.seal)
+    write_draft(job, services.store, name, draft, part, batches)
+    write_batches(job, services.store, name, batches)
     ledger = services.catalogue.ledger(job.database, job.attempt)
     deadline = job.started + timedelta(seconds=services.max_run_seconds)
     ledger.open(job.id, deadline, pause=0)
     ledger.publish(1, "-")
-    ledger.planned(batches=len(batches), total=sum(batch.size for batch in batches))
+    ledger.planned(name, batches=len(batches), total=sum(batch.size for batch in batches))
 
 
 def commit(rehearsal: Rehearsal) -> None:

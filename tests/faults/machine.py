@@ -70,14 +70,14 @@ class Machine:
             if error is None or not self.abort(error).go:
                 return hit
 
-    def do(self, name: str) -> Any:
+    def do(self, name: str, batch: str = "000001") -> Any:
         """Do a step, as its function does."""
         services = self.world.backup_services()
         job = machine_job(
             self.run, Registration(secret="-"), Source(self.source), services, seconds=float(SECONDS)
         )
         if name == "capture":
-            return capture_batch(job, services, "000001", seconds=SECONDS, reading_seconds=SECONDS)
+            return capture_batch(job, services, batch, seconds=SECONDS, reading_seconds=SECONDS)
         request = StepRequest.model_validate({"step": name, "run": self.run})
         return steps.do(request, job, services)
 

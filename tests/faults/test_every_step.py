@@ -6,9 +6,15 @@ Like ``test_every_call``: a sample by seed, or all with ``COFFRE_FAULTS=all``.
 from __future__ import annotations
 
 import itertools
+import json
+from typing import Any
 
+import pytest
+
+from coffre.backup import paperwork, plan
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
+from coffre.errors import StoreUnavailableError
 from tests.faults.cases import FIRST, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.machine import STEPS, Machine
 from tests.faults.world import DATABASE, World
@@ -53,3 +59,34 @@ def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
         assert world.verify(new).verdict == "proven", hit
         assert (world.status(new), world.backups()) == ("completed", [old, new]), hit
     told.print(len(calls))
+
+
+def test_a_plan_that_broke_off_and_is_made_again_reads_each_table_once(
+    world: World, source: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source is in use: its largest table is another one by then, and batches go by size."""
+    monkeypatch.setattr(plan, "PIECE_BYTES", 1 << 13)  # a batch for each table
+    machine = Machine(world, source, "arn:one")
+    machine.run = machine.run.model_copy(update={"tries": 1})
+    machine.do("prepare")
+    machine.hold()
+    write = paperwork.write_batch
+
+    def break_off(*given: Any) -> None:
+        if "000002" in given:
+            raise StoreUnavailableError("nobody hears of it")
+        write(*given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(paperwork, "write_batch", break_off)
+        with pytest.raises(StoreUnavailableError):
+            machine.do("plan")
+    sql(source, "INSERT INTO sales SELECT 1, now() FROM generate_series(1, 9000)")
+    planned = machine.do("plan")
+    assert machine.do("plan") == planned
+    for one in json.loads(world.store.read(planned.batches_key, limit=1 << 20)):
+        machine.do("capture", one["batch"])
+    machine.do("release")
+    assert machine.do("commit").status == "completed"
+    found = world.content(machine.run.backup_id)
+    assert (found["public.goods"][0], found["public.sales"][0]) == (300, 200)

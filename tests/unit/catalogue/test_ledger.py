@@ -43,6 +43,15 @@ def test_of_two_holders_with_one_number_only_one_publishes(ledger: Ledger) -> No
     assert (state.holder, state.snapshot) == (2, "third")
 
 
+def test_of_two_plans_the_first_one_counts(ledger: Ledger) -> None:
+    """Their batches may be cut at different places."""
+    assert ledger.planned("first", batches=3, total=30)
+    assert not ledger.planned("second", batches=4, total=31)
+    state = ledger.read()
+    assert state is not None
+    assert (state.plan, state.batches, state.total) == ("first", 3, 30)
+
+
 def test_a_holder_whose_answer_was_lost_has_published(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

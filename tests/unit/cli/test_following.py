@@ -24,7 +24,7 @@ def in_progress(world: World) -> None:
     ledger = catalogue.ledger("shop", ATTEMPT)
     ledger.open(BACKUP, deadline, pause=60)
     ledger.publish(1, "a-snapshot")
-    ledger.planned(batches=4, total=2_000_000)
+    ledger.planned("a plan", batches=4, total=2_000_000)
     catalogue.progress("shop", BACKUP, rows=1234, done=1_000_000, total=2_000_000)
 
 

@@ -68,7 +68,8 @@ def capture_batch(
         if not isinstance(error, BackupOverError):
             ledger.tell_batch(name, error.code, error.message)
         raise
-    return _record(job, services, ledger, name, outcome, answer, clock)
+    rest = _leave_rest(job, services, state.plan, name, outcome)
+    return _record(ledger, name, rest, outcome, answer, clock)
 
 
 def _capture(
@@ -76,7 +77,7 @@ def _capture(
 ) -> tuple[Outcome, Message]:
     by_pages = ledger.count(name, "attempts") > 0
     locked = locking(job, services)
-    items = read_batch(job, services.store, name)
+    items = read_batch(job, services.store, state.plan, name)
     while True:
         with scratch_folder(services.scratch, "capture") as folder:
             known = fetch_known_file(job, services.store, folder)
@@ -131,20 +132,19 @@ class _Watch:
         _still_open(self._ledger, self._job)
 
 
+def _leave_rest(job: Job, services: Services, plan: str, name: str, outcome: Outcome) -> str:
+    """Write a batch of what there was no time for; its name, or nothing if there was for everything."""
+    if not outcome.rest:
+        return ""
+    rest = rest_name(name, secrets.token_hex(3))
+    write_batch(job, services.store, plan, rest, outcome.rest)
+    return rest
+
+
 def _record(
-    job: Job,
-    services: Services,
-    ledger: Ledger,
-    name: str,
-    outcome: Outcome,
-    answer: Message,
-    clock: Clock,
+    ledger: Ledger, name: str, rest: str, outcome: Outcome, answer: Message, clock: Clock
 ) -> CaptureResult:
     """Record what was captured; whoever recorded the same batch before counts."""
-    rest = ""
-    if outcome.rest:
-        rest = rest_name(name, secrets.token_hex(3))
-        write_batch(job, services.store, rest, outcome.rest)
     record = BatchRecord(
         name,
         part=json.dumps(answer["part"]),

@@ -2,6 +2,10 @@
 
 Readers of a backup never look there; it goes when the backup goes.  It is sealed if the backup is, because it
 names tables.
+
+The papers of a plan lie in a folder of its own.  A plan that is made again cuts a source that is in use
+elsewhere, and of two that mix a table may be in two batches, and another in none; which one counts is in the
+ledger.
 """
 
 from __future__ import annotations
@@ -48,39 +52,44 @@ def rest_name(name: str, nonce: str) -> str:
     return f"{first}-{times + 1}-{nonce}"
 
 
-def write_batches(job: Job, store: ObjectStore, batches: Sequence[Batch]) -> str:
-    """Write all batches, and the list of their names, which the state machine reads; the list's key."""
+def batches_key(job: Job, plan: str) -> str:
+    """The key of the list of a plan's batches, which the state machine reads."""
+    return _key(job, f"{plan}/batches.json")
+
+
+def write_batches(job: Job, store: ObjectStore, plan: str, batches: Sequence[Batch]) -> None:
+    """Write all batches of a plan, and the list of their names."""
 
     def put(batch: Batch) -> None:
-        write_batch(job, store, batch_name(batch.number), batch.items)
+        write_batch(job, store, plan, batch_name(batch.number), batch.items)
 
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in threads.map(put, batches):
             pass
     names = [{"batch": batch_name(batch.number)} for batch in batches]
     # The machine has no key, and numbers tell nothing.
-    return _put(job, store.with_seal(UNSEALED), "batches.json", json.dumps(names).encode())
+    _put(store.with_seal(UNSEALED), batches_key(job, plan), json.dumps(names).encode())
 
 
-def write_batch(job: Job, store: ObjectStore, name: str, items: Iterable[WorkItem]) -> None:
+def write_batch(job: Job, store: ObjectStore, plan: str, name: str, items: Iterable[WorkItem]) -> None:
     """Write what a batch reads."""
     found = [
         [encode_record(item.relation).decode(), item.size, item.pages, item.heap, item.shared]
         for item in items
     ]
-    _put(job, store, f"batch-{name}.json.zst", zstandard.compress(json.dumps(found).encode()))
+    _put(store, _batch_key(job, plan, name), zstandard.compress(json.dumps(found).encode()))
 
 
-def read_batch(job: Job, store: ObjectStore, name: str) -> list[WorkItem]:
+def read_batch(job: Job, store: ObjectStore, plan: str, name: str) -> list[WorkItem]:
     """What a batch reads."""
     return [
         WorkItem(_relation(record), size, (pages[0], pages[1]) if pages else None, heap, shared)
-        for record, size, pages, heap, shared in _get(job, store, f"batch-{name}.json.zst")
+        for record, size, pages, heap, shared in _get(store, _batch_key(job, plan, name))
     ]
 
 
 def write_draft(
-    job: Job, store: ObjectStore, draft: Manifest, catalog: PartFile, batches: Sequence[Batch]
+    job: Job, store: ObjectStore, plan: str, draft: Manifest, catalog: PartFile, batches: Sequence[Batch]
 ) -> None:
     """Write what the commit needs of the plan: the manifest's draft, and what must be there."""
     planned = [[batch_name(b.number), [[i.relation.id, i.relation.piece] for i in b.items]] for b in batches]
@@ -89,12 +98,14 @@ def write_draft(
         "catalog": catalog.model_dump(mode="json"),
         "planned": planned,
     }
-    _put(job, store, "draft.json.zst", zstandard.compress(json.dumps(paper).encode()))
+    _put(store, _draft_key(job, plan), zstandard.compress(json.dumps(paper).encode()))
 
 
-def read_draft(job: Job, store: ObjectStore) -> tuple[Manifest, PartFile, dict[str, set[tuple[int, int]]]]:
+def read_draft(
+    job: Job, store: ObjectStore, plan: str
+) -> tuple[Manifest, PartFile, dict[str, set[tuple[int, int]]]]:
     """The manifest's draft, the part with the catalog, and the sections (relation, piece) of each batch."""
-    paper = _get(job, store, "draft.json.zst")
+    paper = _get(store, _draft_key(job, plan))
     planned = {name: {(one[0], one[1]) for one in sections} for name, sections in paper["planned"]}
     return Manifest.model_validate(paper["manifest"]), PartFile.model_validate(paper["catalog"]), planned
 
@@ -102,7 +113,7 @@ def read_draft(job: Job, store: ObjectStore) -> tuple[Manifest, PartFile, dict[s
 def write_known_file(job: Job, store: ObjectStore, path: Path) -> None:
     """Share what the newest backup recorded of its chunks, if there is one."""
     if path.exists():
-        _put(job, store, "known", path.read_bytes())
+        _put(store, _key(job, "known"), path.read_bytes())
 
 
 def fetch_known_file(job: Job, store: ObjectStore, folder: Path) -> Path:
@@ -117,16 +128,21 @@ def _key(job: Job, name: str) -> str:
     return f"{job.prefix}work/{name}"
 
 
-def _put(job: Job, store: ObjectStore, name: str, body: bytes) -> str:
+def _batch_key(job: Job, plan: str, name: str) -> str:
+    return _key(job, f"{plan}/batch-{name}.json.zst")
+
+
+def _draft_key(job: Job, plan: str) -> str:
+    return _key(job, f"{plan}/draft.json.zst")
+
+
+def _put(store: ObjectStore, key: str, body: bytes) -> None:
     """Write a paper.  One that is there already was written by the same step, which is being repeated."""
-    key = _key(job, name)
     with suppress(ObjectExistsError):
         put_bytes(store, key, b"".join(store.seal.sealed([body], key)))
-    return key
 
 
-def _get(job: Job, store: ObjectStore, name: str) -> Any:
-    key = _key(job, name)
+def _get(store: ObjectStore, key: str) -> Any:
     with store.get(key) as body:
         packed = store.seal.opened(body, key).read()
         reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(packed))

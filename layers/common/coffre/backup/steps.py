@@ -7,6 +7,7 @@ Whatever goes wrong, `coffre.backup.abort`.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from coffre.backup.examine import inspect
 from coffre.backup.feed import locking, write_known_chunks
 from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
-from coffre.backup.paperwork import read_draft, write_batches, write_draft, write_known_file
+from coffre.backup.paperwork import batches_key, read_draft, write_batches, write_draft, write_known_file
 from coffre.backup.plan import plan_batches
 from coffre.backup.sealed import as_begun, sealing
 from coffre.catalogue.index import Catalogue
@@ -81,9 +82,26 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
 
 
 def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
-    """Wait for the snapshot; write under it everything but the rows, and what the workers are to read."""
+    """Write everything but the rows under the snapshot, and what the workers are to read.
+
+    Done again it answers with the plan that counts: the ledger takes one.
+    """
     ledger = services.catalogue.ledger(job.database, job.attempt)
-    services = as_begun(services, ledger.read())
+    state = _current(ledger, job)
+    if not state.plan:
+        _write_plan(job, as_begun(services, state), ledger)
+        state = _current(ledger, job)
+    return StepResult(
+        run=run.model_dump(mode="json"),
+        go=state.batches > 0,
+        concurrency=job.registration.concurrency,
+        bucket=services.store.bucket,
+        batches_key=batches_key(job, state.plan),
+    )
+
+
+def _write_plan(job: Job, services: Services, ledger: Ledger) -> None:
+    """Wait for the snapshot, write a plan, and offer it to the ledger."""
     locked = locking(job, services)
     with scratch_folder(services.scratch, "plan") as folder, _under_snapshot(job, ledger) as session:
         source = describe_source(session)
@@ -91,22 +109,13 @@ def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:
         schema = write_schema(job, locked, source.tools_major, snapshot, folder)
         files = [schema, write_globals(job, locked, source, folder)]
         catalog = write_catalog_part(job, locked, source, folder)
-    batches = plan_batches(source.inventory.relations)
-    write_draft(
-        job, services.store, draft_manifest(job, source, files, services.store.seal), catalog, batches
-    )
-    key = write_batches(job, services.store, batches)
+    plan, batches = secrets.token_hex(8), plan_batches(source.inventory.relations)
+    draft = draft_manifest(job, source, files, services.store.seal)
+    write_draft(job, services.store, plan, draft, catalog, batches)
+    write_batches(job, services.store, plan, batches)
     total = sum(batch.size for batch in batches)
-    if not ledger.planned(batches=len(batches), total=total):
-        raise _over(job)
-    services.catalogue.progress(job.database, job.id, rows=0, done=0, total=total)
-    return StepResult(
-        run=run.model_dump(mode="json"),
-        go=bool(batches),
-        concurrency=job.registration.concurrency,
-        bucket=services.store.bucket,
-        batches_key=key,
-    )
+    if ledger.planned(plan, batches=len(batches), total=total):
+        services.catalogue.progress(job.database, job.id, rows=0, done=0, total=total)
 
 
 def release(job: Job, services: Services, run: MachineRun) -> StepResult:
@@ -118,7 +127,8 @@ def release(job: Job, services: Services, run: MachineRun) -> StepResult:
         If a batch is missing.
     """
     ledger = services.catalogue.ledger(job.database, job.attempt)
-    _, _, planned = read_draft(job, as_begun(services, ledger.read()).store)
+    state = _current(ledger, job)
+    _, _, planned = read_draft(job, as_begun(services, state).store, state.plan)
     check_batches({record.name: record for record in ledger.batches()}, planned)
     if not ledger.end("open", "released") and _current(ledger, job).state != "released":
         raise _over(job)
@@ -136,7 +146,7 @@ def commit(job: Job, services: Services) -> BackupResult:
         return BackupResult(database=job.database, backup_id=job.id, status="skipped")
     services = as_begun(services, state)
     locked = locking(job, services)
-    draft, catalog, planned = read_draft(job, services.store)
+    draft, catalog, planned = read_draft(job, services.store, state.plan)
     records = check_batches({record.name: record for record in ledger.batches()}, planned)
     parts = [PartFile.model_validate(json.loads(record.part)) for record in records]
     captured = Captured.of(records, planned)

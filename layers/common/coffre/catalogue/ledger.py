@@ -31,6 +31,8 @@ class Progress:
     holder, snapshot:
         The number of the function that holds the snapshot, from 1, and what importers need; 0 and empty
         before.
+    plan:
+        The name of the plan whose batches are read; empty before there is one.
     done, total:
         Bytes on the source's disk; ``batches_done`` of ``batches``, and the rows so far.
     moved:
@@ -55,6 +57,7 @@ class Progress:
     pause: int
     holder: int = 0
     snapshot: str = ""
+    plan: str = ""
     batches: int = 0
     batches_done: int = 0
     done: int = 0
@@ -160,10 +163,10 @@ class Ledger:
         given = {"open": "open", "released": "released", **({"before": holder - 1} if holder > 1 else {})}
         return self._set({"holder": holder, "snapshot": snapshot}, condition, given)
 
-    def planned(self, *, batches: int, total: int) -> bool:
-        """Say how much there is to do.  False if the run has ended."""
-        values = {"batches": batches, "total": total, "moved": stamp(self._now())}
-        return self._set(values, "#state = :open", {"open": "open"})
+    def planned(self, plan: str, *, batches: int, total: int) -> bool:
+        """Say which plan counts, and how much there is to do.  False if one does, or the run has ended."""
+        values = {"plan": plan, "batches": batches, "total": total, "moved": stamp(self._now())}
+        return self._set(values, "#state = :open AND attribute_not_exists(#plan)", {"open": "open"})
 
     def enter(self, phase: str, *, batches: int, total: int | None = None) -> bool:
         """Say what a restore does now, and in how many batches.  False if the run has ended."""
