@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 PATHS = sorted((ROOT / "statemachines").glob("*.asl.yaml"))
 UNAVAILABLE = ["StoreUnavailableError", "CatalogueUnavailableError"]
+LAMBDA = [f"Lambda.{name}Exception" for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests")]
 NEEDS_COMMENT = ("Task", "Map", "Parallel", "Wait")
 
 
@@ -91,6 +92,27 @@ def test_no_task_waits_without_end_and_each_is_tried_again(whole: dict[str, Any]
                 assert state["Retry"][-1]["JitterStrategy"] == "FULL", name
                 waits = state["Resource"].endswith(".waitForTaskToken")
                 assert ("HeartbeatSeconds" in state) == waits, name
+
+
+def longest_wait(state: dict[str, Any], error: str) -> float:
+    """Seconds that a state gives what failed with an error, at most."""
+    matching = (rule for rule in state["Retry"] if {error, "States.ALL"} & set(rule["ErrorEquals"]))
+    rule = next(matching, {"MaxAttempts": 0})
+    times = range(rule["MaxAttempts"])
+    most = rule.get("MaxDelaySeconds", float("inf"))
+    return sum(min(most, rule["IntervalSeconds"] * rule["BackoffRate"] ** time) for time in times)
+
+
+def test_a_function_that_lambda_does_not_run_is_waited_for_and_a_worker_for_minutes(
+    whole: dict[str, Any],
+) -> None:
+    """A worker's end is that of hours of reading, or of loading."""
+    for scope in scopes(whole):
+        is_map = "ProcessorConfig" in scope
+        for name, state in scope["States"].items():
+            if state["Type"] == "Task":
+                for error in LAMBDA:
+                    assert longest_wait(state, error) > (300 if is_map else 60), (name, error)
 
 
 def patience(definition: dict[str, Any]) -> dict[str, float]:

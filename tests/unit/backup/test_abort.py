@@ -125,6 +125,22 @@ def test_a_backup_that_exists_has_not_failed(world: World) -> None:
     assert world.ended[2]
 
 
+UNTOLD = {
+    "Error": "States.ExceedToleratedFailureThreshold",
+    "Cause": "The specified tolerated failure threshold was exceeded",
+}
+
+
+def test_workers_that_lambda_did_not_run_are_worth_another_attempt(world: World) -> None:
+    """They could say nothing: the machine knows that a batch failed, and not why."""
+    world.begin()
+    assert abort(world.services, RUN, UNTOLD).go
+    world.begin(ENDED.attempt(2))
+    world.catalogue.ledger("shop", ENDED.attempt(2).attempt).tell_batch("000001", "table-changed", "public.t")
+    assert not abort(world.services, ENDED.attempt(2), UNTOLD).go
+    assert world.told == ["table-changed"]
+
+
 GONE = {"Error": "SourceUnreachableError", "Cause": "[source-unreachable] connection refused"}
 SLOW = {"Error": "StoreUnavailableError", "Cause": "[store-unavailable] the store answered 503 SlowDown"}
 
@@ -172,6 +188,8 @@ def test_an_execution_that_was_stopped_is_ended_in_its_attempt_or_between_two(wo
         ({"Error": "X", "Cause": json.dumps({"errorMessage": "[table-changed] public.t"})}, "table-changed"),
         ({"Error": "States.HeartbeatTimeout"}, "snapshot-lost"),
         ({"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "Task timed out"}'}, "function-failed"),
+        ({"Error": "Lambda.TooManyRequestsException", "Cause": "Rate Exceeded."}, "function-unavailable"),
+        (UNTOLD, "function-unavailable"),
         (None, "function-failed"),
     ],
 )

@@ -14,6 +14,7 @@ from coffre.errors import (
     BackupStoppedError,
     CatalogueUnavailableError,
     FunctionFailedError,
+    FunctionUnavailableError,
     SnapshotLostError,
     SourceUnreachableError,
     StoreUnavailableError,
@@ -32,6 +33,7 @@ AGAIN = {
     "waiters-present",
     "lock-not-granted",
     "catalog-changed",
+    FunctionUnavailableError.code,
     StoreUnavailableError.code,
     CatalogueUnavailableError.code,
 }

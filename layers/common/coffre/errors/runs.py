@@ -61,6 +61,13 @@ class FunctionFailedError(CoffreError):
     advice = "Its log group tells more."
 
 
+class FunctionUnavailableError(CoffreError):
+    """AWS Lambda didn't run a function, or ended it before it could say why."""
+
+    code = "function-unavailable"
+    advice = "Compare the account's limit of concurrent executions with what runs; look at the log groups."
+
+
 class EventNotPublishedError(CoffreError):
     """EventBridge refused an event, so nobody was told."""
 

@@ -6,6 +6,20 @@ import json
 import secrets
 from typing import Any
 
+from coffre.errors import FunctionFailedError, FunctionUnavailableError
+
+_NOT_RUN = {
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+}
+"""Errors of the service, not of a function.
+Source: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html"""
+
+_UNTOLD = "States.ExceedToleratedFailureThreshold"
+"""A Map's, of whatever its children failed with; a worker that ran has told its own fault."""
+
 
 def start(client: Any, machine: str, name: str, content: dict[str, Any]) -> None:
     """Start an execution of a state machine, unless the same one runs.
@@ -49,4 +63,10 @@ def caught(error: dict[str, Any] | None) -> tuple[str, str]:
     if text.startswith("[") and "]" in text:
         code, _, message = text[1:].partition("]")
         return code, message.strip()
-    return "function-failed", f"the state machine ended with {name or 'an error'}: {text or 'no cause given'}"
+    text = text or "no cause given"
+    if name in _NOT_RUN:
+        return FunctionUnavailableError.code, f"AWS Lambda didn't run a function: {name}: {text}"
+    if name == _UNTOLD:
+        message = "a worker failed and couldn't say why: AWS Lambda didn't run it, or ended it"
+        return FunctionUnavailableError.code, f"{message} ({name})"
+    return FunctionFailedError.code, f"the state machine ended with {name or 'an error'}: {text}"

@@ -13,7 +13,13 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.ledger import Progress
 from coffre.databases.postgresql.connection import literal, open_session
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, RestoreIncompleteError, RestoreStoppedError
+from coffre.errors import (
+    CoffreError,
+    FunctionFailedError,
+    FunctionUnavailableError,
+    RestoreIncompleteError,
+    RestoreStoppedError,
+)
 from coffre.events.restore_machine import RestoreEnded, RestoreRun
 from coffre.ids import moment, stamp, utc_now
 from coffre.notify.machines import caught
@@ -23,7 +29,7 @@ from coffre.restore.job import Services
 from coffre.restore.leftovers import working_name
 from coffre.results import RestoreResult, RestoreStep
 
-_OF_A_WORKER = {"function-failed", RestoreIncompleteError.code}
+_OF_A_WORKER = {FunctionFailedError.code, FunctionUnavailableError.code, RestoreIncompleteError.code}
 """What the machine says where a worker's own last words tell more."""
 
 LOOKED_AT = 50
