@@ -12,8 +12,21 @@ from botocore.exceptions import ClientError
 from moto.events.models import events_backends
 from moto.stepfunctions import responses
 from moto.stepfunctions.parser.api import ExecutionStatus
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
+from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import (
+    StatesErrorNameType,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branches_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_lambda
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_callback,
+    state_task_service_lambda,
+)
+from moto.stepfunctions.parser.asl.eval.callback.callback import (
+    CallbackConsumerTimeout,
+    HeartbeatTimeoutError,
+)
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 
@@ -60,6 +73,9 @@ def install(replace: Callable[[Any, str, Any], Any]) -> None:
     * moto's service executes definitions only when it is configured to,
     * ``InvocationType`` is passed on to Lambda: without it a state that waits for a token waits for the
       function, too,
+    * each try at a state that waits for a token has a token of its own, which nobody takes any more when the
+      try is over; and what gave no sign in time fails with ``States.HeartbeatTimeout``,
+    * a branch of a Parallel may fail with an error of the machine's own,
     * an execution that is stopped has ended at once, and EventBridge is told how each one ends,
     * all states that invoke a function share a client, which takes longer to make than to use.
 
@@ -70,10 +86,42 @@ def install(replace: Callable[[Any, str, Any], Any]) -> None:
     bindings = state_task_service_lambda._SUPPORTED_API_PARAM_BINDINGS
     invoke = {"invoke": {*bindings["invoke"], "InvocationType"}}
     replace(state_task_service_lambda, "_SUPPORTED_API_PARAM_BINDINGS", invoke)
+    callback = state_task_service_callback.StateTaskServiceCallback
+    service = state_task_service_lambda.StateTaskServiceLambda
+    replace(callback, "_evaluate_with_timeout", _with_own_token(callback._evaluate_with_timeout))
+    replace(service, "_from_error", _with_heartbeats(service._from_error))
+    replace(branches_decl, "CustomErrorName", ErrorName)
     communication = BaseExecutionWorkerCommunication
     replace(communication, "terminated", _terminated(communication.terminated))
     replace(Execution, "stop", _stop(Execution.stop))
     replace(lambda_eval_utils, "boto_client_for", _once(boto_client_for))
+
+
+def _with_own_token(original: Callable[..., None]) -> Callable[..., None]:
+    def evaluate(self: Any, env: Any) -> None:
+        if not self._is_integration_pattern():
+            return original(self, env)
+        context, tokens = env.states.context_object, env.callback_pool_manager
+        if context.context_object_data["State"]["RetryCount"]:
+            tokens.add(context.update_task_token())
+        endpoint = tokens.get(context.context_object_data["Task"]["Token"])
+        try:
+            return original(self, env)
+        finally:
+            endpoint.report(CallbackConsumerTimeout())
+
+    return evaluate
+
+
+def _with_heartbeats(original: Callable[..., Any]) -> Callable[..., Any]:
+    def from_error(self: Any, env: Any, ex: Exception) -> Any:
+        failure = original(self, env, ex)
+        if isinstance(ex, HeartbeatTimeoutError):
+            failure.error_name = StatesErrorName(typ=StatesErrorNameType.StatesHeartbeatTimeout)
+            failure.event_details["taskTimedOutEventDetails"]["error"] = failure.error_name.error_name
+        return failure
+
+    return from_error
 
 
 def _terminated(original: Callable[[Any], None]) -> Callable[[Any], None]:

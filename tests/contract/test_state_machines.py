@@ -115,6 +115,19 @@ def test_a_function_that_lambda_does_not_run_is_waited_for_and_a_worker_for_minu
                     assert longest_wait(state, error) > (300 if is_map else 60), (name, error)
 
 
+def test_a_holder_that_is_not_heard_of_has_successors_while_its_predecessor_holds_on() -> None:
+    """That is ten minutes, and five of them are for a successor that waits for somebody's locks."""
+    (left, _) = machine(ROOT / "statemachines/backup.asl.yaml")["States"]["Read under one snapshot"][
+        "Branches"
+    ]
+    state = left["States"]["Hold the snapshot"]
+    rule = state["Retry"][0]
+    assert rule["ErrorEquals"] == ["States.HeartbeatTimeout"]
+    assert rule["MaxAttempts"] >= 2
+    silent = (rule["MaxAttempts"] + 1) * state["HeartbeatSeconds"]
+    assert silent + longest_wait(state, "States.HeartbeatTimeout") < 300
+
+
 def patience(definition: dict[str, Any]) -> dict[str, float]:
     """Seconds that states wait for a store or a table that is slow; by state."""
     found = {}

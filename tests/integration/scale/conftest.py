@@ -46,6 +46,7 @@ def hurried(
 
     Holders and workers pass on their work after seconds.  The state machine waits for a second between two
     attempts, and once for a second for a store that doesn't answer: otherwise more than a minute in all.
+    It waits for a holder's sign of life for half of the time.
     """
     folder = tmp_path_factory.mktemp("hurried")
     for name in ("functions", "layers", ".coffre"):
@@ -63,6 +64,7 @@ def hurried(
     backup = folder / "statemachines/backup.asl.yaml"
     text = changed(backup.read_text(), r"SecondsPath: \$\.aborted\.answer\.wait", "Seconds: 1")
     text = changed(text, r"IntervalSeconds: 10\n( +MaxAttempts:) 3", r"IntervalSeconds: 1\n\1 1", times=4)
+    text = changed(text, "HeartbeatSeconds: 40", "HeartbeatSeconds: 20")
     backup.write_text(text)
     made = Stack(folder / "template.yaml", tmp_path_factory.mktemp("cloud"))
     line.lead_to(made.info["endpoint"])

@@ -89,6 +89,21 @@ def slow(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
+def unheard(hurried: Stack, server: EphemeralServer) -> Run:
+    """A backup whose first holder is killed before it has the snapshot."""
+    made = create(server, "unheard", ROWS)
+    hurried.register("unheard", url(server, "unheard"), runs="machine")
+    at_the_lock = "datname = 'unheard' AND query LIKE 'LOCK%' AND wait_event_type = 'Lock'"
+    holder = f"SELECT FROM pg_stat_activity WHERE {at_the_lock}"
+    with open_session(made, seconds=60, application="tests") as session:
+        session.run("BEGIN; LOCK TABLE public.kept")
+        run = start(hurried, "unheard")
+        soon(lambda: sql(target(server, "postgres"), holder), "a holder")
+        assert kill_functions(hurried, "hold")
+    return run
+
+
+@pytest.fixture(scope="module")
 def unlockable(hurried: Stack, server: EphemeralServer) -> Iterator[Run]:
     """A backup of a table that somebody has locked."""
     made = create(server, "locked", ROWS)
@@ -189,7 +204,7 @@ def restarted(hurried: Stack, unsteady: RestartedServer) -> Iterator[Run]:
         run.ended()
 
 
-@pytest.mark.usefixtures("unlockable", "forsaken")  # which take as long as this, and ask little
+@pytest.mark.usefixtures("unheard", "unlockable", "forsaken")  # which take as long as this, and ask little
 def test_one_snapshot_lives_through_five_holders_while_others_write(
     hurried: Stack, server: EphemeralServer, paused: threading.Event
 ) -> None:
@@ -292,6 +307,15 @@ def test_a_holder_that_dies_costs_an_attempt_and_no_backup(
     assert entry.status == "completed", entry.error_message
     assert hurried.manifest("orphaned").attempt == run.attempt(2).attempt
     assert no_sessions_left_of(server, "orphaned")
+
+
+def test_a_holder_that_is_not_heard_of_is_started_again(
+    hurried: Stack, server: EphemeralServer, unheard: Run
+) -> None:
+    entry = unheard.ended()
+    assert entry.status == "completed", entry.error_message
+    assert hurried.manifest("unheard").attempt == unheard.attempt().attempt
+    assert no_sessions_left_of(server, "unheard")
 
 
 @pytest.mark.usefixtures("throttled", "crammed")  # which go on meanwhile

@@ -3,6 +3,7 @@
 A function lives for 15 minutes and a backup for hours.  So a snapshot passes from one holder to the next: the
 successor imports it, locks every table at once or not at all, looks for what slipped in, exports, publishes;
 only then the predecessor lets go (``docs/decisions/0021-state-machine.md``).  The state machine starts each.
+Its event may come late or twice, so a holder takes nothing over before it has asked whether its state waits.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from coffre.errors import (
     BackupOverError,
     BackupStalledError,
     CoffreError,
+    ConnectionLostError,
     DeadlineExceededError,
     LockNotGrantedError,
     SnapshotLostError,
     SnapshotTooOldError,
+    SourceUnreachableError,
     describe,
 )
 from coffre.ids import moment, utc_now
@@ -94,9 +97,11 @@ def hold(
 
 
 def _hold(job: Job, services: Services, ledger: Ledger, token: TaskToken, watch: _Watch) -> Ended:
+    _require_waiting(token, job)
     state = _needed(ledger, job)
     watch.number = state.holder + 1
     with _open(job, state, token, watch) as snapshot:
+        _require_waiting(token, job)
         if not ledger.publish(watch.number, snapshot.id):  # another holder was faster, or all is over
             raise _over(job)
         snapshot.watch(waiters=job.registration.waiters)
@@ -114,12 +119,22 @@ def _needed(ledger: Ledger, job: Job) -> Progress:
     return state
 
 
+def _require_waiting(token: TaskToken, job: Job) -> None:
+    """Raise if nobody waits for this holder: another may have been started in its place."""
+    if not token.heartbeat():
+        raise _over(job)
+
+
 def _over(job: Job) -> BackupOverError:
     return BackupOverError(f"nobody needs a snapshot for {job.id} of {job.database} any more")
 
 
 def _open(job: Job, state: Progress, token: TaskToken, watch: _Watch) -> HeldSnapshot:
-    """A new snapshot, or the predecessor's, as long as he can be expected to hold on."""
+    """A new snapshot, or the predecessor's, as long as he can be expected to hold on.
+
+    What stands in the way of a successor may be gone in a moment: somebody's lock, a server that has no
+    connection left, a network that is slow.  The predecessor's end isn't: it took the snapshot with it.
+    """
     predecessor = state.snapshot or None
     while True:
         seconds = max(1.0, watch.ends - time.monotonic())
@@ -127,7 +142,9 @@ def _open(job: Job, state: Progress, token: TaskToken, watch: _Watch) -> HeldSna
             return HeldSnapshot(
                 job.target, seconds=seconds, application=job.application, predecessor=predecessor
             )
-        except LockNotGrantedError:
+        except SnapshotLostError:
+            raise
+        except (LockNotGrantedError, SourceUnreachableError, ConnectionLostError):
             if predecessor is None or time.monotonic() > watch.pass_on_at:
                 raise
             if not _beat(token, watch):
