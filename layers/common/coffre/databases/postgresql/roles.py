@@ -6,6 +6,7 @@ are never read: pg_roles shows none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
@@ -48,6 +49,24 @@ ORDER BY 1, 2
 
 _ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
 
+_LISTS = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+"""Settings whose values the catalog has as lists of quoted names (``variable_is_guc_list_quote`` in
+dumputils.c)."""
+
+_SPACE = r"[ \t\n\r\f\v]*"
+_ELEMENT = re.compile(
+    rf"""{_SPACE}(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^" \t\n\r\f\v,][^ \t\n\r\f\v,]*)){_SPACE}(?:,|\Z)"""
+)
+
 
 def read_roles(session: Session) -> list[Role]:
     """All roles of the cluster but PostgreSQL's own."""
@@ -80,18 +99,24 @@ def grant_memberships(role: Role) -> Iterable[str]:
 def set_configuration(subject: str, setting: str) -> str:
     """``ALTER <subject> SET name = value`` for a setting in the catalog's form ``name=value``.
 
-    Lists such as ``search_path`` hold quoted elements already and are taken as they are.
+    Nothing of a value is taken as SQL.  A role may give itself any ``search_path``, and one that isn't quoted
+    can hold whole statements: elements of lists are quoted anew, as by ``makeAlterConfigCommand`` of pg_dump.
     """
     name, _, value = setting.partition("=")
-    lists = {
-        "search_path",
-        "DateStyle",
-        "temp_tablespaces",
-        "session_preload_libraries",
-        "local_preload_libraries",
-    }
-    text = value if name in lists and value else literal(value)
-    return f"ALTER {subject} SET {identifier(name)} TO {text}"
+    elements = _split(value) if name in _LISTS else []
+    return f"ALTER {subject} SET {identifier(name)} TO {', '.join(map(literal, elements or [value]))}"
+
+
+def _split(value: str) -> list[str]:
+    """The elements of a list of names; none if it isn't one."""
+    elements, at = [], 0
+    while at < len(value):
+        found = _ELEMENT.match(value, at)
+        if found is None:
+            return []
+        elements.append(found["plain"] or found["quoted"].replace('""', '"'))
+        at = found.end()
+    return elements
 
 
 def globals_sql(roles: Iterable[Role], database: DatabaseRecord, name: str) -> str:
