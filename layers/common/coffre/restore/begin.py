@@ -16,10 +16,11 @@ from coffre.databases.postgresql.standing import find, is_whole
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import DatabaseMissingError, TargetLacksError
 from coffre.restore.build import create_database
-from coffre.restore.fill import create_roles
 from coffre.restore.job import mapped, options_of, require_all
-from coffre.restore.machine import MachineJob
-from coffre.restore.plan import needed_roles, unrestorable
+from coffre.restore.machine import MachineJob, told
+from coffre.restore.plan import unrestorable
+from coffre.restore.roles import NeededRoles, create_roles, needed_roles
+from coffre.results import Finding
 from coffre.vault.contents import Contents, read_contents, scratch_folder
 from coffre.vault.reader import fetch_file
 
@@ -73,17 +74,23 @@ def _make_roles(job: MachineJob, server: Session, contents: Contents) -> bool:
     """Create the roles that are missing, all or none; whether ours is a superuser."""
     request = job.run.request
     superuser = bool(server.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-    create, join, lacking = needed_roles(
-        server, contents, request.roles, request.role_map, superuser=superuser
-    )
-    if lacking:
+    needed = needed_roles(server, contents, request.roles, request.role_map, superuser=superuser)
+    if needed.lacking:
         raise TargetLacksError(
-            f"the role {job.wanted.user} at {job.wanted.label} lacks: {'; '.join(lacking)}"
+            f"the role {job.wanted.user} at {job.wanted.label} lacks: {'; '.join(needed.lacking)}"
         )
-    server.run("BEGIN")
-    create_roles(server, create, join, superuser=superuser)
-    server.run("COMMIT")
+    create_roles(server, needed, lambda findings: _keep(job, contents, needed, findings))
     return superuser
+
+
+def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: list[Finding]) -> None:
+    """Keep what is to be told of created roles, and which of them have settings in the database.
+
+    It is kept before they are there: whoever tries again finds them, and nothing to do about them.
+    """
+    settings = contents.database.settings if contents.database is not None else ()
+    created = sorted({role for role, _ in settings} & set(needed.created))
+    job.keep({"findings": told([*findings, *needed.findings]), "created": created})
 
 
 def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path, *, superuser: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from typing import Any
 
 from coffre.databases.postgresql.compare import compare_objects
 from coffre.databases.postgresql.complaints import Complaint
@@ -15,12 +14,12 @@ from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.set_aside import put_back_noted
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
+from coffre.restore.belongings import give_belongings
 from coffre.restore.critical import critical_tables, missing_tables
-from coffre.restore.fill import apply_settings
 from coffre.restore.late import archive_of
-from coffre.restore.machine import MachineJob
+from coffre.restore.machine import MachineJob, told
 from coffre.restore.refuse import refuse_differences, refuse_exceptions
-from coffre.results import Finding, RestoreStep, listed
+from coffre.results import Finding, RestoreStep
 from coffre.vault.contents import read_contents, scratch_folder
 
 SHARE = 0.5
@@ -32,8 +31,6 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'p') AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
   AND n.nspname <> :notes AND c.oid > :after ORDER BY c.oid LIMIT 500
 """
-SHOWN = 700
-"""Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
 
 
 def check(job: MachineJob) -> RestoreStep:
@@ -59,20 +56,16 @@ def check(job: MachineJob) -> RestoreStep:
             return RestoreStep(run=run, again=True)
         differing = compare_objects(session, job.manifest, exceptions.missing, without=notes.schema)
         refuse_differences(job.working, differing)
-        findings = _belongings(job, session)
+        tables = critical_tables(job.services.registry, job.run.database)
+        findings = missing_tables(session, tables) + detach_subscriptions(session)
         out_of_order, unchecked = recheck_text_indexes(session, until=until)
         refuse_differences(job.working, out_of_order)
+        findings += unchecked + _belongings(job, session)
         report = {
-            "findings": _told([*findings, *unchecked]),
-            "exceptions": _told(found),
+            "findings": told([*dict.fromkeys(findings)]),
+            "exceptions": told(found),
         }
     return RestoreStep(run=run, report=report)
-
-
-def _told(findings: list[Finding]) -> list[dict[str, Any]]:
-    """As many as the state machine hands on, each as long as it may be for that."""
-    shown = (found.model_copy(update={"message": found.message[:SHOWN]}) for found in listed(findings))
-    return [found.model_dump() for found in shown]
 
 
 def _exceptions(job: MachineJob, session: Session, notes: Notes) -> Exceptions:
@@ -115,12 +108,11 @@ def _analyzed(session: Session, notes: Notes, until: float) -> bool:
 
 
 def _belongings(job: MachineJob, session: Session) -> list[Finding]:
-    """What belongs to the database itself; one that takes another's place gets that one's with its name."""
-    findings: list[Finding] = []
-    request = job.run.request
-    if job.run.aside is None:
+    """Give the database what belongs to it; what isn't given, and what is to be told of its roles."""
+    kept, findings = job.kept()[1], []
+    created = kept.get("created", [])
+    if job.run.aside is None or created:
         with scratch_folder(job.services.scratch, "settings") as folder:
-            contents = read_contents(job.services.store, job.manifest, folder / "sections")
-        findings += apply_settings(contents.database, request.role_map, session, job.working)
-    findings += missing_tables(session, critical_tables(job.services.registry, request.database))
-    return findings + detach_subscriptions(session)
+            record = read_contents(job.services.store, job.manifest, folder / "sections").database
+        findings = give_belongings(session, record, job.run.request, job.working.database, created)
+    return findings + [Finding.model_validate(one) for one in kept.get("findings", [])]

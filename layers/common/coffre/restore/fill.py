@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
 from coffre.databases.postgresql.complaints import Complaint
-from coffre.databases.postgresql.connection import Session, identifier
+from coffre.databases.postgresql.connection import identifier
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.recheck import recheck_text_indexes
-from coffre.databases.postgresql.roles import create_role, database_statements, grant_memberships
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import restore_major
-from coffre.errors import CoffreError
+from coffre.restore.belongings import give_belongings
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.job import Restore, mapped, options_of
 from coffre.restore.plan import Situation
 from coffre.restore.refuse import refuse_differences, refuse_exceptions
+from coffre.restore.roles import create_roles
 from coffre.results import Finding
 from coffre.vault.contents import largest_first
-from coffre.vault.parts import DatabaseRecord, Role
 from coffre.vault.reader import fetch_file
 from coffre.workers import WORKERS
 
@@ -61,8 +59,7 @@ def fill(
         target, restore.manifest, restore.contents, watch, start, reading, as_owner=False, alone=True
     )
     with watch.phase("roles"), rebuild.session() as session:
-        roles = situation.create_roles
-        create_roles(session, roles, situation.join_roles, superuser=situation.superuser)
+        findings = create_roles(session, situation.roles)
     with watch.phase("schema"):
         archive.before_rows()
         rebuild.make_large_objects(restore.request.role_map, owned=restore.request.roles != "mine")
@@ -82,22 +79,21 @@ def fill(
         complaints = archive.indexes(WORKERS)
         with rebuild.session() as session:
             # At once: whatever becomes of this restore, nothing of it may hold the source's slots.
-            findings = detach_subscriptions(session)
+            findings += detach_subscriptions(session)
         missing = after_indexes(rebuild, archive, complaints)
         exceptions += missing.findings
         refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
         session.run("ANALYZE")
         refuse_differences(target, compare_objects(session, restore.manifest, missing.missing))
-        # What takes another database's place gets that one's settings with its name.
-        record, role_map = restore.contents.database, restore.request.role_map
-        findings += [] if situation.swap else apply_settings(record, role_map, session, target)
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
     with watch.phase("recheck"), rebuild.session() as session:
         out_of_order, unchecked = recheck_text_indexes(session)
         refuse_differences(target, out_of_order)
         findings += unchecked
+        record, created = restore.contents.database, situation.roles.created
+        findings += give_belongings(session, record, restore.request, target.database, created)
         if mark is not None:
             session.run(f"DROP SCHEMA {identifier(mark)}")
     archive.event_triggers()
@@ -134,51 +130,3 @@ def _restore_archive(restore: Restore, major: int, target: Target, options: tupl
         path = mapped(path, restore.request)
         tools, deadline = restore.services.tools, restore.watch.deadline
         restore_large_objects(tools, major, path, target, deadline=deadline, options=options)
-
-
-def create_roles(session: Session, roles: Sequence[Role], join: Sequence[str], *, superuser: bool) -> None:
-    """Create roles with their memberships in each other, and make the session's own role a member of some.
-
-    Parameters
-    ----------
-    join:
-        Names of the latter.
-    superuser:
-        Whether the session's role is one; others can't give every attribute.
-    """
-    for role in roles:
-        session.run(create_role(role if superuser else _ordinary(role)))
-    names = {role.name for role in roles}
-    for role in roles:
-        groups = replace(role, member_of=tuple(group for group in role.member_of if group in names))
-        for grant in grant_memberships(groups):
-            session.run(grant)
-    me = identifier(str(session.value("SELECT current_user")))
-    inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
-    for name in join:
-        session.run(f"GRANT {identifier(name)} TO {me}{inherit}")
-
-
-def _ordinary(role: Role) -> Role:
-    """The role without the attributes that only a superuser may give."""
-    reserved = {"SUPERUSER", "REPLICATION", "BYPASSRLS", "CREATEROLE", "CREATEDB"}
-    reserved |= {f"NO{name}" for name in reserved}
-    return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
-
-
-def apply_settings(
-    record: DatabaseRecord | None, role_map: Mapping[str, str], session: Session, target: Target
-) -> list[Finding]:
-    """Apply what belongs to the database itself; what this role may not set is reported."""
-    findings = []
-    if record is not None:
-        settings = tuple((role_map.get(role, role), setting) for role, setting in record.settings)
-        record = replace(record, settings=settings)
-    for statement in database_statements(record, target.database) if record is not None else []:
-        try:
-            session.run(statement)
-        except CoffreError as error:
-            findings.append(
-                Finding(level="warn", code="setting-not-restored", object=statement, message=error.message)
-            )
-    return findings

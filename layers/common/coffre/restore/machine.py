@@ -26,11 +26,14 @@ from coffre.restore.ending import fail
 from coffre.restore.job import Restore, Services
 from coffre.restore.leftovers import working_name
 from coffre.restore.plan import Situation
-from coffre.results import RestoreResult
+from coffre.results import Finding, RestoreResult, listed
 from coffre.timing import Stopwatch
 from coffre.vault.manifest import Manifest
 
 SHOWN_AS = "coffre/restore"
+
+SHOWN = 700
+"""Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ class MachineJob:
         if stamp(utc_now()) > state.deadline:
             raise DeadlineExceededError(f"{what} didn't end in its time")
         return state
+
+
+def told(findings: list[Finding]) -> list[dict[str, Any]]:
+    """As many findings as the state machine hands on, each as long as it may be for that."""
+    shown = (found.model_copy(update={"message": found.message[:SHOWN]}) for found in listed(findings))
+    return [found.model_dump() for found in shown]
 
 
 def machine_job(run: RestoreRun, wanted: Target, services: Services, *, seconds: float) -> MachineJob:

@@ -7,8 +7,8 @@ the backup and the roles are still as they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from coffre.choice import Choice
 from coffre.databases.postgresql.archive import ArchiveEntry
@@ -17,15 +17,16 @@ from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
 from coffre.errors import DatabaseMissingError, TargetLacksError, TargetTooOldError
+from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_unfit
 from coffre.restore.leftovers import left_databases
+from coffre.restore.roles import NeededRoles, needed_roles, used_roles
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
-from coffre.vault.parts import Role
 from coffre.vault.reader import list_backups
 from coffre.vault.store import ObjectStore
 
@@ -54,10 +55,8 @@ class Situation:
     ----------
     creates:
         Whether the database has to be created.
-    create_roles:
-        The roles to create.
-    join_roles:
-        Existing or new roles that the target role makes itself a member of, to hand objects over to them.
+    roles:
+        What has to be done about roles.
     left_out:
         Dump ids of archive entries that can't be restored by this role and aren't content.
     swap:
@@ -65,10 +64,8 @@ class Situation:
     """
 
     major: int
-    superuser: bool
     creates: bool
-    create_roles: tuple[Role, ...]
-    join_roles: tuple[str, ...]
+    roles: NeededRoles
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
     swap: Swap | None = None
@@ -136,9 +133,11 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        lacking += _unmapped(session, _used(contents, roles), role_map)
-        create, join, missing = needed_roles(session, contents, roles, role_map, superuser=superuser)
-        lacking += missing
+        needed = needed_roles(session, contents, roles, role_map, superuser=superuser)
+        record = contents.database if roles == "keep" else None
+        known = {role.name for role in used_roles(contents, roles)}
+        lacking += _unmapped(session, known | named_roles(None if swap else record), role_map)
+        lacking += needed.lacking
         if not superuser:
             lacking += [
                 f"superuser: {e.description} {e.name}" for e in entries if e.description in _SUPERUSER_ONLY
@@ -146,45 +145,21 @@ def inspect_target(
         if lacking:
             raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
         left_out = unrestorable(entries, superuser=superuser)
-        around = [*_elsewhere(tablespaces), *unknown]
+        findings = [
+            *_warnings(target, superuser, roles, len(left_out)),
+            *needed.findings,
+            *plan_belongings(session, record, role_map, target.database, needed, replaces=swap is not None),
+            *_elsewhere(tablespaces),
+            *unknown,
+        ]
         if swap is None:
-            around += left_databases(session, target.database)
-        return Situation(
-            session.major,
-            superuser,
-            creates,
-            tuple(create),
-            tuple(join),
-            left_out,
-            (*_warnings(target, superuser, roles, create, len(left_out)), *around),
-            swap,
-            role_map,
-        )
-
-
-def needed_roles(
-    session: Session, contents: Contents, roles: str, role_map: Mapping[str, str], *, superuser: bool
-) -> tuple[list[Role], list[str], list[str]]:
-    """What has to be done about roles: those to create, those to join, and what is lacking for that.
-
-    Parameters
-    ----------
-    roles, role_map:
-        As for `inspect_target`.
-    superuser:
-        Whether the session's role is one.
-    """
-    used = [replace(role, name=role_map.get(role.name, role.name)) for role in _used(contents, roles)]
-    return _roles(session, used, superuser)
+            findings += left_databases(session, target.database)
+        return Situation(session.major, creates, needed, left_out, tuple(findings), swap, role_map)
 
 
 def unrestorable(entries: Sequence[ArchiveEntry], *, superuser: bool) -> frozenset[int]:
     """Dump ids of entries that only a superuser could restore, and that aren't content."""
     return frozenset(entry.dump_id for entry in entries if not superuser and _extension_comment(entry))
-
-
-def _used(contents: Contents, roles: str) -> list[Role]:
-    return [role for role in contents.roles if role.used] if roles == "keep" else []
 
 
 def bound_to(
@@ -200,7 +175,7 @@ def bound_to(
         "roles": roles,
         "exceptions": exceptions,
         "role_map": dict(situation.role_map),
-        "create_roles": [role.name for role in situation.create_roles],
+        "create_roles": [[role.name, *role.member_of] for role in situation.roles.create],
         "swap": [swap.standing.oid, swap.aside, swap.registered] if swap else None,
     }
 
@@ -228,7 +203,7 @@ def make_plan(
         kept_as=swap.aside if swap else None,
         safety_backup=swap.registered if swap else None,
         sessions=swap.sessions if swap else 0,
-        roles_to_create=[role.name for role in situation.create_roles],
+        roles_to_create=situation.roles.created,
         roles_mapped=dict(situation.role_map),
         tables=manifest.totals.relations,
         rows=manifest.totals.rows,
@@ -275,9 +250,8 @@ def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[
     return [] if allowed else ["CREATE on the database"]
 
 
-def _unmapped(session: Session, used: Sequence[Role], role_map: Mapping[str, str]) -> list[str]:
+def _unmapped(session: Session, known: Collection[str], role_map: Mapping[str, str]) -> list[str]:
     """What the map names and isn't there: a name with a typing error must not make another role."""
-    known = {role.name for role in used}
     existing = {row[0] for row in session.run("SELECT rolname::text FROM pg_roles")}
     lacking = [
         f"a use for the mapped role {old}: the backup has none" for old in role_map if old not in known
@@ -285,41 +259,11 @@ def _unmapped(session: Session, used: Sequence[Role], role_map: Mapping[str, str
     return lacking + [f"the role {new}, to map to" for new in role_map.values() if new not in existing]
 
 
-def _roles(
-    session: Session, used: Sequence[Role], superuser: bool
-) -> tuple[list[Role], list[str], list[str]]:
-    """What has to be done about roles: (create, join, lacking)."""
-    rows = session.run("SELECT rolname, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
-    member = {row[0]: row[1] for row in rows}
-    may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
-    create = [role for role in used if role.name not in member]
-    if superuser:
-        return create, [], []
-    if not may_create:
-        lacking = [f"the role {role.name}" for role in create]
-        return [], [], lacking + [f"membership in {r.name}" for r in used if member.get(r.name) is False]
-    foreign = [role.name for role in used if member.get(role.name) is False]
-    if session.major >= 16:  # from 16 on CREATEROLE reaches only roles that one administers
-        administered = session.run(
-            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
-            "WHERE m.admin_option AND pg_has_role(current_user, m.member, 'USAGE')"
-        )
-        allowed = {row[0] for row in administered}
-        return (
-            create,
-            [role.name for role in create],
-            [f"membership in {n}" for n in foreign if n not in allowed],
-        )
-    return create, [*(role.name for role in create), *foreign], []
-
-
 def _extension_comment(entry: ArchiveEntry) -> bool:
     return entry.description == "COMMENT" and entry.name.startswith("- EXTENSION ")
 
 
-def _warnings(
-    target: Target, superuser: bool, roles: str, create: Sequence[Role], comments: int
-) -> list[Finding]:
+def _warnings(target: Target, superuser: bool, roles: str, comments: int) -> list[Finding]:
     findings = []
     if superuser:
         message = (
@@ -331,15 +275,10 @@ def _warnings(
         )
         findings.append(_warning("superuser-target", target.user, message, advice))
     if roles == "mine":
-        message = f"every object will belong to {target.user}; grants are left out"
-        findings.append(_warning("roles-mine", target.user, message, ""))
-    for role in create:
-        lost = (
-            sorted({"SUPERUSER", "REPLICATION", "BYPASSRLS"} & set(role.attributes)) if not superuser else []
+        message = (
+            f"every object will belong to {target.user}; grants are left out, the database's own as well"
         )
-        rights = f" and without {', '.join(lost)}" if lost else ""
-        message = f"role {role.name} will be created without a password{rights}"
-        findings.append(_warning("role-created", role.name, message, "Set its password afterwards."))
+        findings.append(_warning("roles-mine", target.user, message, ""))
     if comments:
         message = f"{comments} comments on extensions stay out: only an extension's owner may set them"
         findings.append(_warning("comments-left-out", "extensions", message, ""))

@@ -114,7 +114,7 @@ def run(
             seconds=round((utc_now() - started).total_seconds(), 3),
             digests_equal=not any(finding.code == GENERATED_DIFFERS for finding in outcome.exceptions),
             phases=restore.watch.phases,
-            findings=down + outcome.findings + shown.findings,
+            findings=[*dict.fromkeys(down + outcome.findings + shown.findings)],
             exceptions=listed(outcome.exceptions),
             endpoints=endpoints,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.vault.parts import DatabaseRecord, Role
@@ -15,7 +16,7 @@ from coffre.vault.parts import DatabaseRecord, Role
 # The bootstrap superuser's possessions aren't in pg_shdepend, so they are looked for one by one.
 _ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication,
-       r.rolbypassrls, r.rolconnlimit,
+       r.rolbypassrls, r.rolconnlimit, coalesce(r.rolvaliduntil, 'infinity')::text,
        ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
              WHERE m.member = r.oid ORDER BY 1)::text[],
        ARRAY(SELECT unnest(s.setconfig) FROM pg_db_role_setting s
@@ -35,8 +36,11 @@ WHERE left(r.rolname, 3) <> 'pg_'
 ORDER BY r.rolname
 """
 
+# A database that nobody has any right on has an empty list, one with the default rights has none.
 _DATABASE = """
-SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), coalesce(datacl, '{}')::text[]
+SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'),
+       CASE WHEN cardinality(datacl) = 0 THEN ARRAY['=/' || quote_ident(pg_get_userbyid(datdba))]
+            ELSE coalesce(datacl, '{}')::text[] END
 FROM pg_database WHERE datname = current_database()
 """
 
@@ -48,6 +52,9 @@ ORDER BY 1, 2
 """
 
 _ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
+_RESERVED = ("BYPASSRLS", "CREATEDB", "CREATEROLE", "REPLICATION", "SUPERUSER")
+_EXPIRY = "VALID UNTIL "
+_NO_EXPIRY = f"{_EXPIRY}'infinity'"
 
 _LISTS = frozenset(
     {
@@ -74,7 +81,8 @@ def read_roles(session: Session) -> list[Role]:
     for row in session.run(_ROLES):
         flags = [name if held else f"NO{name}" for name, held in zip(_ATTRIBUTES, row[1:8], strict=True)]
         limit = [f"CONNECTION LIMIT {row[8]}"] if row[8] != -1 else []
-        roles.append(Role(row[0], tuple(flags + limit), tuple(row[9] or ()), tuple(row[10] or ()), row[11]))
+        attributes = (*flags, *limit, f"{_EXPIRY}{literal(row[9])}")
+        roles.append(Role(row[0], attributes, tuple(row[10] or ()), tuple(row[11] or ()), row[12]))
     return roles
 
 
@@ -86,14 +94,37 @@ def read_database(session: Session) -> DatabaseRecord:
 
 
 def create_role(role: Role) -> str:
-    """``CREATE ROLE`` with the role's attributes."""
-    return f"CREATE ROLE {identifier(role.name)} WITH {' '.join(role.attributes)}"
+    """``CREATE ROLE`` with the role's attributes; no expiry is what a role has by default."""
+    attributes = (attribute for attribute in role.attributes if attribute != _NO_EXPIRY)
+    return f"CREATE ROLE {identifier(role.name)} WITH {' '.join(attributes)}"
+
+
+def reserved_rights(role: Role) -> list[str]:
+    """The role's attributes that reach beyond a database: a restore by an ordinary role gives none."""
+    return [name for name in _RESERVED if name in role.attributes]
+
+
+def without_reserved(role: Role) -> Role:
+    """The role without those."""
+    reserved = {*_RESERVED, *(f"NO{name}" for name in _RESERVED)}
+    return replace(role, attributes=tuple(name for name in role.attributes if name not in reserved))
+
+
+def lacks_expiry(role: Role) -> bool:
+    """Whether its record says nothing of how long its password is valid: those of older backups don't."""
+    return "LOGIN" in role.attributes and not any(one.startswith(_EXPIRY) for one in role.attributes)
 
 
 def grant_memberships(role: Role) -> Iterable[str]:
     """The ``GRANT`` statements that make ``role`` a member of others."""
     for group in role.member_of:
         yield f"GRANT {identifier(group)} TO {identifier(role.name)}"
+
+
+def set_role(role: Role) -> Iterable[str]:
+    """The ``ALTER ROLE`` statements for the role's settings, in whichever database."""
+    for setting in role.settings:
+        yield set_configuration(f"ROLE {identifier(role.name)}", setting)
 
 
 def set_configuration(subject: str, setting: str) -> str:
@@ -125,11 +156,7 @@ def globals_sql(roles: Iterable[Role], database: DatabaseRecord, name: str) -> s
     lines = ["-- Roles have no passwords here; set them afterwards."]
     lines += [f"{create_role(role)};" for role in roles]
     lines += [f"{grant};" for role in roles for grant in grant_memberships(role)]
-    lines += [
-        f"{set_configuration(f'ROLE {identifier(role.name)}', setting)};"
-        for role in roles
-        for setting in role.settings
-    ]
+    lines += [f"{setting};" for role in roles for setting in set_role(role)]
     lines += [f"{statement};" for statement in database_statements(database, name)]
     return "\n".join(lines) + "\n"
 

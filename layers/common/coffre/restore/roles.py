@@ -1,0 +1,228 @@
+"""The roles that a restore creates and joins: planned, created once with all that is theirs, and told.
+
+What a role had at the source and doesn't get is a finding: a password (never), rights that reach beyond a
+database (unless a superuser restores), memberships that aren't there or would give more than a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from coffre.databases.postgresql.connection import Session, identifier, literal
+from coffre.databases.postgresql.roles import (
+    create_role,
+    grant_memberships,
+    lacks_expiry,
+    reserved_rights,
+    set_role,
+    without_reserved,
+)
+from coffre.restore.attempts import attempt
+from coffre.results import Finding
+from coffre.vault.contents import Contents
+from coffre.vault.parts import Role
+
+# Whoever is a member may become the group, and what that may become.  pg_database_owner is a predefined role
+# that reaches nothing beyond one database, and each database's owner is a member of it.
+_GROUPS = """
+SELECT g.rolname::text,
+       EXISTS (SELECT FROM pg_roles p WHERE pg_has_role(g.oid, p.oid, 'MEMBER')
+               AND (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls
+                    OR left(p.rolname, 3) = 'pg_' AND p.rolname <> 'pg_database_owner')),
+       pg_has_role(current_user, g.oid, 'MEMBER WITH ADMIN OPTION')
+FROM pg_roles g WHERE g.rolname IN ({names})
+"""
+
+
+@dataclass(frozen=True)
+class NeededRoles:
+    """What has to be done about roles.
+
+    Attributes
+    ----------
+    create:
+        The roles to create, with the attributes and the memberships that they get.
+    join:
+        Existing or new roles that the target role makes itself a member of, to hand objects over to them.
+    lacking:
+        What the target role may not do, and would have to.
+    findings:
+        What is created, and what of it isn't as at the source.
+    """
+
+    create: tuple[Role, ...] = ()
+    join: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def created(self) -> list[str]:
+        """The names of the roles to create."""
+        return [role.name for role in self.create]
+
+
+def used_roles(contents: Contents, roles: str) -> list[Role]:
+    """The source's roles that a restore needs: none with ``roles`` ``mine``."""
+    return [role for role in contents.roles if role.used] if roles == "keep" else []
+
+
+def needed_roles(
+    session: Session, contents: Contents, roles: str, role_map: Mapping[str, str], *, superuser: bool
+) -> NeededRoles:
+    """Look what has to be done about roles, without changing anything.
+
+    Parameters
+    ----------
+    roles, role_map:
+        As for `coffre.restore.plan.inspect_target`.
+    superuser:
+        Whether the session's role is one; others don't give every attribute.
+    """
+    used = [
+        replace(
+            role,
+            name=role_map.get(role.name, role.name),
+            member_of=tuple(dict.fromkeys(role_map.get(group, group) for group in role.member_of)),
+        )
+        for role in used_roles(contents, roles)
+    ]
+    create, join, lacking = _actions(session, used, superuser)
+    given, left_out = _memberships(session, create, superuser)
+    findings = [_created(role, superuser) for role in given] + left_out + _expiries(create)
+    made = given if superuser else [without_reserved(role) for role in given]
+    return NeededRoles(tuple(made), tuple(join), tuple(lacking), tuple(findings))
+
+
+def create_roles(
+    session: Session, needed: NeededRoles, told: Callable[[list[Finding]], None] = lambda _: None
+) -> list[Finding]:
+    """Create roles with memberships and settings, and make the session's own role a member of some.
+
+    All of it is one transaction: a role that is there has all that it gets, so nobody has to come back to it.
+
+    Parameters
+    ----------
+    told:
+        Called with the findings before anything is committed.
+
+    Returns
+    -------
+    list of Finding
+        Memberships in roles that were there before, and settings, that this role may not give.
+
+    Raises
+    ------
+    CoffreError
+        Nothing was created.
+    """
+    if not needed.create and not needed.join:
+        return []
+    session.run("BEGIN")
+    for role in needed.create:
+        session.run(create_role(role))
+    names = set(needed.created)
+    for role in needed.create:
+        for grant in grant_memberships(_only(role, names)):
+            session.run(grant)
+    me = identifier(str(session.value("SELECT current_user")))
+    inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
+    for name in needed.join:
+        session.run(f"GRANT {identifier(name)} TO {me}{inherit}")
+    findings = []
+    for role in needed.create:
+        others = grant_memberships(_only(role, set(role.member_of) - names))
+        findings += attempt(session, others, "membership-not-restored")
+        findings += attempt(session, set_role(role), "setting-not-restored")
+    told(findings)
+    session.run("COMMIT")
+    return findings
+
+
+def _only(role: Role, groups: Collection[str]) -> Role:
+    return replace(role, member_of=tuple(group for group in role.member_of if group in groups))
+
+
+def _actions(
+    session: Session, used: Sequence[Role], superuser: bool
+) -> tuple[list[Role], list[str], list[str]]:
+    """What has to be done about roles: (create, join, lacking)."""
+    rows = session.run("SELECT rolname, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
+    member = {row[0]: row[1] for row in rows}
+    may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
+    create = [role for role in used if role.name not in member]
+    if superuser:
+        return create, [], []
+    if not may_create:
+        lacking = [f"the role {role.name}" for role in create]
+        return [], [], lacking + [f"membership in {r.name}" for r in used if member.get(r.name) is False]
+    foreign = [role.name for role in used if member.get(role.name) is False]
+    if session.major >= 16:  # from 16 on CREATEROLE reaches only roles that one administers
+        administered = session.run(
+            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
+            "WHERE m.admin_option AND pg_has_role(current_user, m.member, 'USAGE')"
+        )
+        allowed = {row[0] for row in administered}
+        return (
+            create,
+            [role.name for role in create],
+            [f"membership in {n}" for n in foreign if n not in allowed],
+        )
+    return create, [*(role.name for role in create), *foreign], []
+
+
+def _memberships(
+    session: Session, create: Sequence[Role], superuser: bool
+) -> tuple[list[Role], list[Finding]]:
+    """The roles with the memberships that they may be given, and findings that say why not with others.
+
+    A group of the target only bears the name of the source's: who gave it its rights meant other members.  So
+    it may have rights on objects, and no others.
+    """
+    created = {role.name for role in create}
+    groups = {group for role in create for group in role.member_of} - created
+    names = ", ".join(map(literal, sorted(groups)))
+    rows = session.run(_GROUPS.format(names=names)) if groups else []
+    everywhere = superuser or session.major < 16  # before 16 CREATEROLE reached all ordinary roles
+    refused = dict.fromkeys(groups, "not there")
+    for group, powerful, administered in rows:
+        del refused[group]
+        if powerful:
+            refused[group] = "with more than rights on objects"
+        elif not (everywhere or administered):
+            refused[group] = f"not administered by {session.target.user}"
+    findings = [_left_out(role, refused) for role in create if refused.keys() & set(role.member_of)]
+    return [_only(role, set(role.member_of) - refused.keys()) for role in create], findings
+
+
+def _left_out(role: Role, refused: Mapping[str, str]) -> Finding:
+    groups: dict[str, list[str]] = {}
+    for group in role.member_of:
+        if group in refused:
+            groups.setdefault(refused[group], []).append(group)
+    without = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in groups.items())
+    message = f"role {role.name} will not be a member of {without}"
+    advice = "GRANT the membership by hand, where it is meant."
+    return _warning("membership-left-out", role.name, message, advice)
+
+
+def _created(role: Role, superuser: bool) -> Finding:
+    """That a role is created, and with what of weight."""
+    reserved = ", ".join(reserved_rights(role))
+    rights = f" and with{'' if superuser else 'out'} {reserved}" if reserved else ""
+    groups = f", as a member of {', '.join(role.member_of)}" if role.member_of else ""
+    message = f"role {role.name} will be created without a password{rights}{groups}"
+    return _warning("role-created", role.name, message, "Set its password afterwards.")
+
+
+def _expiries(create: Sequence[Role]) -> list[Finding]:
+    unknown = [role.name for role in create if lacks_expiry(role)]
+    if not unknown:
+        return []
+    message = f"the backup doesn't say until when passwords are valid, of {', '.join(unknown)}"
+    advice = "Where they expire: ALTER ROLE ... VALID UNTIL."
+    return [_warning("expiry-unknown", "roles", message, advice)]
+
+
+def _warning(code: str, what: str, message: str, advice: str) -> Finding:
+    return Finding(level="warn", code=code, object=what, message=message, advice=advice)
