@@ -163,7 +163,7 @@ class Desk:
         assert (newest.status, newest.where) == ("completed", "machine"), newest
 
     def hold_in_vain(self, name: str) -> None:
-        """A holder that can't reach its database, of a machine that doesn't wait any more."""
+        """A holder that can't reach its database, and says so to the machine that waits for it."""
         run = MachineRun(
             database=name,
             backup_id="20261102T030000Z-daily-000000",
@@ -174,8 +174,27 @@ class Desk:
         )
         ledger = self.catalogue.ledger(name, run.attempt)
         assert ledger.open(run.backup_id, utc_now() + timedelta(hours=1), pause=1)
-        answer = self.call("hold", run=run.model_dump(mode="json"), token="nobody's")
-        assert answer["ended"] == "failed"
+        waiting = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            "Parameters": {
+                "FunctionName": self.cloud.functions["HoldFunction"],
+                "InvocationType": "Event",
+                "Payload": {"run": run.model_dump(mode="json"), "token.$": "$$.Task.Token"},
+            },
+            "HeartbeatSeconds": 40,
+            "End": True,
+        }
+        states = self.cloud.client("stepfunctions")
+        machine = states.create_state_machine(
+            name="vain",
+            definition=json.dumps({"StartAt": "Hold", "States": {"Hold": waiting}}),
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/vain",
+        )["stateMachineArn"]
+        started = states.start_execution(stateMachineArn=machine)["executionArn"]
+        self._await_machine()
+        assert states.describe_execution(executionArn=started)["status"] == "FAILED"
+        states.delete_state_machine(stateMachineArn=machine)
 
     def _await_machine(self) -> None:
         states = self.cloud.client("stepfunctions")
