@@ -56,11 +56,18 @@ class Desk:
     source: Target
     services: Services
 
-    def backup(self, *, seconds: float = 600, target: Target | None = None, **changes: Any) -> BackupResult:
+    def backup(
+        self,
+        *,
+        seconds: float = 600,
+        target: Target | None = None,
+        waiters: int = 30,
+        **changes: Any,
+    ) -> BackupResult:
         """Back up with some of the services changed."""
         request = parse(BackupRequest, self.stack.request(self.name))
         services = replace(self.services, **changes)
-        registration = Registration(secret="-")
+        registration = Registration(secret="-", waiters=waiters)
         return backups.run(request, registration, Source(target or self.source), services, seconds=seconds)
 
     def assert_failed_cleanly(self, code: str) -> None:

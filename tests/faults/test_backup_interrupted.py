@@ -7,18 +7,22 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coffre.databases.postgresql.tools import Tools
+from coffre.databases.postgresql import snapshot
+from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.tools import Program, Tools
 from coffre.errors import (
     CoffreError,
     ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
     ToolFailedError,
+    WaitersPresentError,
     WorkerFailedError,
 )
 from coffre.workers import WorkerPool
@@ -79,6 +83,35 @@ def test_a_pg_dump_that_fails_ends_the_backup_while_rows_are_still_read(
     with pytest.raises(ToolFailedError):
         desk.backup(tools=tools, start_workers=without_end)
     desk.assert_failed_cleanly("tool-failed")
+
+
+class BehindDdl(Tools):
+    """The same programs, but pg_dump finds an ALTER TABLE in the queue for a table's locks before it."""
+
+    def __init__(self, root: Path, source: Target, threads: ThreadPoolExecutor) -> None:
+        super().__init__(root)
+        self._source = source
+        self._threads = threads
+
+    def run(self, name: Program, *arguments: Any, **options: Any) -> bytes:
+        """Run a program; pg_dump as soon as somebody waits."""
+        if name != "pg_dump":
+            return super().run(name, *arguments, **options)
+        self._threads.submit(sql, self._source, "SET lock_timeout = '60s'", "ALTER TABLE t0 ADD COLUMN y int")
+        while not sql(self._source, "SELECT FROM pg_locks WHERE NOT granted"):
+            time.sleep(0.05)
+        return super().run(name, *arguments, **options)
+
+
+def test_ddl_that_waits_while_the_schema_is_dumped_may_wait_as_long_as_the_policy_says(
+    desk: Desk, postgres_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump, which queues behind it, isn't the first to give up."""
+    monkeypatch.setattr(snapshot, "HEARTBEAT_SECONDS", 0.2)
+    with ThreadPoolExecutor() as threads, pytest.raises(WaitersPresentError):
+        desk.backup(tools=BehindDdl(postgres_root, desk.source, threads), waiters=6)
+    desk.assert_failed_cleanly("waiters-present")
+    desk.assert_next_run_succeeds()
 
 
 def test_a_worker_that_is_killed_makes_no_backup(desk: Desk) -> None:

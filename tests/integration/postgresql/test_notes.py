@@ -171,7 +171,7 @@ def test_entries_are_built_as_pg_restore_would_and_what_the_server_refuses_is_no
     with open_session(source, seconds=60) as one:
         one.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
         snapshot = str(one.value("SELECT pg_export_snapshot()"))
-        dump_schema(tools, tools_major, source, snapshot, tmp_path / "a", deadline=deadline)
+        dump_schema(tools, tools_major, source, snapshot, tmp_path / "a", deadline=deadline, lock_seconds=5)
     archive = SchemaArchive(tools, tools_major, tmp_path / "a", where, deadline)
     sql(where, "INSERT INTO t VALUES (1), (1)", "ALTER TABLE t ALTER i SET NOT NULL")
     setup = {

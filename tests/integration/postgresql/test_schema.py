@@ -54,7 +54,7 @@ def dumped_archive(tools: Tools, source: Target, target: Target, path: Path) -> 
     with open_session(source, seconds=60) as session:
         session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
         snapshot = str(session.value("SELECT pg_export_snapshot()"))
-        dump_schema(tools, 16, source, snapshot, path, deadline=deadline)
+        dump_schema(tools, 16, source, snapshot, path, deadline=deadline, lock_seconds=5)
     return SchemaArchive(tools, 16, path, target, deadline)
 
 

@@ -15,9 +15,21 @@ from coffre.errors import BackupIncompleteError
 
 
 def dump_schema(
-    tools: Tools, major: int, target: Target, snapshot: str, out: Path, *, deadline: float
+    tools: Tools,
+    major: int,
+    target: Target,
+    snapshot: str,
+    out: Path,
+    *,
+    deadline: float,
+    lock_seconds: float,
 ) -> None:
     """Write the schema, as it is under ``snapshot``, to ``out``.
+
+    Parameters
+    ----------
+    lock_seconds:
+        How long it waits for the tables' locks; somebody who wants a stronger one may be first in the queue.
 
     Raises
     ------
@@ -31,7 +43,7 @@ def dump_schema(
         "--section=pre-data",
         "--section=post-data",
         "--no-large-objects" if major >= 18 else "--no-blobs",
-        "--lock-wait-timeout=5000",
+        f"--lock-wait-timeout={int(lock_seconds * 1000)}",
         "--no-password",
         f"--snapshot={snapshot}",
     ]
