@@ -18,6 +18,7 @@ from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
 from coffre.events.backup import BackupRequest
 from coffre.events.base import parse
+from coffre.ids import BackupType
 from coffre.results import BackupResult
 from coffre.workers import Message, WorkerPool
 from tests.faults.cases import CONTENT as VARIED
@@ -59,13 +60,14 @@ class Desk:
     def backup(
         self,
         *,
+        kind: BackupType = "manual",
         seconds: float = 600,
         target: Target | None = None,
         waiters: int = 30,
         **changes: Any,
     ) -> BackupResult:
         """Back up with some of the services changed."""
-        request = parse(BackupRequest, self.stack.request(self.name))
+        request = parse(BackupRequest, {**self.stack.request(self.name), "type": kind})
         services = replace(self.services, **changes)
         registration = Registration(secret="-", waiters=waiters)
         return backups.run(request, registration, Source(target or self.source), services, seconds=seconds)

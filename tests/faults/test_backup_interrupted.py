@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coffre.backup import estimate
 from coffre.databases.postgresql import snapshot
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Program, Tools
@@ -21,12 +23,15 @@ from coffre.errors import (
     ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
+    SafetyBackupImpossibleError,
     ToolFailedError,
     WaitersPresentError,
     WorkerFailedError,
 )
+from coffre.notify import machines
 from coffre.workers import WorkerPool
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
+from tests.integration.scale.desk import soon
 from tests.support.disk import small_disk
 from tests.support.postgres import create, customer_server, sql, target
 from tests.support.stack import handed_over
@@ -186,10 +191,45 @@ def test_a_server_stopped_in_the_middle_makes_no_backup(
 
 
 def test_a_run_that_comes_to_its_deadline_makes_no_backup(desk: Desk) -> None:
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(DeadlineExceededError, match="`runs`"):
         desk.backup(seconds=21, start_workers=interrupted(lambda: time.sleep(1.5)))
     desk.assert_failed_cleanly("deadline-exceeded")
     desk.assert_next_run_succeeds()
+
+
+def test_a_run_that_outgrows_its_function_is_made_by_the_state_machine(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was expected to fit; the lease is free for the machine, and nobody is told of a failure."""
+    monkeypatch.setattr(estimate, "FUNCTION_SECONDS", 0.0)
+    client, machine = desk.stack.client("stepfunctions"), desk.stack.info["outputs"]["BackupMachine"]
+    answer = desk.backup(
+        seconds=21,
+        start_workers=interrupted(lambda: time.sleep(1.5)),
+        start_machine=partial(machines.start, client, machine),
+    )
+    assert answer.status == "started"
+    assert "ran out of time" in answer.where
+    entry = soon(lambda: next(desk.stack.catalogue.backups(desk.name, status="completed"), None), "its end")
+    assert (entry.backup_id, entry.rows) == (answer.backup_id, TABLES * 3000)
+    assert "Backup Failed" not in [event.type for event in desk.stack.events(desk.name)]
+
+
+def test_a_safety_backup_that_outgrows_its_function_is_refused_and_left_to_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore waits for it."""
+    started: list[str] = []
+    monkeypatch.setattr(estimate, "FUNCTION_SECONDS", 0.0)
+    with pytest.raises(SafetyBackupImpossibleError):
+        desk.backup(
+            kind="safety",
+            seconds=21,
+            start_workers=interrupted(lambda: time.sleep(1.5)),
+            start_machine=lambda name, _: started.append(name),
+        )
+    assert not started
+    desk.assert_failed_cleanly("safety-backup-impossible")
 
 
 @pytest.fixture

@@ -19,13 +19,18 @@ from coffre.workers import WORKERS, workers_for
 SIZE_SECONDS = 30.0
 
 
+def may_choose(job: Job, services: Services) -> bool:
+    """Whether a backup may run in one function as well as on the state machine."""
+    return services.start_machine is not None and job.registration.runs == "auto"
+
+
 def where_to_run(job: Job, services: Services, *, seconds: float) -> tuple[Choice, int]:
     """Where this backup runs, and why; and how many workers it is worth there.  The source is asked.
 
     A source that doesn't answer is left to the backup itself, which tells of its failure.
     """
-    runs, machine = job.registration.runs, services.start_machine is not None
-    if not machine or runs != "auto":
+    if not may_choose(job, services):
+        runs, machine = job.registration.runs, services.start_machine is not None
         return choose(0, UNMEASURED, seconds, runs=runs, machine=machine), WORKERS
     try:
         with open_session(job.target, seconds=SIZE_SECONDS, application=job.application) as session:

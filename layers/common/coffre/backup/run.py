@@ -23,7 +23,7 @@ from coffre.backup.examine import PREFLIGHT_SECONDS, inspect
 from coffre.backup.feed import item_message, locking, worker_setup, write_known_chunks
 from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
-from coffre.backup.machine import start, where_to_run
+from coffre.backup.machine import may_choose, start, where_to_run
 from coffre.backup.plan import WorkItem, plan, together
 from coffre.backup.sealed import seal_findings, sealing
 from coffre.catalogue.meter import Meter
@@ -50,6 +50,10 @@ from coffre.vault.safeguards import lock_finding
 SHORT_BYTES = 1 << 20
 """A table up to this size is read in the time in which a worker would wait for the next one's name."""
 
+OUTGROWN_ADVICE = (
+    "Let it run on the state machine (`runs` in its registration), or give the function more memory."
+)
+
 
 @dataclass(frozen=True)
 class Captured:
@@ -69,6 +73,8 @@ def run(
     request: BackupRequest, registration: Registration, source: Source, services: Services, *, seconds: float
 ) -> BackupResult:
     """Take a backup of one database, or say that it is there already, or only what speaks against one.
+
+    One that is too large for this function, or turns out to be, is started on the state machine.
 
     Parameters
     ----------
@@ -100,15 +106,12 @@ def run(
         return BackupResult(database=database, backup_id=job.id, status="skipped")
     choice, workers = where_to_run(job, services, seconds=job.seconds_left)
     if choice.where == "machine":
-        if request.type == "safety":
-            raise SafetyBackupImpossibleError(
-                f"a restore can't wait for a backup of {database} on the state machine",
-                f"Take one with `coffre backup {database} --wait`, then restore with `--no-safety`.",
-            )
-        start(job, services)
-        return BackupResult(database=database, backup_id=job.id, status="started", where=choice.reason)
+        return _leave_to_machine(job, services, choice.reason)
     with _recorded(job, services):
-        result = _take(job, locking(job, sealing(job, services)), workers)
+        try:
+            result = _take(job, locking(job, sealing(job, services)), workers)
+        except DeadlineExceededError as error:
+            return _outgrown(job, services, error)
     return result.model_copy(update={"where": choice.reason})
 
 
@@ -124,6 +127,28 @@ def check(
     findings = inspect(source, services, database, seconds, limits=registration.limits)
     findings.append(lock_finding(services.store))
     return findings + seal_findings(services.keys, services.store, database, registration)
+
+
+def _leave_to_machine(job: Job, services: Services, reason: str) -> BackupResult:
+    if job.request.type == "safety":
+        raise SafetyBackupImpossibleError(
+            f"a restore can't wait for a backup of {job.database} on the state machine",
+            f"Take one with `coffre backup {job.database} --wait`, then restore with `--no-safety`.",
+        )
+    start(job, services)
+    return BackupResult(database=job.database, backup_id=job.id, status="started", where=reason)
+
+
+def _outgrown(job: Job, services: Services, error: DeadlineExceededError) -> BackupResult:
+    """Leave to the state machine what was expected to fit into one function, and came to the end of its time.
+
+    A rate that was measured where rows were known already leaves out compression and uploads.  After a VACUUM
+    FULL, or under a new seal, all rows are new.
+    """
+    if job.seconds_left > 0 or not may_choose(job, services):
+        raise DeadlineExceededError(error.message, OUTGROWN_ADVICE) from error
+    let_go(services, job.database, job.attempt)  # the machine's run takes the lease
+    return _leave_to_machine(job, services, f"it didn't fit into one function: {error.message}")
 
 
 @contextmanager
