@@ -117,3 +117,18 @@ def test_what_surely_fits_is_read_by_a_plain_copy() -> None:
     asked, rest = World(1e9).work([item(int(SLOW_BYTES_PER_SECOND), 2000)], by_pages=False)
     assert [step["pages"] for step in asked] == [None]
     assert not rest
+
+
+@given(speed=st.floats(6e5, 1e9))
+@settings(max_examples=30)
+def test_a_piece_of_a_large_table_is_stopped_in_time_however_slow_the_source_is(speed: float) -> None:
+    """It would fit at the speed that is taken for granted: by one COPY, all workers ran out of time."""
+    piece = Relation(1, "table", "public", "large", "me", piece=1, pieces=4)
+    items = [WorkItem(piece, int(6 * SLOW_BYTES_PER_SECOND), (1 << 14, 1 << 15), 1 << 16)]
+    world, read = World(speed), 0
+    while items:
+        began = world.now
+        asked, items = world.work(items, by_pages=False)
+        assert world.now - began < 2 * SECONDS
+        read += len([step for step in asked if step.get("step") != "end"])
+    assert read > 1

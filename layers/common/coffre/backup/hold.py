@@ -9,16 +9,16 @@ Its event may come late or twice, so a holder takes nothing over before it has a
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 from coffre.backup.job import Job, Services
+from coffre.backup.stall import StallGuard
 from coffre.catalogue.ledger import Ledger, Progress
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.errors import (
     BackupOverError,
-    BackupStalledError,
     CoffreError,
     ConnectionLostError,
     DeadlineExceededError,
@@ -56,6 +56,7 @@ class _Watch:
     asked: bool = False
     leaves_at: float | None = None
     told: Progress | None = None
+    stall: StallGuard = field(default_factory=StallGuard)
 
 
 def hold(
@@ -175,6 +176,7 @@ def _look(
         snapshot.confirm()
         return "over" if token.succeed({"over": True}) else "abandoned"
     _refuse_more(job, state)
+    watch.stall.check(job, ledger, state)
     _tell_progress(job, services, state, watch)
     now = time.monotonic()
     if not watch.asked and now >= watch.pass_on_at:
@@ -208,11 +210,6 @@ def _refuse_more(job: Job, state: Progress) -> None:
     if limits.snapshot_minutes is not None and held > timedelta(minutes=limits.snapshot_minutes):
         raise SnapshotTooOldError(
             f"the snapshot of {job.id} of {job.database} is older than {limits.snapshot_minutes} minutes"
-        )
-    idle = now - moment(state.moved)
-    if state.batches and idle > timedelta(minutes=job.registration.stall_minutes):
-        raise BackupStalledError(
-            f"the backup {job.id} of {job.database} got no further for {idle.total_seconds():.0f} s"
         )
 
 

@@ -1,7 +1,9 @@
 """What a worker of the state machine is asked, one after the other, in the time that it has.
 
 A worker that may not finish reads an item's pages in ranges, so that it can stop at the end of one: nobody
-knows where in a table the last row of a COPY was that was broken off.
+knows where in a table the last row of a COPY was that was broken off.  It always does so with a piece of a
+large table, which is a range itself: no cache is spared by one COPY, and a source that is slower than was
+thought is noticed before the time is over.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def steps(
         if position and not fits and clock.left <= 0:
             outcome.rest = items[position:]
             return
-        is_whole = len(group) > 1 or (fits and not by_pages)
+        is_whole = len(group) > 1 or (fits and not by_pages and item.pages is None)
         ranges = [] if is_whole else slices(item, clock.slice_bytes())
         if len(ranges) < 2:
             if position and not fits:

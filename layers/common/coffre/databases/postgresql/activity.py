@@ -38,6 +38,11 @@ SELECT CASE WHEN pg_is_in_recovery() THEN
 ELSE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_stat_replication) END::float8
 """
 
+_COPIED = """
+SELECT coalesce(sum(p.bytes_processed), 0)::bigint
+FROM pg_stat_progress_copy p JOIN pg_stat_activity a USING (pid) WHERE a.application_name = :application
+"""
+
 
 def sees_others(session: Session) -> bool:
     """Whether the session's role is shown what other sessions do, and how far replicas are.
@@ -56,6 +61,14 @@ def replica_lag(session: Session) -> float | None:
     """Seconds that the slowest replica is behind; of a replica, its own.  None if there is none."""
     value = session.value(_LAG)
     return None if value is None else float(value)
+
+
+def copied_bytes(session: Session, application: str) -> int:
+    """Bytes that the COPYs have sent which sessions of this name and the same role run at this moment.
+
+    Source: https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
+    """
+    return int(session.value(_COPIED, application=application))
 
 
 def size_on_disk(session: Session) -> int:
