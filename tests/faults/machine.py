@@ -31,7 +31,11 @@ class Machine:
         What its functions are told.
     calls:
         How many calls each step made.
+    reading_seconds:
+        How long a worker reads, before it leaves the rest to the next.
     """
+
+    reading_seconds = float(SECONDS)
 
     def __init__(self, world: World, source: Target, execution: str) -> None:
         self.world = world
@@ -77,7 +81,12 @@ class Machine:
             self.run, Registration(secret="-"), Source(self.source), services, seconds=float(SECONDS)
         )
         if name == "capture":
-            return capture_batch(job, services, batch, seconds=SECONDS, reading_seconds=SECONDS)
+            while batch:
+                captured = capture_batch(
+                    job, services, batch, seconds=SECONDS, reading_seconds=self.reading_seconds
+                )
+                batch = captured.rest
+            return captured
         request = StepRequest.model_validate({"step": name, "run": self.run})
         return steps.do(request, job, services)
 

@@ -32,8 +32,8 @@ ALIGN_PAGES = 1 << 12
 """Pieces have this many heap pages (32 MiB) times a power of two: a growing table keeps its edges."""
 
 BATCHES = 1200
-"""About as many batches at most, however large the database: each writes a part, which takes about 400 bytes
-of the manifest's 1 MiB."""
+"""So many batches, or up to twice as many, however large the database: each starts a function, and writes a
+part, of which a manifest can name some 2,900 (`coffre.backup.joining`)."""
 
 BATCH_RELATIONS = 500
 """Relations in a batch at most: each costs a round trip, however small it is."""

@@ -20,6 +20,7 @@ from coffre.backup.examine import inspect
 from coffre.backup.feed import locking, write_known_chunks
 from coffre.backup.finish import finish, let_go, remember_rate
 from coffre.backup.job import Job, Services
+from coffre.backup.joining import join_parts
 from coffre.backup.paperwork import batches_key, read_draft, write_batches, write_draft, write_known_file
 from coffre.backup.plan import plan_batches
 from coffre.backup.sealed import as_begun, sealing
@@ -149,6 +150,8 @@ def commit(job: Job, services: Services) -> BackupResult:
     draft, catalog, planned = read_draft(job, services.store, state.plan)
     records = check_batches({record.name: record for record in ledger.batches()}, planned)
     parts = [PartFile.model_validate(json.loads(record.part)) for record in records]
+    with scratch_folder(services.scratch, "commit") as folder:
+        parts = join_parts(locked.store, job.prefix, parts, folder)
     captured = Captured.of(records, planned)
     tally = tally_parts(services.store, [catalog, *parts])
     captured.check(tally)

@@ -184,6 +184,9 @@ _TAGS = {cls: tag for tag, cls in _TYPES.items()}
 _DEFAULTS = {cls: [(field.name, field.default) for field in fields(cls)] for cls in _TAGS}
 
 
+LEVEL = 3
+"""Of zstd, for all parts."""
+
 GATHERED = 1 << 16
 """Bytes of lines that are compressed in one go: each call lets go of Python's lock and waits for it again."""
 
@@ -198,7 +201,7 @@ class PartWriter:
     """
 
     def __init__(self, out: BinaryIO) -> None:
-        self._stream = zstandard.ZstdCompressor(level=3).stream_writer(out, closefd=False)
+        self._stream = zstandard.ZstdCompressor(level=LEVEL).stream_writer(out, closefd=False)
         self._lines: list[bytes] = []
         self._waiting = 0
         self.bytes = 0

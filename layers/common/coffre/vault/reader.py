@@ -111,6 +111,19 @@ def read_part(store: ChunkReader, part: PartFile) -> Iterator[Record]:
         )
 
 
+def read_text(store: ChunkReader, part: PartFile) -> Iterator[bytes]:
+    """The lines of a part in blocks, without a look at what they say.
+
+    Raises
+    ------
+    ObjectMissingError, ObjectCorruptError, StoreUnavailableError
+    ManifestInvalidError
+        If it unpacks to more or less than the manifest says.
+    """
+    with fetch(store, part.key, size=part.size, sha256=part.sha256) as body:
+        yield from _unpacked(store.seal.opened(body, part.key), part)
+
+
 def _lines(body: BinaryIO, part: PartFile) -> Iterator[bytes]:
     held = b""
     for block in _unpacked(body, part):
