@@ -25,6 +25,7 @@ BASE = {
     "timing",
     "workers",
     "buffers",
+    "readable",
     "compiled",
 }
 SHARED = {"databases", "vault", "catalogue", "notify"}

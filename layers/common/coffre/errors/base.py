@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from coffre.readable import readable
+
 
 class CoffreError(Exception):
     """Base of all errors of the product.
@@ -21,9 +23,9 @@ class CoffreError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, advice: str | None = None) -> None:
-        self.message = message
-        self.hint = self.advice if advice is None else advice
-        super().__init__(message)
+        self.message = readable(message)
+        self.hint = self.advice if advice is None else readable(advice)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.message}. {self.hint}".rstrip(" ")
@@ -59,7 +61,7 @@ def describe(error: BaseException) -> dict[str, str]:
     return {
         "type": "CoffreError",
         "code": CoffreError.code,
-        "message": f"unexpected {type(error).__name__}: {error}",
+        "message": readable(f"unexpected {type(error).__name__}: {error}"),
         "advice": "This is a defect of Coffre; the log holds the traceback.",
     }
 

@@ -134,7 +134,7 @@ def only(contents: Contents, chosen: Iterable[Unit]) -> Contents:
 
 
 def _draw(turn: str, label: str) -> bytes:
-    return hashlib.sha256(f"{turn}\0{label}".encode()).digest()
+    return hashlib.sha256(f"{turn}\0{label}".encode("utf-8", "surrogateescape")).digest()
 
 
 def _parsed(name: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from coffre.errors import (
     TargetNotEmptyError,
     TargetTooOldError,
 )
+from coffre.readable import readable
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import left_databases, left_schemas
 from coffre.restore.plan import CHECK_SECONDS
@@ -128,7 +129,7 @@ def _lacking_rights(session: Session) -> list[str]:
 def _lacking_extensions(session: Session, restore: Restore, selection: Selection) -> list[str]:
     """Extensions that the target hasn't in the same schema, or that this role may not create elsewhere."""
     needed = {e.name: e.schema_ for e in restore.manifest.extensions if e.name in selection.extensions}
-    there = {(row[0], row[1]) for row in session.run(_EXTENSIONS)}
+    there = {(readable(row[0]), readable(row[1])) for row in session.run(_EXTENSIONS)}
     lacking = [
         f"extension {name} in schema {schema}"
         for name, schema in needed.items()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from coffre.readable import readable
+
+Named = Annotated[str, AfterValidator(readable)]
+"""Text with names of a database's objects in it, which may hold bytes that are no characters."""
 
 
 class Result(BaseModel):
@@ -23,9 +28,9 @@ class Finding(Result):
 
     level: Literal["refuse", "warn", "info"]
     code: str
-    object: str
-    message: str
-    advice: str = ""
+    object: Named
+    message: Named
+    advice: Named = ""
     count: int | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from coffre.results.finding import Finding, Result
+from coffre.results.finding import Finding, Named, Result
 from coffre.results.health import EndpointAnswer
 
 
@@ -42,8 +42,8 @@ class RestorePlan(Result):
     safety_backup: str | None = None
     sessions: int = 0
     into: str | None = None
-    comes_along: list[str] = []
-    roles_to_create: list[str]
+    comes_along: list[Named] = []
+    roles_to_create: list[Named]
     roles_mapped: dict[str, str] = {}
     tables: int
     rows: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from coffre.events.base import Verdict
-from coffre.results.finding import Finding, Result
+from coffre.results.finding import Finding, Named, Result
 
 
 class Compared(Result):
@@ -49,7 +49,7 @@ class Sample(Result):
     bytes: int
     of_bytes: int
     large_objects: int = 0
-    names: list[str] = []
+    names: list[Named] = []
 
     @property
     def summary(self) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError
 from coffre.ids import BACKUP_TYPES, KMS_KEY, BackupType, moment
+from coffre.readable import readable
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
@@ -33,6 +34,8 @@ CAPABILITIES = frozenset(
 """What this reader can do.  A manifest that requires anything else is refused."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Named = Annotated[str, AfterValidator(readable)]
+"""A name in the source's database, where people read it; its exact bytes are in the parts, if anywhere."""
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 DatabaseName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")]
 BackupId = Annotated[
@@ -82,7 +85,7 @@ class Engine(_Model):
     server_version_num: Count
     tools_version: str
     system_identifier: Annotated[str, Field(description="pg_control_system's number in hex")]
-    database: Annotated[str, Field(description="the database's own name")]
+    database: Annotated[Named, Field(description="the database's own name")]
     database_oid: Count
 
     @property
@@ -112,9 +115,9 @@ class Locale(_Model):
 class Extension(_Model):
     """An installed extension."""
 
-    name: str
+    name: Named
     version: str
-    schema_: Annotated[str, Field(alias="schema")]
+    schema_: Annotated[Named, Field(alias="schema")]
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -123,7 +126,7 @@ class LeftOut(_Model):
     """Something of the source that isn't in the backup, and why."""
 
     kind: str
-    name: str
+    name: Named
     reason: str
 
 
@@ -196,7 +199,9 @@ class Manifest(_Model):
     refs: list[RefsFile]
     totals: Totals
     objects: Annotated[dict[str, Count], Field(description="the number of objects at the source, by kind")]
-    needs: Annotated[list[str], Field(description="what a server must have, as kind:name, beside extensions")]
+    needs: Annotated[
+        list[Named], Field(description="what a server must have, as kind:name, beside extensions")
+    ]
     left_out: list[LeftOut]
     extra: dict[str, Any] = Field(default_factory=dict)
     seal: SealKey | None = None

@@ -17,6 +17,7 @@ from typing import Any, Self
 import pg8000.native
 from pg8000.exceptions import DatabaseError, InterfaceError
 
+from coffre.databases.postgresql.encodings import codec_of
 from coffre.databases.postgresql.faults import connecting_failed, statement_failed
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
@@ -63,13 +64,27 @@ SILENCE_SECONDS = 15.0
 the network says that somebody is there (a proxy, a server that was stopped)."""
 
 
+class _Connection(pg8000.native.Connection):  # type: ignore[misc]  # pg8000 has no types
+    """The driver's connection, with codecs of ours (`coffre.databases.postgresql.encodings`).
+
+    Its own are wrong for nine encodings of PostgreSQL's, and refuse bytes that aren't of the session's.
+    """
+
+    def handle_PARAMETER_STATUS(self, data: bytes, context: object) -> None:  # noqa: N802 - the driver's name
+        """Follow the session's encoding; of all that servers tell of themselves nothing else is asked for."""
+        del context
+        name, value, *_ = data.split(b"\x00")
+        if name == b"client_encoding":
+            self._client_encoding = codec_of(value.decode("ascii"))
+
+
 class Session:
     """One session with a server.
 
     Use `open_session`, and as a context manager: the session ends with the block.
     """
 
-    def __init__(self, connection: pg8000.native.Connection, target: Target) -> None:
+    def __init__(self, connection: _Connection, target: Target) -> None:
         self._connection = connection
         self.target = target
         self.version = int(self.value("SHOW server_version_num"))
@@ -95,7 +110,7 @@ class Session:
 
     @property
     def python_encoding(self) -> str:
-        """Python's name of the session's client encoding."""
+        """Python's name of the codec for the session's text."""
         return str(self._connection._client_encoding)
 
     def buffered(self) -> bytes:
@@ -126,6 +141,8 @@ class Session:
         """
         try:
             if parameters:
+                for value in parameters.values():
+                    str(value).encode(self.python_encoding)  # the driver would fail in mid-exchange
                 return self._connection.run(statement, **parameters) or []
             return self._connection.execute_simple(statement).rows or []
         except (DatabaseError, InterfaceError, OSError, ssl.SSLError, AttributeError) as error:
@@ -209,16 +226,16 @@ def refuse_pooler_host(target: Target) -> None:
         )
 
 
-def _connect(target: Target, application: str) -> pg8000.native.Connection:
+def _connect(target: Target, application: str) -> _Connection:
     place: dict[str, Any] = (
         # Without a word about TLS the driver reads all the machine's certificates and asks for it, in vain.
         {"unix_sock": f"{target.host}/.s.PGSQL.{target.port}", "ssl_context": False}
         if target.is_local
         else {"host": target.host, "port": target.port, "ssl_context": _tls(target)}
     )
-    connection = pg8000.native.Connection(
-        target.user,
-        database=target.database,
+    connection = _Connection(
+        target.user.encode("utf-8", "surrogateescape"),
+        database=target.database.encode("utf-8", "surrogateescape"),
         password=target.password or "",  # without any, the driver breaks where a server asks for one
         timeout=CONNECT_SECONDS,
         tcp_keepalive=True,
@@ -230,7 +247,7 @@ def _connect(target: Target, application: str) -> pg8000.native.Connection:
     return connection
 
 
-def _close(connection: pg8000.native.Connection) -> None:
+def _close(connection: _Connection) -> None:
     try:
         connection.close()
     except (InterfaceError, OSError):
@@ -269,7 +286,7 @@ def _tls(target: Target) -> ssl.SSLContext | bool:
     return context
 
 
-def _refuse_pooler(session: Session, connection: pg8000.native.Connection) -> None:
+def _refuse_pooler(session: Session, connection: _Connection) -> None:
     """A pooler hands out a process id of its own; a server hands out its backend's.
 
     Source: https://www.postgresql.org/docs/current/protocol-message-formats.html (BackendKeyData)

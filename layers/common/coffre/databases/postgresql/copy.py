@@ -193,7 +193,7 @@ class CopyOut:
     def _control(self, kind: bytes, payload: bytes) -> bool:
         """Take a message that isn't a row; True for ReadyForQuery."""
         if kind == b"E":
-            self._fault = server_error(_fields(payload), self._where)
+            self._fault = server_error(_fields(self._session, payload), self._where)
         elif kind == b"C":
             self._announced = _command_count(payload)
         elif kind not in (b"Z", b"c", b"N", b"S", b"A"):
@@ -253,7 +253,7 @@ def run_script(session: Session, script: bytes) -> None:
     fault: Exception | None = None
     for kind, payload in _incoming(session):
         if kind == b"E":
-            fault = server_error(_fields(payload), session.target.label)
+            fault = server_error(_fields(session, payload), session.target.label)
         elif kind == b"Z":
             break
     if fault is not None:
@@ -266,7 +266,7 @@ def _await_copy_in(session: Session) -> None:
         if kind == b"G":
             return
         if kind == b"E":
-            fault = server_error(_fields(payload), session.target.label)
+            fault = server_error(_fields(session, payload), session.target.label)
         if kind == b"Z":
             break
     raise fault or ProtocolViolationError(f"{session.target.label} did not accept rows")
@@ -280,7 +280,7 @@ def _drain(session: Session) -> tuple[int, Exception | None]:
         if kind == b"C":
             announced = _command_count(payload)
         elif kind == b"E":
-            fault = server_error(_fields(payload), session.target.label)
+            fault = server_error(_fields(session, payload), session.target.label)
         elif kind == b"Z":
             break
     return announced, fault
@@ -334,9 +334,9 @@ def _messages(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
         start = end
 
 
-def _fields(payload: bytes) -> dict[str, str]:
-    pieces = payload.rstrip(b"\x00").split(b"\x00")
-    return {p[:1].decode("ascii", "replace"): p[1:].decode("utf-8", "replace") for p in pieces if p}
+def _fields(session: Session, payload: bytes) -> dict[str, str]:
+    pieces, codec = payload.rstrip(b"\x00").split(b"\x00"), session.python_encoding
+    return {p[:1].decode("ascii", "replace"): p[1:].decode(codec, "replace") for p in pieces if p}
 
 
 def _command_count(payload: bytes) -> int:

@@ -205,7 +205,7 @@ def _together(groups: Iterable[LargeObjects]) -> Iterator[tuple[LargeObjects, li
 
 
 def _run(session: Session, statements: Iterable[str]) -> None:
-    run_script(session, "; ".join(statements).encode(session.python_encoding, "surrogateescape"))
+    run_script(session, "; ".join(statements).encode(session.python_encoding))
 
 
 def _made(group: LargeObjects, ids: list[str], owner: str) -> Iterator[str]:

@@ -190,15 +190,21 @@ class SchemaArchive:
         options = ["--single-transaction", *(["--no-owner"] if self.restorer else [])]
         self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
 
-    def scripts(self, dump_ids: Iterable[int], encoding: str = "utf-8") -> dict[int, str]:
-        """Entries as SQL, by their numbers and in the archive's order; see `read_scripts`."""
+    def scripts(self, dump_ids: Iterable[int], codec: str) -> dict[int, str]:
+        """Entries as SQL, by their numbers and in the archive's order; see `read_scripts`.
+
+        Parameters
+        ----------
+        codec:
+            Of the archive's text, which is in its database's encoding.
+        """
         wanted = list(dump_ids)
         if not wanted:
             return {}
         chosen = self._chosen(wanted, "scripts")
         arguments = ["--verbose", f"--use-list={chosen}", "--file=-", str(self.path)]
         written = self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline)
-        return read_scripts(written.decode(encoding, "replace"), wanted)
+        return read_scripts(written.decode(codec), wanted)
 
     def late(self) -> list[ArchiveEntry]:
         """What follows the rows, in the archive's order; event triggers and what is left out excepted."""

@@ -84,8 +84,14 @@ class TocReader:
         return None if length < 0 else self.take(length).decode("latin-1")
 
 
-def read_toc(archive: Path, encoding: str = "utf-8") -> list[TocEntry]:
+def read_toc(archive: Path, codec: str = "latin-1") -> list[TocEntry]:
     """The entries of an archive in the custom format.
+
+    Parameters
+    ----------
+    codec:
+        Of its names, which are in its database's encoding (`coffre.databases.postgresql.encodings`); the
+        default reads any, for whoever needs none of them.
 
     Raises
     ------
@@ -99,12 +105,12 @@ def read_toc(archive: Path, encoding: str = "utf-8") -> list[TocEntry]:
             reader.number()
         for _ in range(3):  # the database's name, the versions of server and tool
             reader.text()
-        return [_entry(reader, encoding) for _ in range(reader.number().value)]
+        return [_entry(reader, codec) for _ in range(reader.number().value)]
 
 
-def _entry(reader: TocReader, encoding: str) -> TocEntry:
+def _entry(reader: TocReader, codec: str) -> TocEntry:
     def text() -> str:
-        return (reader.text() or "").encode("latin-1").decode(encoding, "replace")
+        return (reader.text() or "").encode("latin-1").decode(codec)
 
     dump_id, _ = reader.number().value, reader.number()
     catalogue, oid, tag, description = text(), text(), text(), text()
