@@ -72,7 +72,13 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
     )
     copy = ["copy"] if copied else []
     columns = ("id", "status", "verdict", *copy, "rows", "size", "new", "completed", "note")
-    return table(*columns, rows=rows, numbers=("rows", "size", "new"))
+    return table(
+        *columns,
+        rows=rows,
+        numbers=("rows", "size", "new"),
+        whole=("id", "status", "verdict", *copy, "completed"),
+        gives_way=("completed", "new", "note", "size", "rows", *copy, "verdict"),
+    )
 
 
 def one_backup(
@@ -252,7 +258,8 @@ def _rotated(report: RotateReport) -> list[RenderableType]:
         f"{count(report.waiting_chunks)} waiting ({size(report.waiting_bytes)}), "
         f"{count(report.orphans)} orphans"
     )
-    decisions = table("backup", "action", "frees", "why", rows=rows, numbers=("frees",))
+    columns = ("backup", "action", "frees", "why")
+    decisions = table(*columns, rows=rows, numbers=("frees",), whole=("backup", "action"))
     return [Text(title, style="bold"), decisions, sweep, *_more(report)]
 
 

@@ -37,7 +37,8 @@ def databases(registered: Registered) -> list[RenderableType]:
         )
         for name, entry in registered.valid.items()
     )
-    return [table("database", "backups", "prove", "keeps", "RPO", "secret", rows=rows), *faults]
+    names = ("database", "backups", "prove", "keeps", "RPO", "secret")
+    return [table(*names, rows=rows, whole=("database",)), *faults]
 
 
 def checks(found: Sequence[OwnersCheck]) -> RenderableType:
@@ -75,7 +76,8 @@ def health(result: HealthResult) -> Group:
     )
     ages = ("newest backup", "newest proof", *(["newest copy"] if copied else []))
     columns = ("database", "score", "reachable", "server", "size", "tables", *ages)
-    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("score", "size", "tables"))]
+    numbers = ("score", "size", "tables")
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=numbers, whole=("database",))]
     for entry in result.databases:
         parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
     return Group(*parts)

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from coffre.ids import moment
 from coffre.report.answers import COLUMNS, NUMBERS, cells, spans
 from coffre.report.text import milliseconds, percent, phases
 from coffre_cli.output import count, duration, size
-from coffre_cli.tables import facts, findings_below, table, word
+from coffre_cli.tables import FittedTable, facts, findings_below, table, word
 
 if TYPE_CHECKING:
     from coffre.loadtest.samples import Sample
@@ -73,7 +72,7 @@ def load_test(report: LoadTestReport, saved: SavedLoadTest | None) -> Group:
     )
 
 
-def _parts(parts: Iterable[Part]) -> Table:
+def _parts(parts: Iterable[Part]) -> FittedTable:
     rows = ((part.name, word(part.verdict), _amount(part, part.measured), _allowed(part)) for part in parts)
     return table("objective", "verdict", "measured", "allowed", rows=rows)
 
@@ -90,7 +89,7 @@ def _amount(part: Part, value: float | None) -> str:
     return duration(value) if part.unit == "seconds" else percent(value)
 
 
-def _answers(watched: Iterable[Watched]) -> Table:
+def _answers(watched: Iterable[Watched]) -> FittedTable:
     rows = ((subject, when, *_coloured(seen)) for subject, when, seen in spans(watched, "  "))
     return table(*COLUMNS, rows=rows, numbers=NUMBERS)
 
@@ -100,7 +99,7 @@ def _coloured(seen: Span) -> tuple[object, ...]:
     return asked, Text(right, style="red" if seen.right < seen.asked else ""), *more
 
 
-def _speed(rounds: Iterable[Round]) -> Table:
+def _speed(rounds: Iterable[Round]) -> FittedTable:
     columns = ("round", "what", "time", "rows", "size", "rows/s", "size/s", "outcome")
     rows = (row for one in rounds for row in _round(one))
     return table(*columns, rows=rows, numbers=columns[2:7])

@@ -64,8 +64,8 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
         if one.kind != "proof"
     )
     columns = ("ended", "what", "status", "backup", "time")
-    parts: list[RenderableType] = [summary, "", table(*columns, rows=rows, numbers=("time",))]
-    return [*parts, *findings_below([*report.damage, *report.exceptions])]
+    restores = table(*columns, rows=rows, numbers=("time",), whole=("status", "backup"))
+    return [summary, "", restores, *findings_below([*report.damage, *report.exceptions])]
 
 
 def _sampled(report: MonthlyReport) -> str:

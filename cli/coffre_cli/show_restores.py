@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coffre_cli.output import count, duration, moment, size
-from coffre_cli.tables import facts, findings_below, table, word
+from coffre_cli.tables import FittedTable, facts, findings_below, table, word
 
 if TYPE_CHECKING:
     from coffre.catalogue.entries import RestoreEntry
@@ -110,7 +110,7 @@ def drilled(result: DrillResult) -> Group:
     return Group(summary, "", phases(result.phases), *told)
 
 
-def phases(times: Mapping[str, float]) -> Table:
+def phases(times: Mapping[str, float]) -> FittedTable:
     """How long each phase took, and its share."""
     longest = max(times.values(), default=0.0)
     rows = (
@@ -147,7 +147,7 @@ def undone(result: UndoResult) -> Group:
     return Group(summary, *findings_below(result.findings))
 
 
-def history(entries: Sequence[RestoreEntry]) -> Table:
+def history(entries: Sequence[RestoreEntry]) -> FittedTable:
     """Restores, undos and proofs that ended, newest first."""
     rows = (
         (
@@ -163,4 +163,10 @@ def history(entries: Sequence[RestoreEntry]) -> Table:
         for entry in entries
     )
     columns = ("ended", "mode", "status", "backup", "database", "kept, or error", "size", "time")
-    return table(*columns, rows=rows, numbers=("size", "time"))
+    return table(
+        *columns,
+        rows=rows,
+        numbers=("size", "time"),
+        whole=("mode", "status", "backup"),
+        gives_way=("size", "kept, or error", "time", "ended", "database", "mode"),
+    )
