@@ -24,7 +24,7 @@ def add(
         str | None,
         typer.Option(
             metavar="URL",
-            help="postgresql://user@host/database; `-`: read it from standard input, out of `ps`.",
+            help="postgresql://user@host/database; `-`: from standard input, or asked for, out of `ps`.",
         ),
     ] = None,
     secret: Annotated[

@@ -20,7 +20,7 @@ def drill(
         str | None,
         typer.Option(
             metavar="URL",
-            help="A scratch server; `-` reads the URL from standard input. "
+            help="A scratch server; `-` reads the URL from standard input, or asks for it. "
             "Default: the registration's, or the embedded server of a proof.",
         ),
     ] = None,

@@ -44,7 +44,7 @@ def loadtest(
         str | None,
         typer.Option(
             metavar="URL",
-            help="A scratch server to restore to; `-` reads the URL from standard input. "
+            help="A scratch server to restore to; `-` reads the URL from standard input, or asks for it. "
             "Default: the registration's, or the embedded server of a proof.",
         ),
     ] = None,

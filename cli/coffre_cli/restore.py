@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from coffre_cli import asking
 from coffre_cli.default import DefaultGroup
 from coffre_cli.errors import NotConfirmedError, UsageError
 from coffre_cli.options import Backup, Database, From, Json, Region, Runs, StackName, Wait
@@ -46,7 +46,7 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The target database; `-` reads the URL from standard input. "
+            help="The target database; `-` reads the URL from standard input, or asks for it. "
             "With --mode swap or tables it may be left out: the registered database itself.",
         ),
     ] = None,
@@ -131,7 +131,8 @@ def run(
     more |= {"exceptions": "accept"} if with_exceptions else {}
     more |= {"source": source} if source != "vault" else {}
     more |= {"runs": runs} if runs != "auto" else {}
-    _refuse_if_nobody_can_be_asked(yes)
+    if not yes:
+        asking.refuse_if_nobody_can_be_asked(input_is_used=to == "-")
     found = find_stack(stack, region)
     started: list[str] = []
     with _target(found, to, ca, started) as target:
@@ -167,7 +168,8 @@ def undo(
     from coffre_cli import invoke, show_restores
     from coffre_cli.progress import spinner
 
-    _refuse_if_nobody_can_be_asked(yes)
+    if not yes:
+        asking.refuse_if_nobody_can_be_asked(input_is_used=to == "-")
     found = find_stack(stack, region)
     with _target(found, to, ca, []) as target:
         request = {"database": name, "mode": "undo", **target}
@@ -313,11 +315,6 @@ def _role_map(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def _refuse_if_nobody_can_be_asked(yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
-        raise NotConfirmedError("nobody can be asked here", "Give `--yes` to run the plan without asking.")
-
-
 def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> RestorePlan:
     """The plan, shown and agreed to.
 
@@ -346,7 +343,7 @@ def _confirm(question: str, warning: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not typer.confirm(question, err=True):
+    if not asking.confirm(question):
         raise NotConfirmedError("the restore was not confirmed")
     if not warning:
         return

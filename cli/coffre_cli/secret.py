@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets as random
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from botocore.exceptions import ClientError
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.urls import format_url, names_database, parse_url
 from coffre.errors import InvalidUrlError
+from coffre_cli import asking
 from coffre_cli.errors import UsageError
 from coffre_cli.stack import Stack
 
@@ -31,7 +31,7 @@ _OURS = re.compile(r"[0-9a-f]{12}\Z")
 
 
 def read_target(url: str, ca: Path | None, *, named: bool = False) -> Target:
-    """Where a URL from the command line points; ``-`` reads it from standard input.
+    """Where a URL from the command line points; ``-`` reads it from standard input, or asks for it.
 
     Parameters
     ----------
@@ -43,11 +43,12 @@ def read_target(url: str, ca: Path | None, *, named: bool = False) -> Target:
     InvalidUrlError, UsageError
         The message never shows the URL.
     """
-    text = sys.stdin.readline().strip() if url == "-" else url
+    text = asking.secret_line("URL") if url == "-" else url
     try:
+        text.encode()
         target = parse_url(text)
     except ValueError as error:
-        # urlsplit's own messages may repeat a part of the URL.
+        # It isn't UTF-8, or urlsplit refused it, whose messages may repeat a part of the URL.
         raise InvalidUrlError("the URL is malformed") from error
     if named and not names_database(text):
         raise InvalidUrlError("the URL names no database", "Name it: postgresql://user@host/database.")
