@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coffre_cli.invoke import told_if_interrupted
 from coffre_cli.options import Database, Json, Region, StackName
 from coffre_cli.output import count, duration, emit, moment, size
 from coffre_cli.stack import find_stack
@@ -89,22 +90,24 @@ def _wait(catalogue: Catalogue, name: str, backup_id: str, tick: Callable[[], No
     from coffre.errors import FunctionFailedError
 
     end = time.monotonic() + BEGIN_SECONDS
-    while True:
-        entry = catalogue.backup(name, backup_id)
-        if entry is not None and entry.status != "in_progress":
-            return entry
-        if entry is None and time.monotonic() > end:
-            raise FunctionFailedError(
-                f"the state machine began no backup {backup_id}", "Look at its executions in the AWS console."
-            )
-        tick()
-        time.sleep(POLL_SECONDS)
+    with told_if_interrupted(f"the backup of {name} goes on; `coffre status {name}` follows it"):
+        while True:
+            entry = catalogue.backup(name, backup_id)
+            if entry is not None and entry.status != "in_progress":
+                return entry
+            if entry is None and time.monotonic() > end:
+                raise FunctionFailedError(
+                    f"the state machine began no backup {backup_id}",
+                    "Look at its executions in the AWS console.",
+                )
+            tick()
+            time.sleep(POLL_SECONDS)
 
 
 def _document(catalogue: Catalogue, entry: BackupEntry) -> dict[str, Any]:
-    progress = _progress(catalogue, entry)
+    progress, goes_on = _progress(catalogue, entry), entry.status == "in_progress"
     rate = left = None
-    if entry.status == "in_progress" and entry.done and entry.started:
+    if goes_on and entry.done and entry.started:
         from coffre.ids import stamp, utc_now
 
         rate = entry.done / max(1.0, _seconds(entry.started, stamp(utc_now())))
@@ -113,7 +116,8 @@ def _document(catalogue: Catalogue, entry: BackupEntry) -> dict[str, Any]:
         "database": entry.database,
         "backup_id": entry.backup_id,
         "status": entry.status,
-        "runs": "machine" if progress else "function",
+        # Of one that has ended long ago nobody knows any more where it ran.
+        "runs": "machine" if progress else "function" if goes_on else None,
         "started": entry.started,
         "heartbeat": entry.heartbeat,
         "rows": entry.rows,
@@ -130,8 +134,8 @@ def _document(catalogue: Catalogue, entry: BackupEntry) -> dict[str, Any]:
 
 
 def _progress(catalogue: Catalogue, entry: BackupEntry) -> Progress | None:
-    """The ledger of the attempt that works on it now."""
-    lease = catalogue.lease(entry.database)
+    """The ledger of the attempt that works on it, or did so last; None if it isn't the state machine's."""
+    lease = catalogue.last_lease(entry.database)
     progress = catalogue.ledger(entry.database, lease.holder).read() if lease else None
     return progress if progress is not None and progress.backup_id == entry.backup_id else None
 

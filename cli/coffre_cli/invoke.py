@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from coffre_cli.errors import from_function
@@ -44,17 +45,24 @@ def call(
 
     thread = threading.Thread(target=work, name=f"invoke-{verb}", daemon=True)
     thread.start()
-    try:
+    with told_if_interrupted(f"{function} goes on; only waiting for it has ended"):
         while thread.is_alive():
             thread.join(POLL_SECONDS)
             if tick is not None:
                 tick()
-    except KeyboardInterrupt:
-        note(f"{function} goes on; only waiting for it has ended")
-        raise
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+@contextmanager
+def told_if_interrupted(message: str) -> Iterator[None]:
+    """Say, where Ctrl-C ends a wait, what goes on all the same."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(message)
+        raise
 
 
 def start(stack: Stack, verb: str, event: dict[str, Any]) -> None:

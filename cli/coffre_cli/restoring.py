@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from coffre_cli.invoke import told_if_interrupted
 from coffre_cli.output import count, duration, moment, size
 
 if TYPE_CHECKING:
@@ -53,12 +54,13 @@ _ADVICE = "`coffre restore resume NAME` goes on where it stopped; `coffre restor
 
 def wait(catalogue: Catalogue, name: str, attempt: str, tick: Callable[[], None]) -> Progress:
     """Wait until a restore has ended; its last state."""
-    while True:
-        state = catalogue.ledger(name, attempt).read()
-        if state is not None and state.state in ("committed", "failed"):
-            return state
-        tick()
-        time.sleep(POLL_SECONDS)
+    with told_if_interrupted(f"the restore of {name} goes on; `coffre status {name}` follows it"):
+        while True:
+            state = catalogue.ledger(name, attempt).read()
+            if state is not None and state.state in ("committed", "failed"):
+                return state
+            tick()
+            time.sleep(POLL_SECONDS)
 
 
 def reader(catalogue: Catalogue, name: str, attempt: str) -> Callable[[], Reading | None]:

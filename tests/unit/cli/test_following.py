@@ -92,3 +92,29 @@ def test_nobody_waits_for_ever_for_a_machine_that_begins_nothing(
     monkeypatch.setattr(following, "BEGIN_SECONDS", -1.0)
     world.functions.answers["backup"] = started
     assert world.run("backup", "shop", "--wait").code == 1
+
+
+def test_where_a_backup_ran_is_told_after_its_end_or_not_at_all(world: World) -> None:
+    in_progress(world)
+    world.catalogue.fail("shop", BACKUP, "backup-stalled", "it got no further for 900 s")
+    world.catalogue.release("shop", ATTEMPT)
+    assert world.run("status", "shop", "--json").document["runs"] == "machine"
+    world.catalogue.acquire("shop", "another-one", utc_now() + timedelta(hours=1))
+    assert world.run("status", "shop", "--json").document["runs"] is None
+
+
+def interrupt(*_: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_backup_goes_on_elsewhere_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following.time, "sleep", interrupt)
+    world.functions.answers["backup"] = started
+    in_progress(world)
+    for command in (("backup", "shop", "--wait"), ("status", "shop")):
+        outcome = world.run(*command)
+        assert (outcome.code, outcome.out) == (130, "")
+        assert "the backup of shop goes on; `coffre status shop` follows it" in outcome.err

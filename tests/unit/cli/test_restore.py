@@ -262,3 +262,17 @@ def test_status_follows_a_restore_on_the_state_machine(world: World) -> None:
     ledger.fail()
     world.catalogue.record_restore(FAILED)
     assert world.run("status", "shop", "--once").code == 1
+
+
+def test_ctrl_c_while_a_restore_goes_on_elsewhere_says_so_and_keeps_its_target(
+    large: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coffre.catalogue.ledger.Ledger.conclude", lambda *_: True)
+    monkeypatch.setattr("time.sleep", interrupt)
+    outcome = large.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait", "--with-exceptions")
+    assert (outcome.code, outcome.out) == (130, "")
+    assert "the restore of shop goes on; `coffre status shop` follows it" in outcome.err
+    assert [name for name in large.secrets() if name.startswith(TARGETS)]

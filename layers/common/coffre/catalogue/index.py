@@ -240,10 +240,13 @@ class Catalogue:
 
     def lease(self, database: str) -> Lease | None:
         """Who works on the database now; None if nobody does."""
+        last = self.last_lease(database)
+        return last if last is not None and last.deadline > stamp(self._now()) else None
+
+    def last_lease(self, database: str) -> Lease | None:
+        """Who works on the database now, or did so last; None if nobody ever did."""
         item = self._table.get(database, "LEASE")
-        if item is None or item["deadline"] <= stamp(self._now()):
-            return None
-        return from_item(Lease, database, item)
+        return from_item(Lease, database, item) if item is not None else None
 
     def ledger(self, database: str, attempt: str) -> Ledger:
         """The progress of one attempt at a backup on the state machine."""
