@@ -180,7 +180,7 @@ def _running(state: Path) -> dict[str, Any]:
 def _read_info(state: Path) -> dict[str, Any] | None:
     try:
         info: dict[str, Any] = json.loads((state / _INFO_FILE).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return info
 

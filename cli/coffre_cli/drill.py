@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coffre_cli import files
 from coffre_cli.options import Backup, Database, Json, Region, StackName
 from coffre_cli.output import emit, note
 from coffre_cli.stack import Stack, find_stack
@@ -62,6 +63,8 @@ def drill(
 
     if by and protocol is None:
         raise UsageError("--by is for the protocol", "Give --protocol FILE, too.")
+    if protocol is not None:
+        files.check_writable(protocol)
     found = find_stack(stack, region)
     registration = found.registry().get(name)
     if to is None and registration.scratch is None:

@@ -62,6 +62,20 @@ class AwsError(CoffreError):
     advice = "Check the rights of your credentials, the region and the network."
 
 
+class SystemRefusedError(CoffreError):
+    """This machine's own system refused a file, a folder or a connection."""
+
+    code = "system-refused"
+    advice = "Check the path and its rights, the room on the disk, and the network."
+
+
+class OutputLostError(CoffreError):
+    """The result can't be written to standard output."""
+
+    code = "output-lost"
+    advice = "What was asked for is done; only its result isn't shown."
+
+
 class LocalCloudFailedError(CoffreError):
     """The local cloud can't be started, asked or stopped."""
 
@@ -70,7 +84,7 @@ class LocalCloudFailedError(CoffreError):
 
 
 def translate(error: Exception) -> CoffreError | None:
-    """One of ours for an error of boto3 or of the local cloud; None for anything else."""
+    """One of ours for an error of boto3, the local cloud or the system; None for anything else."""
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -102,6 +116,9 @@ def translate(error: Exception) -> CoffreError | None:
     )
     if isinstance(error, login):
         return CredentialsError(str(error).rstrip("."))
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return SystemRefusedError(f"{where}{error.strerror or error}")
     return AwsError(str(error).rstrip(".")) if isinstance(error, BotoCoreError) else None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coffre_cli import files
 from coffre_cli.errors import UsageError
 from coffre_cli.options import Database, Html, Json, Region, StackName
 from coffre_cli.output import clean, emit, note
@@ -77,7 +78,7 @@ def loadtest(
     if to is None and ca is not None:
         raise UsageError("--ca is for the server that --to names")
     if html is not None:
-        _check_writable(html)
+        files.check_writable(html)
     found = find_stack(stack, region)
     registration = found.registry().get(name)
     shown = [endpoint.label for endpoint in registration.endpoints]
@@ -92,24 +93,10 @@ def loadtest(
     report = write_up(asked, done, met, watch.samples, watch.stages, watch.unasked, ended=stamp(utc_now()))
     saved = _save(found, report)
     if html is not None:
-        html.write_text(load_test_page(report), encoding="utf-8")
-        note(f"{html} is written")
+        files.write(html, load_test_page(report))
     document = {**report.answer(), "saved": saved.keys if saved else []}
     emit(document, as_json, show_loadtest.load_test(report, saved))
     raise typer.Exit(EXITS[report.verdict])
-
-
-def _check_writable(file: Path) -> None:
-    """A page that can't be written is found out now, not after the test.
-
-    Raises
-    ------
-    UsageError
-    """
-    try:
-        file.touch()
-    except OSError as error:
-        raise UsageError(f"{file} can't be written: {error.strerror}") from error
 
 
 def _baseline(watch: Watch, seconds: float) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -24,7 +27,7 @@ from coffre_cli import (
     reports,
     restore,
 )
-from coffre_cli.errors import UsageError, translate
+from coffre_cli.errors import OutputLostError, UsageError, translate
 from coffre_cli.output import clean, emit, note
 
 HELP = """Proven PostgreSQL backups into your own bucket.
@@ -69,6 +72,8 @@ app.add_typer(operations.catalogue, name="catalogue")
 
 def run() -> None:
     """The entry point."""
+    if sys.stderr is None:  # it is closed: nobody wants to be told anything
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     sys.exit(main(sys.argv[1:]))
 
 
@@ -87,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
+        _check_text(arguments)
         code: Any = _command()(args=list(arguments) or ["--help"], prog_name="coffre", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
@@ -97,6 +103,21 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _report(_ours(error), as_json)
     return code if isinstance(code, int) else 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what isn't text: neither an event nor a secret could hold it.
+
+    Raises
+    ------
+    UsageError
+        Which doesn't repeat the argument: it may hold a password.
+    """
+    for number, argument in enumerate(arguments, 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"argument {number} isn't UTF-8") from error
 
 
 @cache
@@ -123,14 +144,15 @@ def _ours(error: Exception) -> CoffreError:
 
 def _report(error: CoffreError, as_json: bool) -> int:
     """Say what went wrong; returns the exit code."""
-    if as_json:
+    if as_json and not isinstance(error, OutputLostError):
         fault = {
             "code": error.code,
             "message": error.message,
             "advice": error.hint,
             "type": type(error).__name__,
         }
-        emit({"error": fault}, True)
-    else:
-        note(f"[{error.code}] {clean(error.message)}", *([clean(error.hint)] if error.hint else []))
+        with suppress(OutputLostError):
+            emit({"error": fault}, True)
+            return error.exit_code
+    note(f"[{error.code}] {clean(error.message)}", *([clean(error.hint)] if error.hint else []))
     return error.exit_code

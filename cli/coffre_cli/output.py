@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from coffre_cli.errors import OutputLostError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,13 +29,35 @@ def console(*, error: bool = False) -> Console:
 
 
 def emit(document: Any, as_json: bool, *renderables: RenderableType) -> None:
-    """Print a result: the document as JSON, or what stands for it for people."""
-    if as_json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
-        return
-    out = console()
-    for renderable in renderables:
-        out.print(renderable)
+    """Print a result: the document as JSON, or what stands for it for people.
+
+    Raises
+    ------
+    OutputLostError
+    SystemExit
+        If whoever reads the output has seen enough, as `head` has.
+    """
+    if sys.stdout is None:
+        raise OutputLostError("standard output is closed")
+    try:
+        if as_json:
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+        else:
+            out = console()
+            for renderable in renderables:
+                out.print(renderable)
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(1) from error
+        raise OutputLostError(f"standard output can't be written: {error.strerror}") from error
+
+
+def _drop_output() -> None:
+    """What is buffered still would fail a second time when the interpreter ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(*renderables: RenderableType) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from coffre_cli.output import note
+from coffre_cli.files import write
 from coffre_cli.stack import Stack
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def write_protocol(
     met = report(name, registration, stack.catalogue(), days=DAYS, now=now)
     protocol = Protocol(exercise, met, by or "the command `coffre drill`", now)
     text = as_html(protocol) if file.suffix.lower() in (".html", ".htm") else as_markdown(protocol)
-    file.write_text(text, encoding="utf-8")
-    note(f"{file} is written")
+    write(file, text)
 
 
 def _proof(answer: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from coffre_cli import files
 from coffre_cli.options import Database, Html, Json, Region, StackName
-from coffre_cli.output import emit, note
+from coffre_cli.output import emit
 from coffre_cli.stack import find_stack
 
 _MONTH = re.compile(r"2\d{3}-(0[1-9]|1[0-2])\Z")
@@ -41,12 +42,13 @@ def report(
     from coffre_cli import invoke, show_reports
     from coffre_cli.progress import spinner
 
+    if html is not None:
+        files.check_writable(html)
     found = find_stack(stack, region)
     event: dict[str, Any] = {"database": name, **({"month": month} if month else {})}
     with spinner("reporting"):
         answer = invoke.call(found, "report", event)
     (written,) = ReportResult.model_validate(answer).reports
     if html is not None and written.report is not None:
-        html.write_text(monthly_page(written.report), encoding="utf-8")
-        note(f"{html} is written")
+        files.write(html, monthly_page(written.report))
     emit(written.answer(), as_json, show_reports.monthly(written))

@@ -234,7 +234,7 @@ def resume(
 @app.command("list")
 def history(
     name: Database,
-    limit: Annotated[int, typer.Option(min=1, help="How many, from the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, from the newest.")] = 20,
     stack: StackName = None,
     region: Region = None,
     as_json: Json = False,

@@ -104,6 +104,16 @@ def test_a_drill_that_fails_leaves_a_protocol_of_its_failure(world: World, tmp_p
     assert "chunk 5f is gone" in text
 
 
+def test_a_protocol_that_cannot_be_written_is_told_before_the_drill(world: World, tmp_path: Path) -> None:
+    world.register()
+    for file in ("/nonexistent/p.md", str(tmp_path)):
+        outcome = world.run("drill", "shop", "--protocol", file, "--json")
+        assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
+    assert world.functions.calls == []
+    world.run("drill", "unknown", "--protocol", str(tmp_path / "p.md"))
+    assert not (tmp_path / "p.md").exists(), "nothing is left of a drill that never began"
+
+
 def test_who_carries_it_out_needs_a_protocol_to_stand_in(world: World) -> None:
     world.register()
     assert world.run("drill", "shop", "--by", "Ada").code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,62 @@ def test_a_function_s_error_decides_the_exit_code(world: World) -> None:
 
 def test_errors_of_others_are_not_translated() -> None:
     assert translate(ValueError("oh")) is None
+
+
+def test_what_the_system_refuses_is_told_without_a_traceback(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for home in ("/proc/nothing/here", str(tmp_path / "file")):
+        monkeypatch.setenv("COFFRE_HOME", home)
+        outcome = run("local", "up", "--detach")
+        assert (outcome.code, "[system-refused]" in outcome.err) == (1, True)
+        assert home.partition("/here")[0] in outcome.err
+        assert "Traceback" not in outcome.err
+        assert run("list", "shop", "--json").document["error"]["code"] == "no-stack"
+
+
+@pytest.mark.parametrize("option", ["--url", "--critical-table"])
+def test_an_argument_that_is_not_text_is_refused_and_not_repeated(run: Run, option: str) -> None:
+    outcome = run("databases", "add", "shop", option, "postgresql://u:hidden\udcff@h/x", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
+    assert "hidden" not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+@pytest.mark.parametrize(
+    ("command", "told"), [("local down", "output-lost"), ("local status", "local-cloud")]
+)
+def test_a_result_that_cannot_be_shown_is_told_on_standard_error(
+    tmp_path: Path, command: str, options: str, where: str, told: str
+) -> None:
+    outcome = shell(tmp_path, f"{command} {options} {where}")
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith(f"[{told}] ")
+    assert len(outcome.stderr.splitlines()) == 2, "what happened and what to do; nothing of the interpreter's"
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_closed_standard_error_and_a_reader_who_has_gone_are_nobody_s_fault(
+    tmp_path: Path, options: str
+) -> None:
+    outcome = shell(tmp_path, f"local down {options} 2>&-")
+    assert (outcome.returncode, bool(outcome.stdout)) == (0, True)
+    outcome = shell(tmp_path, f"local down {options} | true; exit ${{PIPESTATUS[0]}}")
+    assert (outcome.returncode in (0, 1), outcome.stderr) == (True, "")
+
+
+def shell(home: Path, words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell does."""
+    coffre = f"{sys.executable} -c 'from coffre_cli.main import run; run()'"
+    return subprocess.run(
+        ["/bin/bash", "-c", f"{coffre} {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COFFRE_HOME": str(home)},
+    )
 
 
 def test_help_imports_nothing_that_it_does_not_need() -> None:

@@ -101,6 +101,12 @@ def test_the_page_can_be_kept(world: World, tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_asked(world: World) -> None:
+    outcome = world.run("report", "shop", "--html", "/nonexistent/x.html", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
+    assert world.functions.calls == []
+
+
 @pytest.mark.parametrize("month", ["2026-13", "2026-1", "november", "2026-11\n"])
 def test_what_is_no_month_is_refused_before_anything_is_asked(world: World, month: str) -> None:
     assert world.run("report", "shop", "--month", month).code == 2

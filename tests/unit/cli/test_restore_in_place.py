@@ -62,6 +62,10 @@ def swapping(world: World) -> World:
     return world
 
 
+def test_a_history_has_an_end(world: World) -> None:
+    assert world.run("restore", "list", "shop", "--limit", "9" * 23).code == 2
+
+
 @pytest.fixture
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the command let pass."""
