@@ -188,6 +188,7 @@ def verify(
     event: dict[str, Any] = {"database": name, "backup_id": reference}
     if upgrade_to is not None:
         event["upgrade_to"] = upgrade_to
+        _check_upgrade(found, name, reference, upgrade_to)
     if not wait:
         event["backup_id"] = _existing(found, name, reference)
         invoke.start(found, "verify", event)
@@ -201,6 +202,24 @@ def verify(
     emit(answer, as_json, show_backups.verification(result))
     verdicts = [result.verdict, *([result.upgrade.verdict] if result.upgrade else [])]
     raise typer.Exit(min((VERDICT_EXITS[verdict] for verdict in verdicts), key=_GRAVEST.index))
+
+
+def _check_upgrade(stack: Stack, name: str, reference: str, major: int) -> None:
+    """Find out now, not where nobody may see it, whether a major version is one to upgrade to.
+
+    Raises
+    ------
+    UsageError, UnknownBackupError, UnknownDatabaseError
+    """
+    from coffre.vault.reader import load_manifest
+
+    manifest, _ = load_manifest(stack.store(), name, _existing(stack, name, reference))
+    source = manifest.engine.server_version_num // 10_000
+    if major <= source:
+        raise UsageError(
+            f"--upgrade-to {major} is no upgrade: {manifest.id} comes from PostgreSQL {source}",
+            "Name a newer major version.",
+        )
 
 
 def _verify_copy(stack: Stack, name: str, reference: str, *, read: bool, as_json: bool) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from coffre.errors import BadInputError, CoffreError, FunctionFailedError, error_classes
+import re
+
+from coffre.errors import (
+    BadInputError,
+    CoffreError,
+    FunctionFailedError,
+    InvalidEventError,
+    error_classes,
+)
+
+_PARSED = re.compile(r"not a valid \w+: ")
+_FIELD = re.compile(r"(^|; )(\w+): (?:Value error, )?")
 
 _LOGIN_CODES = {
     "ExpiredToken",
@@ -142,3 +153,16 @@ def from_function(function: str, answer: dict[str, object]) -> CoffreError:
         return cls(text.removesuffix(f". {cls.advice}"))
     message, _, advice = text.partition(". ")
     return cls(message.rstrip("."), advice)
+
+
+def as_usage(error: InvalidEventError) -> UsageError:
+    """What a function says of an event, in the words of the options that the command made it of."""
+    message, parsed = _PARSED.subn("", error.message, count=1)
+    if parsed:
+        message = _FIELD.sub(lambda found: found[1] + _option(found[2]), message)
+    advice = "`--help` shows what is possible; a stack of another version than this command may know less."
+    return UsageError(message, advice)
+
+
+def _option(field: str) -> str:
+    return "" if field == "event" else f"--{field.replace('_', '-')}: "

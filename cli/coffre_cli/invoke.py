@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from coffre_cli.errors import from_function
+from coffre.errors import InvalidEventError
+from coffre_cli.errors import as_usage, from_function
 from coffre_cli.output import note
 from coffre_cli.stack import Stack
 
@@ -76,5 +77,6 @@ def _invoke(client: Any, function: str, event: dict[str, Any]) -> dict[str, Any]
     answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
     content: dict[str, Any] = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
-        raise from_function(function, content)
+        error = from_function(function, content)
+        raise as_usage(error) if isinstance(error, InvalidEventError) else error
     return content

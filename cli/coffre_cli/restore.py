@@ -130,6 +130,8 @@ def run(
     more |= {"safety": "skip"} if no_safety else {}
     more |= {"exceptions": "accept"} if with_exceptions else {}
     more |= {"source": source} if source != "vault" else {}
+    if table and runs == "machine":
+        raise UsageError("--runs machine is for whole databases: single tables come back in one function")
     more |= {"runs": runs} if runs != "auto" else {}
     if not yes:
         asking.refuse_if_nobody_can_be_asked(input_is_used=to == "-")

@@ -189,6 +189,7 @@ def test_a_verification_that_is_not_waited_for_names_the_backup(world: World) ->
 def test_a_rehearsed_upgrade_counts_in_the_exit_code(
     world: World, verdict: str, upgrade: str, code: int
 ) -> None:
+    world.store_backup()
     index = {"level": "refuse", "code": "exception-index", "object": "by_old", "message": "gone in 17"}
     report = {
         "major": 18,
@@ -203,6 +204,17 @@ def test_a_rehearsed_upgrade_counts_in_the_exit_code(
     assert world.functions.calls[-1][1]["upgrade_to"] == 18
     assert "PostgreSQL 18" in outcome.out
     assert "by_old" in outcome.out
+
+
+@pytest.mark.parametrize("options", [[], ["--wait"]])
+def test_what_is_no_upgrade_is_told_before_a_verification_is_started(
+    world: World, options: list[str]
+) -> None:
+    world.store_backup()
+    outcome = world.run("verify", "shop", "latest", "--upgrade-to", "16", *options, "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
+    assert "--upgrade-to 16 is no upgrade" in outcome.document["error"]["message"]
+    assert world.functions.calls == []
 
 
 def test_show_says_what_the_newest_verification_compared(world: World) -> None:

@@ -7,10 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from coffre.errors import BadInputError, CoffreError, error_classes
+from coffre.errors import BadInputError, CoffreError, InvalidEventError, error_classes
+from coffre.events.base import Event, parse
+from coffre.events.restore import RestoreRequest
+from coffre.events.rotate import HoldRequest
 from coffre_cli import backups
 from coffre_cli.errors import from_function, translate
 from coffre_cli.reference import reference
@@ -141,6 +145,47 @@ def test_a_function_s_error_decides_the_exit_code(world: World) -> None:
     assert (outcome.code, outcome.document["error"]["type"]) == (1, "LeaseHeldError")
     world.functions.answers["backup"] = unknown
     assert world.run("backup", "shop", "--wait").code == 2
+
+
+def judged(model: type[Event]) -> Callable[[dict[str, Any]], None]:
+    """A function that reads its event as the real one does."""
+
+    def answer(event: dict[str, Any]) -> None:
+        try:
+            parse(model, event)
+        except CoffreError as error:
+            raise FunctionError(type(error).__name__, str(error)) from error
+        raise AssertionError("it is valid")
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("hold shop latest --reason " + "x" * 201, "--reason: "),
+        ("hold shop latest --legal --until 2999-01-01", "a legal hold has no end of its own"),
+        ("restore shop latest --table a.b --into pg_foo --yes", "--into: a schema's name has 1 to 63 bytes"),
+        ("restore shop latest --table a.b --runs machine --yes", "--runs machine is for whole databases"),
+    ],
+)
+def test_a_mistake_in_an_option_is_told_in_the_option_s_words(world: World, command: str, told: str) -> None:
+    world.functions.answers |= {"rotate": judged(HoldRequest), "restore": judged(RestoreRequest)}
+    fault = world.run(*command.split(), "--json").document["error"]
+    assert fault["code"] == "bad-usage"
+    assert fault["message"].startswith(told)
+    assert "--help" in fault["advice"]
+    assert "events/" not in fault["advice"]
+
+
+def test_what_a_function_finds_out_later_is_bad_usage_too(world: World) -> None:
+    def past(_: object) -> None:
+        raise FunctionError("InvalidEventError", str(InvalidEventError("a hold until 2020 has ended")))
+
+    world.functions.answers["rotate"] = past
+    outcome = world.run("hold", "shop", "latest", "--until", "2020-01-01", "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
+    assert outcome.document["error"]["message"] == "a hold until 2020 has ended"
 
 
 def test_errors_of_others_are_not_translated() -> None:

@@ -42,6 +42,14 @@ targets = st.builds(
 )
 
 
+@pytest.mark.parametrize("password", ["p#w", "12/34", "p?w", "12#w", "[w"])
+def test_a_password_that_ends_the_url_early_is_told_what_to_do_and_not_shown(password: str) -> None:
+    with pytest.raises(InvalidUrlError) as caught:
+        parse_url(f"postgresql://u:{password}@db.example/shop")
+    assert "percent-encoded" in caught.value.hint
+    assert password not in str(caught.value)
+
+
 @given(target=targets)
 def test_a_formatted_url_leads_back_to_its_target(target: Target) -> None:
     assert parse_url(format_url(target)) == target

@@ -19,6 +19,10 @@ from coffre.errors import InvalidUrlError
 _SCHEMES = ("postgresql", "postgres")
 _PARAMETERS = {"host", "port", "user", "password", "dbname", "sslmode", "sslrootcert"}
 _SSLMODES = ("disable", "require", "verify-ca", "verify-full")
+_ENCODE = (
+    "Use postgresql://user@host:5432/database.  Special characters of a password must be percent-encoded: "
+    "%23 for #, %2F for /, %3F for ?, %40 for @, %25 for %, %5B for [."
+)
 
 
 def parse_url(url: str) -> Target:
@@ -39,7 +43,7 @@ def parse_url(url: str) -> Target:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         port = 5432 if parts.port is None else _port(str(parts.port))
     except ValueError as error:
-        raise InvalidUrlError("the URL's host, port or parameters are malformed") from error
+        raise InvalidUrlError("the URL's host, port or parameters are malformed", _ENCODE) from error
     query = dict(pairs)
     unknown = sorted(set(query) - _PARAMETERS)
     if unknown or len(query) != len(pairs):
@@ -48,7 +52,7 @@ def parse_url(url: str) -> Target:
     host = query.get("host") or unquote(parts.hostname or "")
     user = query.get("user") or unquote(parts.username or "")
     if not host or not user:
-        raise InvalidUrlError(f"the URL names no {'user' if host else 'host'}")
+        raise InvalidUrlError(f"the URL names no {'user' if host else 'host'}", _ENCODE)
     return Target(
         host=host,
         port=_port(query["port"]) if query.get("port") else port,
