@@ -96,7 +96,8 @@ def add(
         list[str] | None,
         typer.Option(
             metavar="SCHEMA.TABLE",
-            help="A table that `health` must find and a sample restores first; repeat it.",
+            help="A table that `health` must find and a sample restores first; without a schema, one of "
+            "`public`; repeat it.",
         ),
     ] = None,
     waiters: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coffre_cli.options import AnyDatabase, Database, From, Json, Region, StackName
+from coffre_cli.options import AnyDatabase, Database, From, Json, Region, StackName, database_name
 from coffre_cli.output import emit
 from coffre_cli.stack import find_stack
 
@@ -118,7 +118,8 @@ def _catalogue() -> None:
 @catalogue.command()
 def rebuild(
     database: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One database; default: all in the vault.")
+        str | None,
+        typer.Option(metavar="NAME", callback=database_name, help="One database; default: all in the vault."),
     ] = None,
     source: From = "vault",
     stack: StackName = None,
@@ -140,6 +141,8 @@ def rebuild(
     with spinner(f"reading the {source}"):
         names = [database] if database else None
         rebuilt = run(store, found.catalogue(), names, only_add=source == "copy")
+    if database and not any((rebuilt.completed, rebuilt.invalid, rebuilt.gone)):
+        found.registry().get(database)  # one that was removed may have backups, but one of them it must be
     document = vars(rebuilt)
     emit(document, as_json, tables.facts({name: count(number) for name, number in document.items()}))
 

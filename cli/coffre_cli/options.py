@@ -14,7 +14,13 @@ Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 Runs = Literal["auto", "function", "machine"]
 
 
-def _database(name: str | None) -> str | None:
+def database_name(name: str | None) -> str | None:
+    """A database's name, as it was given.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
     if name is not None and not DATABASE_NAME.match(name):
         raise typer.BadParameter("a database's name is 1 to 48 of a-z, 0-9 and -")
     return name
@@ -29,11 +35,13 @@ def _backup(reference: str) -> str:
 
 Database = Annotated[
     str,
-    typer.Argument(metavar="NAME", callback=_database, help="Name under which the database is registered."),
+    typer.Argument(
+        metavar="NAME", callback=database_name, help="Name under which the database is registered."
+    ),
 ]
 AnyDatabase = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", callback=_database, help="One database; without it, all of them."),
+    typer.Argument(metavar="[NAME]", callback=database_name, help="One database; without it, all of them."),
 ]
 Backup = Annotated[
     str, typer.Argument(metavar="ID|latest", callback=_backup, help="A backup's id, or `latest`.")

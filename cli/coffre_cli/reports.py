@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from coffre.ids import utc_now
 from coffre_cli import files
 from coffre_cli.options import Database, Html, Json, Region, StackName
 from coffre_cli.output import emit
@@ -18,6 +19,8 @@ _MONTH = re.compile(r"2\d{3}-(0[1-9]|1[0-2])\Z")
 def _month(text: str | None) -> str | None:
     if text is not None and not _MONTH.match(text):
         raise typer.BadParameter("a month is written as 2026-11")
+    if text is not None and text > utc_now().strftime("%Y-%m"):
+        raise typer.BadParameter(f"{text} hasn't begun")
     return text
 
 

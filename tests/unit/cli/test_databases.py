@@ -92,6 +92,9 @@ def test_a_url_on_standard_input_is_in_no_process_list(world: World, monkeypatch
         (["--url", URL, "--ca", "/does/not/exist"], "bad-usage"),
         (["--secret", "arn:aws:x", "--ca", "/does/not/exist"], "bad-usage"),
         (["--url", URL, *(f"--critical-table=public.t{n:0100}" for n in range(50))], "invalid-registration"),
+        (["--url", URL, "--rpo-hours", "inf"], "invalid-registration"),
+        (["--url", URL, "--rpo-hours", "1e300"], "invalid-registration"),
+        (["--url", URL, "--rto-minutes", "nan"], "invalid-registration"),
         (["--url", URL, "--endpoint", "https://reader:hidden@shop.example/"], "invalid-registration"),
         (["--url", URL, "--endpoint", "https://shop.example/ 200 5 more"], "bad-usage"),
         ([], "bad-usage"),
@@ -102,6 +105,25 @@ def test_bad_input_changes_nothing(world: World, options: list[str], code: str) 
     assert (outcome.code, outcome.document["error"]["code"]) == (2, code)
     assert (world.secrets(), world.parameters()) == ({}, {})
     assert "hidden" not in outcome.out + outcome.err
+
+
+def test_the_longest_objectives_can_be_judged(world: World) -> None:
+    longest = ("--rpo-hours", "1e6", "--rto-minutes", "1e6")
+    assert world.run("databases", "add", "shop", "--url", URL, *longest).code == 0
+    world.store_backup()
+    document = world.run("objectives", "shop", "--json").document
+    assert document["rpo_hours"] == 1e6
+
+
+def test_what_the_advice_on_an_unreadable_registration_says_can_be_done(world: World) -> None:
+    world.register()
+    boto3.client("ssm").put_parameter(Name=PARAMETER, Value='{"rpo_hours": null}', Overwrite=True)
+    fault = world.run("objectives", "shop", "--json").document["error"]
+    assert fault["code"] == "invalid-registration"
+    assert "`coffre databases remove NAME`" in fault["advice"]
+    assert world.run("databases", "remove", "shop").code == 0
+    world.register()
+    assert world.run("databases", "list").code == 0
 
 
 def test_a_name_that_is_taken_keeps_its_credentials(world: World) -> None:

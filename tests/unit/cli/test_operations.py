@@ -99,3 +99,13 @@ def test_rebuild_makes_the_catalogue_again_from_the_bucket(world: World) -> None
     entry = world.catalogue.backup("shop", BACKUP)
     assert entry is not None
     assert entry.root_hash == root
+
+
+def test_rebuild_knows_databases_that_are_registered_or_have_backups_and_no_others(world: World) -> None:
+    for wrong, code in {"nope": "unknown-database", "Shop": "bad-usage"}.items():
+        outcome = world.run("catalogue", "rebuild", "--database", wrong, "--json")
+        assert (outcome.code, outcome.document["error"]["code"]) == (2, code)
+    world.register("fresh")
+    world.store_backup("removed")
+    for name in ("fresh", "removed"):
+        assert world.run("catalogue", "rebuild", "--database", name).code == 0

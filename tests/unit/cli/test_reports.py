@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coffre.ids import utc_now
 from coffre.results import MonthlyReport, ObjectivesReport, ReportedCost, ReportedDay, ReportedVault
 from tests.unit.cli.conftest import BACKUP, World
 
@@ -72,9 +74,9 @@ def report(**more: Any) -> dict[str, Any]:
 
 def test_a_report_is_asked_for_and_shown(world: World) -> None:
     world.functions.answers["report"] = lambda _: report()
-    outcome = world.run("report", "shop", "--month", "2026-11")
+    outcome = world.run("report", "shop", "--month", "2025-11")
     assert outcome.code == 0
-    assert world.functions.calls == [("report", {"database": "shop", "month": "2026-11"}, True)]
+    assert world.functions.calls == [("report", {"database": "shop", "month": "2025-11"}, True)]
     for words in ("written into the vault now", "inconclusive", "30 completed, 2 failed, 7 rotated away"):
         assert words in outcome.out
     world.run("report", "shop")
@@ -111,3 +113,12 @@ def test_a_page_that_cannot_be_written_is_told_before_anything_is_asked(world: W
 def test_what_is_no_month_is_refused_before_anything_is_asked(world: World, month: str) -> None:
     assert world.run("report", "shop", "--month", month).code == 2
     assert world.functions.calls == []
+
+
+def test_a_month_that_has_not_begun_is_refused_and_the_present_one_is_not(world: World) -> None:
+    world.functions.answers["report"] = lambda _: report(status="unfinished")
+    today = utc_now()
+    assert world.run("report", "shop", "--month", f"{today:%Y-%m}").code == 0
+    outcome = world.run("report", "shop", "--month", f"{today.replace(day=1) + timedelta(days=31):%Y-%m}")
+    assert (outcome.code, "hasn't begun" in outcome.err) == (2, True)
+    assert len(world.functions.calls) == 1

@@ -37,6 +37,7 @@ _PERIODS: dict[Tier, timedelta] = {
 }
 _Days = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}d$")]
 _Keep = Annotated[int, Field(ge=0, le=10_000, strict=True)] | _Days
+_Span = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 _KeepYears = Annotated[int, Field(ge=0, le=1_000, strict=True)] | _Days
 
 
@@ -176,8 +177,8 @@ class Registration(_Model):
     waiters: Annotated[int, Field(ge=1, le=3600)] | None = 30
     prove: Literal["every", "daily", "never"] = "every"
     retention: Retention = Retention()
-    rpo_hours: Annotated[float, Field(gt=0)] = 26
-    rto_minutes: Annotated[float, Field(gt=0)] | None = None
+    rpo_hours: _Span = 26
+    rto_minutes: _Span | None = None
     critical_tables: list[str] = []
     runs: Runs = "auto"
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
@@ -230,5 +231,8 @@ def encode(registration: Registration, *, name: str) -> str:
     """
     text = registration.model_dump_json(exclude_defaults=True)
     if len(text.encode()) > MAX_BYTES:
-        raise InvalidRegistrationError(f"the registration of {name} takes more than {MAX_BYTES} bytes")
+        raise InvalidRegistrationError(
+            f"the registration of {name} takes more than {MAX_BYTES} bytes",
+            "Name fewer tables and endpoints.",
+        )
     return text
