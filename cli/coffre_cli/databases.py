@@ -297,7 +297,7 @@ def seal(
     found = find_stack(stack, region)
     entry = found.registry().get(name)
     if renew and entry.seal_key is None:
-        raise UsageError(f"backups of {name} are not sealed: there is no key to renew")
+        raise UsageError(f"new backups of {name} are not sealed: there is no key to renew")
     if key is not None or renew or off:
         changed = {"seal_since": utc_now()} if renew else {"seal_key": key}
         entry = registering.build(name, entry.secret, entry.model_dump() | changed)

@@ -52,7 +52,7 @@ def checks(found: Sequence[OwnersCheck]) -> RenderableType:
 def seal(name: str, entry: Registration) -> RenderableType:
     """The KMS key that new backups of a database are sealed with."""
     if entry.seal_key is None:
-        return f"backups of {name} are not sealed"
+        return f"new backups of {name} are not sealed"
     since = f", by data keys made since {entry.seal_since:%Y-%m-%d %H:%M} UTC" if entry.seal_since else ""
     return f"new backups of {name} are sealed with {entry.seal_key}{since}"
 

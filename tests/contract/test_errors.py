@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
+import coffre_cli.errors
 from coffre.errors import CoffreError, describe, error_classes, revive
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
-# The command has a few of its own, which are there when it has been imported.
-LIBRARY = (cls for cls in error_classes().values() if cls.__module__.startswith("coffre.errors."))
-CLASSES = sorted(LIBRARY, key=lambda cls: cls.code)
+
+
+def of_module(name: str) -> list[type[CoffreError]]:
+    """The classes that a module, or one below it, defines, by their codes."""
+    found = (cls for cls in error_classes().values() if f"{cls.__module__}.".startswith(f"{name}."))
+    return sorted(found, key=lambda cls: cls.code)
+
+
+LIBRARY = of_module("coffre.errors")
+COMMAND = of_module(coffre_cli.errors.__name__)
+CLASSES = [*LIBRARY, *COMMAND]
 
 
 def page() -> str:
@@ -25,14 +34,18 @@ def page() -> str:
         "Each cause has a class and a code that never changes."
         " `coffre` exits with the number in the last column.",
         "",
-        "| code | what it means | what to do | exit |",
-        "|---|---|---|---|",
     ]
+    between = ["", "The command has some of its own, on the way between it and a stack:", ""]
+    return "\n".join([*head, *_table(LIBRARY), *between, *_table(COMMAND)]) + "\n"
+
+
+def _table(classes: list[type[CoffreError]]) -> list[str]:
+    head = ["| code | what it means | what to do | exit |", "|---|---|---|---|"]
     rows = [
         f"| `{cls.code}` | {(cls.__doc__ or '').splitlines()[0]} | {cls.advice} | {cls.exit_code} |"
-        for cls in CLASSES
+        for cls in classes
     ]
-    return "\n".join([*head, *rows]) + "\n"
+    return [*head, *rows]
 
 
 def test_the_page_lists_every_error() -> None:

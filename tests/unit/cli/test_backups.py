@@ -217,6 +217,16 @@ def test_what_is_no_upgrade_is_told_before_a_verification_is_started(
     assert world.functions.calls == []
 
 
+def test_partitions_that_are_compared_as_one_table_do_not_look_like_tables_that_were_not(
+    world: World,
+) -> None:
+    told = "tables, partitions loaded through one root as one"
+    for tables, compared, said in ((55, 52, True), (55, 55, False)):
+        numbers = {"tables": tables, "compared": {"tables": compared}}
+        world.functions.answers["verify"] = lambda _, numbers=numbers: {**VERIFIED, **numbers}
+        assert (told in world.run("verify", "shop", "latest", "--wait").out) is said
+
+
 def test_show_says_what_the_newest_verification_compared(world: World) -> None:
     root = world.store_backup()
     result = {**VERIFIED, "root_hash": root, "compared": {"tables": 2, "grants": 31}}

@@ -51,6 +51,19 @@ def test_the_plan_names_the_schema_what_comes_along_and_what_stays_out(rescuing:
     assert "rescue" in outcome.out
 
 
+def test_a_plan_tells_one_estimate_of_the_time(rescuing: World) -> None:
+    answer = rescuing.functions.answers["restore"]
+    reason = {"reason": "about 16 s at 10 MB/s (assumed)"}
+    rescuing.functions.answers["restore"] = lambda event: {**answer(event), **reason}
+    alone = rescuing.run("restore", "shop", "latest", *TABLES, "--yes").err
+    assert "10 MB/s (assumed)" in alone
+    measured = {"estimate_seconds": 6.3, "estimate_basis": "the median of 2 restores"}
+    rescuing.functions.answers["restore"] = lambda event: {**answer(event), **reason, **measured}
+    both = rescuing.run("restore", "shop", "latest", *TABLES, "--yes").err
+    assert "about 6.3 s (the median of 2 restores)" in both
+    assert "16 s" not in both
+
+
 @pytest.mark.parametrize(
     "options",
     [

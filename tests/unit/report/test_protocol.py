@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,16 @@ def test_what_comes_from_outside_is_no_markup_in_either_form(world: World) -> No
     assert "<script" not in markdown
     (line,) = [line for line in markdown.splitlines() if line.startswith("| warn")]
     assert line.count("|") == 5, "four cells"
+
+
+@pytest.mark.parametrize("by", ["Eve <x>", "a | b & #1", "&lt;b&gt; \\`*_[x]"])
+def test_a_name_is_escaped_once_and_reads_as_it_was_given(world: World, by: str) -> None:
+    met = objectives(NAME, world.registry.get(NAME), world.catalogue, days=15, now=NOW)
+    text = as_markdown(Protocol(ended(world), met, by, NOW))
+    (line,) = [line for line in text.splitlines() if line.startswith("| Started by")]
+    shown = re.sub(r"\\([^\sA-Za-z0-9])|(&#?\w+;)", lambda found: found[1] or html.unescape(found[2]), line)
+    assert shown == f"| Started by | {by} |"
+    assert line.count("|") == 3
 
 
 def test_the_end_of_an_exercise_writes_its_protocol_once(world: World) -> None:

@@ -47,6 +47,15 @@ def test_a_larger_backup_takes_longer_and_a_smaller_one_not_less() -> None:
     assert estimate(10, [entry()]).seconds == 10
 
 
+def test_it_says_whether_it_was_scaled_up_or_is_what_larger_ones_took() -> None:
+    for size in (1000, 4000):
+        assert "the median of 1 restore, scaled up by size" in estimate(size, [entry()]).basis
+    for count, told in {1: "1 larger restore;", 2: "2 larger restores;"}.items():
+        assert f"no more than the median of {told}" in estimate(58, [entry()] * count).basis
+    assert "1 larger proof" in estimate(58, [entry("proof")]).basis
+    assert "scaled up" in estimate(1500, [entry(), entry(size=2000)]).basis
+
+
 @given(measured, st.integers(0, 10**12), st.integers(0, 10**12))
 def test_more_bytes_never_take_less(history: list[RestoreEntry], one: int, other: int) -> None:
     less, more = (estimate(size, history).seconds for size in sorted((one, other)))

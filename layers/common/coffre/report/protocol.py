@@ -33,6 +33,9 @@ class Protocol:
 
 Tone = Literal["good", "fair", "bad"]
 TONES: dict[Met, Tone] = {"met": "good", "missed": "bad", "inconclusive": "fair"}
+_SIGNS = str.maketrans(
+    {sign: f"\\{sign}" for sign in "\\`*_[]#"} | {sign: f"&#{ord(sign)};" for sign in "&<>|"}
+)
 Table = Callable[[Sequence[str], Iterable[Sequence[object]]], str]
 
 
@@ -138,10 +141,7 @@ def _met(met: bool | None) -> str:
 
 def _escaped(value: object) -> str:
     """Text in a cell of Markdown: no line break, no end of the cell, no markup of its own."""
-    text = " ".join(str(value).split())
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, f"&#{ord(sign)};" if sign in "<>|" else f"\\{sign}")
-    return text
+    return " ".join(str(value).split()).translate(_SIGNS)
 
 
 def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

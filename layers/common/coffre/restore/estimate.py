@@ -93,11 +93,12 @@ def estimate(size: int, measured: Iterable[RestoreEntry], where: Where | None = 
     if not used:
         return Estimate(None, UNKNOWN)
     seconds = median(entry.milliseconds / 1000 * max(1.0, size / max(1, entry.bytes)) for entry in used)
-    what = "restore" if real else "proof"
-    number = f"{len(used)} {what}s" if len(used) > 1 else f"1 {what}"
-    return Estimate(
-        round(seconds, 1), f"the median of {number}, scaled by size; the newest of {_minute(used[0].time)}"
-    )
+    what = ("restore" if real else "proof") + ("s" if len(used) > 1 else "")
+    if all(entry.bytes > size for entry in used):
+        basis = f"no more than the median of {len(used)} larger {what}"
+    else:
+        basis = f"the median of {len(used)} {what}, scaled up by size"
+    return Estimate(round(seconds, 1), f"{basis}; the newest of {_minute(used[0].time)}")
 
 
 def _minute(stamped: str) -> str:
