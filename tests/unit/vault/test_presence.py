@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import zstandard
 from coffre.vault.contents import read_contents
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
-from coffre.vault.objects import ObjectInfo
 from coffre.vault.presence import MAX_GAPS, Gap, Look, Presence
 from tests.fakes.store import FailingStore
 from tests.fakes.vault import DATABASE, put_backup
@@ -20,22 +18,14 @@ ID = "20261120T030000Z-daily-bbbbbb"
 LAYOUT = Layout(DATABASE)
 
 
-class CountingStore(FailingStore):
-    """Counts its listings, too."""
-
-    def objects(self, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
-        self.calls.append(("objects", prefix))
-        return super().objects(prefix, start_after)
-
-
-def made(rows: int = 400) -> tuple[CountingStore, Manifest]:
+def made(rows: int = 400) -> tuple[FailingStore, Manifest]:
     """A vault with one backup, each of whose rows is a chunk."""
-    store = CountingStore()
+    store = FailingStore()
     manifest, _ = put_backup(store, ID, [f"row {number}\n".encode() for number in range(rows)])
     return store, manifest
 
 
-def seen(store: CountingStore, manifest: Manifest, folder: Path, *, checksums: bool = False) -> Presence:
+def seen(store: FailingStore, manifest: Manifest, folder: Path, *, checksums: bool = False) -> Presence:
     """Look, with the parts as they were before anything was taken away."""
     return Look(store, folder / "sections", folder / "slices", checksums=checksums).at(manifest)
 
@@ -131,7 +121,7 @@ def test_what_lies_behind_a_delete_marker_is_there_as_it_is_for_readers(tmp_path
 def test_a_bucket_that_lacks_almost_everything_is_not_asked_without_end(tmp_path: Path) -> None:
     store, manifest = made(MAX_GAPS + 300)
     read_contents(store, manifest, tmp_path / "sections")
-    empty = CountingStore()
+    empty = FailingStore()
 
     found = seen(empty, manifest, tmp_path)
 

@@ -23,7 +23,7 @@ class InvalidRegistrationError(BadInputError):
     """A registered database's parameter is not valid JSON or does not fit its schema."""
 
     code = "invalid-registration"
-    advice = "Correct it in SSM; or `coffre databases remove NAME`, which leaves the backups alone, and add it again."
+    advice = "Correct it in SSM, or `coffre databases remove NAME` (backups stay) and add it again."
 
 
 class InvalidChecksError(BadInputError):

@@ -7,9 +7,13 @@ Source: https://www.postgresql.org/docs/current/sql-dropsubscription.html
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.errors import CoffreError
-from coffre.results import Finding
+
+if TYPE_CHECKING:
+    from coffre.results import Finding
 
 DETACH = b"""
 DO $coffre$
@@ -35,6 +39,8 @@ _EVENT_TRIGGERS = "SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D'"
 
 def detach_subscriptions(session: Session) -> list[Finding]:
     """Take the slot's name from each disabled subscription of this database, and tell of all."""
+    from coffre.results import Finding  # a worker that makes one needs no models
+
     findings = []
     for name, attached in session.run(_OWN):
         message = f"the subscription {name} is restored disabled and without a slot"
