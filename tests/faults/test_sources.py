@@ -29,6 +29,7 @@ from coffre.vault.layout import Layout
 from coffre.vault.notes import Hold, write_note
 from tests.faults.cases import FIRST, SECOND, WHOLE
 from tests.faults.world import DATABASE, World
+from tests.support.encodings import create_named, named
 from tests.support.postgres import create, databases, dumped, sql, target
 
 
@@ -122,10 +123,7 @@ def test_passwords_in_definitions_are_flagged_without_being_shown(server: Epheme
 def test_every_encoding_comes_back_byte_for_byte(
     world: World, server: EphemeralServer, postgres_root: Path, encoding: str
 ) -> None:
-    name = f"in {encoding}"
-    made = "TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-    sql(target(server, "postgres"), f"CREATE DATABASE \"{name}\" ENCODING '{encoding}' {made}")
-    source = target(server, name)
+    source = create_named(server, encoding, f"in {encoding}")
     with open_session(source, seconds=10) as session:
         session.run("CREATE TABLE public.t (body text)")
         if encoding == "SQL_ASCII":
@@ -135,6 +133,7 @@ def test_every_encoding_comes_back_byte_for_byte(
         else:
             session.run("INSERT INTO public.t VALUES (convert_from('\\x636166e9', '" + encoding + "'))")
     restored = comes_back(world, server, source, postgres_root)
+    assert named(restored) == named(source)
     assert sql(restored, "SELECT encode(body::bytea, 'hex') FROM t ORDER BY 1") == sql(
         source, "SELECT encode(body::bytea, 'hex') FROM t ORDER BY 1"
     )

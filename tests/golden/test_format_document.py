@@ -24,6 +24,7 @@ from coffre.vault.parts import Chunk, End, decode_record, encode_record
 from tests.fakes.kms import MemoryKms
 from tests.fakes.store import MemoryStore
 from tests.golden.content import content
+from tests.support.encodings import create_named, named
 from tests.support.postgres import CUSTOMER, create, customer_server, target
 from tests.support.vault import Verbs, export
 
@@ -192,6 +193,22 @@ def test_the_commands_restore_what_this_version_writes(
         done = by_hand(tmp_path / "vault", server, postgres_root, tmp_path)
         assert done.returncode == 0, done.stderr
         assert content(target(server, "by hand; again")) == content(made)
+
+
+def test_the_commands_restore_names_of_another_encoding(
+    postgres_root: Path, scratch_root: Path, tmp_path: Path
+) -> None:
+    vault = tmp_path / "vault"
+    with customer_server(postgres_root, 16, scratch_root) as server:
+        store = MemoryStore()
+        source = create_named(server, "LATIN1", "latin")
+        Verbs(store, postgres_root, scratch_root).backup(source)
+        export(store, vault)
+        expected = named(source)
+    with customer_server(postgres_root, 16, scratch_root) as server:
+        done = by_hand(vault, server, postgres_root, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert named(target(server, "by hand; again")) == expected
 
 
 def unseal(vault: Path, folder: Path, data_key: bytes) -> subprocess.CompletedProcess[str]:

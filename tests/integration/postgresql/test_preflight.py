@@ -159,7 +159,7 @@ class Pretending:
     def __init__(self, session: Session, answers: dict[str, Any], version: int | None = None) -> None:
         self._session = session
         self._answers = answers
-        self.target = session.target
+        self.target, self.encoding = session.target, session.encoding
         self.major = (version or session.version) // 10_000
 
     def run(self, statement: str) -> list[list[Any]]:

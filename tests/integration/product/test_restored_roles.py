@@ -25,7 +25,6 @@ from coffre.restore import begin, finish, run
 from coffre.restore import roles as role_module
 from coffre.restore.attempts import attempt
 from coffre.restore.roles import needed_roles
-from coffre.vault.contents import Contents
 from coffre.vault.parts import Role
 from coffre.vault.reader import list_backups
 from tests.fakes.dynamodb import MemoryDynamo
@@ -290,7 +289,7 @@ def test_no_role_is_left_without_what_it_gets(
 
 @pytest.mark.parametrize("user", ["customer", "builder"])
 @pytest.mark.parametrize(
-    ("module", "call"), [(begin, "create_database"), (begin, "make"), (finish, "exchange_names")]
+    ("module", "call"), [(begin, "SchemaArchive"), (begin, "make"), (finish, "exchange_names")]
 )
 def test_a_machine_that_dies_once_the_roles_are_there_tells_of_them_all_the_same(
     way: Callable[..., Way], monkeypatch: pytest.MonkeyPatch, user: str, module: ModuleType, call: str
@@ -317,7 +316,7 @@ def test_checks_that_come_twice_change_nothing_the_second_time(way: Callable[...
     to = way(True, "builder", 18)
     hand = to.hand("twice")
     hand.confirm()
-    step, reports = hand._step, []
+    step, reports = hand.step, []
 
     def doubled(name: str, **more: Any) -> dict[str, Any]:
         answer = step(name, **more)
@@ -325,7 +324,7 @@ def test_checks_that_come_twice_change_nothing_the_second_time(way: Callable[...
             reports.extend([answer["report"], step(name, **more)["report"]])
         return answer
 
-    hand._step = doubled  # type: ignore[method-assign]
+    hand.step = doubled  # type: ignore[method-assign]
     hand.go()
     assert reports[0] == reports[1]
     assert rights(to.server, "twice") == ("shopper", RESTORED)
@@ -388,9 +387,9 @@ def test_a_database_that_nobody_may_use_is_not_opened(way: Callable[..., Way], s
 
 
 def test_an_older_backup_says_nothing_of_expiry_and_that_is_told(servers: dict[int, EphemeralServer]) -> None:
-    contents = Contents(roles=[Role("old", ("LOGIN",), used=True), Role("none", ("NOLOGIN",), used=True)])
+    used = [Role("old", ("LOGIN",), used=True), Role("none", ("NOLOGIN",), used=True)]
     with open_session(target(servers[18], "postgres"), seconds=60) as session:
-        found = needed_roles(session, contents, "keep", {}, superuser=True).findings
+        found = needed_roles(session, used, {}, encoding="UTF8", superuser=True).findings
     assert [one.message for one in found if one.code == "expiry-unknown"] == [
         "the backup doesn't say until when passwords are valid, of old"
     ]

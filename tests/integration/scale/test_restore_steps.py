@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coffre.catalogue.index import Catalogue
-from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.connection import Session, identifier, open_session
 from coffre.databases.postgresql.exchange import exchange_names
+from coffre.databases.postgresql.roles import read_database
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
@@ -22,6 +24,7 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
 from tests.integration.scale.desk import RELATED, TABLES, VIEWS_ALLOWED, content
 from tests.integration.scale.steps import Hand, KilledError, dying
+from tests.support.encodings import create_named, named, names_in
 from tests.support.postgres import (
     RestartedServer,
     create,
@@ -123,6 +126,38 @@ def test_large_objects_are_compared_in_ranges(world: World, monkeypatch: pytest.
     assert state is not None
     assert state.done == state.total > 9_000_000
     world.assert_whole(hand.wanted)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "commented"), [("LATIN1", r"\xe0 toi"), ("SQL_ASCII", "à toi")], ids=["LATIN1", "SQL_ASCII"]
+)
+def test_names_of_another_encoding_come_back_byte_for_byte(
+    server: EphemeralServer, postgres_root: Path, scratch_root: Path, encoding: str, commented: str
+) -> None:
+    """A role that is made again bears the bytes by which objects, settings and the database call it."""
+    catalogue = Catalogue(MemoryDynamo(), TABLE)
+    verbs = Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
+    name = f"in {encoding}"
+    source, database = create_named(server, encoding, name), f"DATABASE {identifier(name)}"
+    with open_session(source, seconds=60) as session:
+        role = identifier(f"{names_in(encoding)[0].decode(session.python_encoding)} {name}")
+        session.run(f"ALTER ROLE {role} IN {database} SET shop.greeting = 'ça'")
+        session.run(f"ALTER {database} OWNER TO {role}; COMMENT ON {database} IS 'à toi'")
+        belongings = read_database(session)
+    expected = named(source)
+    verbs.backup(source)
+    sql(source, f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
+    hand = Hand(verbs, catalogue, target(server, f"{name} again"))
+    hand.working_seconds = 60.0
+    hand.confirm()
+    answer = hand.go()
+    assert (answer["status"], answer["digests_equal"]) == ("completed", True)
+    assert named(hand.wanted) == expected
+    with open_session(hand.wanted, seconds=60) as session:
+        assert read_database(session) == replace(belongings, comment=commented)
+    told = {one["code"] for one in answer["findings"]}
+    assert told == {"role-created"} | ({"comment-escaped"} if "\\" in commented else set())
+    assert comment(server, f"{name} again") == commented
 
 
 @pytest.mark.parametrize(("kind", "deaths"), [(Session, 5), (Tools, 2)])

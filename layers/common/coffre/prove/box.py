@@ -13,12 +13,13 @@ from pathlib import Path
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.locales import create_database
 from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
-from coffre.databases.postgresql.roles import grant_memberships
+from coffre.databases.postgresql.roles import grant_memberships, nameless, tell_nameless
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.ids import new_attempt
 from coffre.prove.job import Proof
 from coffre.results import Finding
+from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
 
@@ -58,11 +59,28 @@ def prepare(proof: Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:
         if missing:
             return [lacking(need) for need in missing], []
         instead = create_database(session, "proof", manifest.locale)
+    with proof.rebuild.session() as session:  # whose encoding has the roles' names
         _create_roles(session, proof)
         _create_restorer(session, restorer, [role.name for role in proof.contents.roles])
-    with proof.rebuild.session() as session:
         session.run(f"ALTER SCHEMA public OWNER TO {identifier(restorer)}")
     return [], [_substituted(manifest, instead)] if instead else []
+
+
+def nameable(contents: Contents, encoding: str) -> tuple[Contents, list[Finding]]:
+    """The contents without the roles that can't be named here, and what that leaves unproven.
+
+    Those that the database doesn't need are no part of a restore either.
+    """
+    left_out = nameless(contents.roles, encoding)
+    if not left_out:
+        return contents, []
+    names = {role.name for role in left_out}
+    roles = [
+        replace(role, member_of=tuple(group for group in role.member_of if group not in names))
+        for role in contents.roles
+        if role.name not in names
+    ]
+    return replace(contents, roles=roles), tell_nameless(left_out, encoding)
 
 
 def _substituted(manifest: Manifest, instead: str) -> Finding:

@@ -40,7 +40,7 @@ from coffre.errors import (
 )
 from coffre.events.verify import ProveRequest
 from coffre.ids import new_attempt
-from coffre.prove.box import installed, lacking, own_superuser, prepare, schemas_open_to_owners
+from coffre.prove.box import installed, lacking, nameable, own_superuser, prepare, schemas_open_to_owners
 from coffre.prove.fit import LEAST_FREE, fitting
 from coffre.prove.job import Proof, Services
 from coffre.prove.verdict import at_level, compare, finding_of, judge, report_of
@@ -95,6 +95,9 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     manifest = open_manifest(decode(content, key=ticket.manifest), seal)
     checks = tuple(Check(**check) for check in ticket.checks)
     contents = read_contents(reader, manifest, folder / "sections")
+    contents, unproven = nameable(contents, manifest.locale.encoding)
+    if unproven:
+        return report_of("inconclusive", unproven)
     free = min(shutil.disk_usage(services.scratch).free, services.scratch_bytes)
     fit = fitting(manifest, contents, ticket, free=free, seconds=watch.seconds_left)
     major = request.major or manifest.engine.major

@@ -19,7 +19,7 @@ from coffre.restore.build import create_database
 from coffre.restore.job import mapped, options_of, require_all
 from coffre.restore.machine import MachineJob, told
 from coffre.restore.plan import unrestorable
-from coffre.restore.roles import NeededRoles, create_roles, needed_roles
+from coffre.restore.roles import NeededRoles, create_roles, needed_roles, used_roles
 from coffre.results import Finding
 from coffre.vault.contents import Contents, read_contents, scratch_folder
 from coffre.vault.reader import fetch_file
@@ -53,12 +53,11 @@ def begin_database(job: MachineJob) -> tuple[int, bool]:
         contents = read_contents(store, manifest, folder / "sections")
         of_copy = job.run.request.source == "copy"
         require_all(job.services, manifest, job.run.root_hash, folder, of_copy=of_copy)
-        schema = mapped(fetch_file(store, manifest.schema_file, folder / "schema"), job.run.request)
+        schema = mapped(fetch_file(store, manifest.schema_file, folder / "schema"), job.run.request, manifest)
         if standing is not None:
             server.run(f"DROP DATABASE {identifier(job.working.database)} WITH (FORCE)")
-        superuser = _make_roles(job, server, contents)
         create_database(server, manifest, job.working.database)
-        _fill_with_schema(job, contents, schema, superuser=superuser)
+        _fill_with_schema(job, contents, schema)
         made = find(server, job.working.database)
         if made is None:
             raise DatabaseMissingError(f"{job.working.label} was dropped by somebody else")
@@ -70,16 +69,28 @@ def _has_schema(job: MachineJob) -> bool:
         return job.notes(session).exist()
 
 
-def _make_roles(job: MachineJob, server: Session, contents: Contents) -> bool:
-    """Create the roles that are missing, all or none; whether ours is a superuser."""
+def _make_roles(job: MachineJob, session: Session, contents: Contents) -> bool:
+    """Create the roles that are missing, all or none; whether ours is a superuser.
+
+    Parameters
+    ----------
+    session:
+        As for `coffre.restore.roles.create_roles`.
+    """
     request = job.run.request
-    superuser = bool(server.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-    needed = needed_roles(server, contents, request.roles, request.role_map, superuser=superuser)
+    superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+    needed = needed_roles(
+        session,
+        used_roles(contents, request.roles),
+        request.role_map,
+        encoding=job.manifest.locale.encoding,
+        superuser=superuser,
+    )
     if needed.lacking:
         raise TargetLacksError(
             f"the role {job.wanted.user} at {job.wanted.label} lacks: {'; '.join(needed.lacking)}"
         )
-    create_roles(server, needed, lambda findings: _keep(job, contents, needed, findings))
+    create_roles(session, needed, lambda findings: _keep(job, contents, needed, findings))
     return superuser
 
 
@@ -93,8 +104,9 @@ def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: li
     job.keep({"findings": told([*findings, *needed.findings]), "created": created})
 
 
-def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path, *, superuser: bool) -> None:
+def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None:
     with job.session() as session:
+        superuser = _make_roles(job, session, contents)
         major = restore_major(session.major)
         options, deadline = options_of(job.run.request), job.watch.deadline
         archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)

@@ -127,6 +127,6 @@ def _restore_archive(restore: Restore, major: int, target: Target, options: tupl
     file = restore.manifest.file("large_objects")
     if file is not None:
         path = fetch_file(restore.services.store, file, restore.folder / "large_objects")
-        path = mapped(path, restore.request)
+        path = mapped(path, restore.request, restore.manifest)
         tools, deadline = restore.services.tools, restore.watch.deadline
         restore_large_objects(tools, major, path, target, deadline=deadline, options=options)

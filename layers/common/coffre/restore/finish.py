@@ -9,7 +9,14 @@ from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.exchange import Exchange, exchange_names
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.schema import SchemaArchive
-from coffre.databases.postgresql.standing import Standing, find, is_whole, mark_whole, without_mark
+from coffre.databases.postgresql.standing import (
+    Standing,
+    comment_escaped,
+    find,
+    is_whole,
+    mark_whole,
+    without_mark,
+)
 from coffre.databases.postgresql.toc import read_toc
 from coffre.errors import DatabaseMissingError, PlanChangedError
 from coffre.ids import moment, utc_now
@@ -48,7 +55,7 @@ def finish(job: MachineJob, report: dict[str, Any]) -> RestoreResult:
         if named is None or named.oid != job.run.oid:
             job.goes_on()
             job.ledger.enter("name", batches=0)
-            _make_whole(job, server, report)
+            findings += _make_whole(job, server, report)
             findings = _name(job, named) + findings
     endpoints, down = _application(job)
     state, totals, run = job.ledger.read(), job.manifest.totals, job.run
@@ -77,13 +84,21 @@ def finish(job: MachineJob, report: dict[str, Any]) -> RestoreResult:
     return result
 
 
-def _make_whole(job: MachineJob, server: Session, report: dict[str, Any]) -> None:
-    """Take the notes away, and let the event triggers watch: after this nothing of ours may run in it."""
+def _make_whole(job: MachineJob, server: Session, report: dict[str, Any]) -> list[Finding]:
+    """Take the notes away, and let the event triggers watch: after this nothing of ours may run in it.
+
+    Returns
+    -------
+    list of Finding
+        What isn't in the report, and is kept with it.
+    """
     standing = find(server, job.working.database)
     if standing is None or standing.oid != job.run.oid:
         raise DatabaseMissingError(f"{job.working.label} is gone", "Ask for a new plan.")
+    escaped = comment_escaped(standing)
     if not is_whole(standing.comment, job.run.attempt):
-        job.keep(report)
+        more = [finding.model_dump() for finding in escaped]
+        job.keep({**report, "findings": [*report.get("findings", []), *more]})
         told = literal(mark_whole(standing.comment, job.run.attempt))
         server.run(f"COMMENT ON DATABASE {identifier(standing.name)} IS {told}")
     with job.session() as session, scratch_folder(job.services.scratch, "finish") as folder:
@@ -93,12 +108,14 @@ def _make_whole(job: MachineJob, server: Session, report: dict[str, Any]) -> Non
             notes.drop()
         archive = archive_of(job, session, folder)
         there = {row[0] for row in session.run(_TRIGGERS)}
-        if not _triggers(archive) & there:
+        if not _triggers(archive, session) & there:
             archive.event_triggers()
+    return escaped
 
 
-def _triggers(archive: SchemaArchive) -> set[str]:
-    return {entry.tag for entry in read_toc(archive.path) if entry.description == "EVENT TRIGGER"}
+def _triggers(archive: SchemaArchive, session: Session) -> set[str]:
+    toc = read_toc(archive.path, session.python_encoding)
+    return {entry.tag for entry in toc if entry.description == "EVENT TRIGGER"}
 
 
 def _name(job: MachineJob, named: Standing | None) -> list[Finding]:

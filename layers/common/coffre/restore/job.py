@@ -11,6 +11,7 @@ from typing import Any
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
+from coffre.databases.postgresql.encodings import codec_of
 from coffre.databases.postgresql.role_map import map_roles
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
@@ -107,7 +108,7 @@ def opened(request: RestoreRequest, target: Target, services: Services, seconds:
         if request.source == "copy":
             require_all(services, manifest, digest, folder, of_copy=True)
         schema = fetch_file(services.store, manifest.schema_file, folder / "schema")
-        schema = mapped(schema, request)
+        schema = mapped(schema, request, manifest)
         meter = _meter(services, request, manifest, manifest.totals.bytes)
         yield Restore(services, request, target, folder, watch, manifest, digest, contents, schema, meter)
 
@@ -156,12 +157,12 @@ def options_of(request: RestoreRequest) -> tuple[str, ...]:
     return ("--no-tablespaces", *(("--no-owner", "--no-privileges") if request.roles == "mine" else ()))
 
 
-def mapped(archive: Path, request: RestoreRequest) -> Path:
+def mapped(archive: Path, request: RestoreRequest, manifest: Manifest) -> Path:
     """The archive with the roles that were asked for."""
     if not request.role_map:
         return archive
     out = archive.with_name(f"{archive.name}-mapped")
-    map_roles(archive, out, request.role_map)
+    map_roles(archive, out, request.role_map, codec_of(manifest.locale.encoding))
     archive.unlink()
     return out
 

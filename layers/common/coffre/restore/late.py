@@ -26,7 +26,7 @@ def archive_of(job: MachineJob, session: Session, folder: Path) -> SchemaArchive
     archive = SchemaArchive(
         job.services.tools,
         restore_major(session.major),
-        mapped(path, job.run.request),
+        mapped(path, job.run.request, job.manifest),
         job.working,
         job.watch.deadline,
         options_of(job.run.request),
@@ -55,7 +55,7 @@ def restore_objects(job: MachineJob, session: Session) -> None:
         restore_large_objects(
             job.services.tools,
             restore_major(session.major),
-            mapped(path, job.run.request),
+            mapped(path, job.run.request, job.manifest),
             job.working,
             deadline=job.watch.deadline,
             options=options_of(job.run.request),

@@ -7,7 +7,7 @@ the backup and the roles are still as they were.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coffre.choice import Choice
@@ -21,7 +21,7 @@ from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_unfit
 from coffre.restore.leftovers import left_databases
-from coffre.restore.roles import NeededRoles, needed_roles, used_roles
+from coffre.restore.roles import NeededRoles, needed_roles, refuse_nameless, unmapped, used_roles
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
@@ -133,10 +133,12 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        needed = needed_roles(session, contents, roles, role_map, superuser=superuser)
+        used, encoding = used_roles(contents, roles), manifest.locale.encoding
+        refuse_nameless([role for role in used if role.name not in role_map], manifest)
+        needed = needed_roles(session, used, role_map, encoding=encoding, superuser=superuser)
         record = contents.database if roles == "keep" else None
-        known = {role.name for role in used_roles(contents, roles)}
-        lacking += _unmapped(session, known | named_roles(None if swap else record), role_map)
+        known = {role.name for role in used} | named_roles(None if swap else record)
+        lacking += unmapped(session, known, role_map, encoding)
         lacking += needed.lacking
         if not superuser:
             lacking += [
@@ -148,7 +150,15 @@ def inspect_target(
         findings = [
             *_warnings(target, superuser, roles, len(left_out)),
             *needed.findings,
-            *plan_belongings(session, record, role_map, target.database, needed, replaces=swap is not None),
+            *plan_belongings(
+                session,
+                record,
+                role_map,
+                needed,
+                encoding=encoding,
+                creates=creates,
+                replaces=swap is not None,
+            ),
             *_elsewhere(tablespaces),
             *unknown,
         ]
@@ -248,15 +258,6 @@ def _lacking_database(session: Session, creates: bool, superuser: bool) -> list[
         return [] if allowed else ["the right to create a database (CREATEDB)"]
     allowed = session.value("SELECT has_database_privilege(current_database(), 'CREATE')")
     return [] if allowed else ["CREATE on the database"]
-
-
-def _unmapped(session: Session, known: Collection[str], role_map: Mapping[str, str]) -> list[str]:
-    """What the map names and isn't there: a name with a typing error must not make another role."""
-    existing = {row[0] for row in session.run("SELECT rolname::text FROM pg_roles")}
-    lacking = [
-        f"a use for the mapped role {old}: the backup has none" for old in role_map if old not in known
-    ]
-    return lacking + [f"the role {new}, to map to" for new in role_map.values() if new not in existing]
 
 
 def _extension_comment(entry: ArchiveEntry) -> bool:

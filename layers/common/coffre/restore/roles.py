@@ -2,6 +2,9 @@
 
 What a role had at the source and doesn't get is a finding: a password (never), rights that reach beyond a
 database (unless a superuser restores), memberships that aren't there or would give more than a database.
+
+Names are those of the backup, as its databases' encoding reads them: the same bytes are another name in a
+session with a database of another encoding.
 """
 
 from __future__ import annotations
@@ -9,29 +12,35 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from coffre.databases.postgresql.connection import Session, identifier, literal
+from coffre.databases.postgresql.connection import Session, identifier
+from coffre.databases.postgresql.encodings import can_say, recoded
 from coffre.databases.postgresql.roles import (
+    RENAME,
     create_role,
     grant_memberships,
     lacks_expiry,
+    nameless,
     reserved_rights,
     set_role,
     without_reserved,
 )
+from coffre.errors import TargetLacksError
 from coffre.restore.attempts import attempt
 from coffre.results import Finding
 from coffre.vault.contents import Contents
+from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
 
 # Whoever is a member may become the group, and what that may become.  pg_database_owner is a predefined role
-# that reaches nothing beyond one database, and each database's owner is a member of it.
+# that reaches nothing beyond one database, and each database's owner is a member of it.  Not left(): it may
+# fail on a name of another encoding.
 _GROUPS = """
-SELECT g.rolname::text,
+SELECT g.oid::int8,
        EXISTS (SELECT FROM pg_roles p WHERE pg_has_role(g.oid, p.oid, 'MEMBER')
                AND (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls
-                    OR left(p.rolname, 3) = 'pg_' AND p.rolname <> 'pg_database_owner')),
+                    OR starts_with(p.rolname::text, 'pg_') AND p.rolname <> 'pg_database_owner')),
        pg_has_role(current_user, g.oid, 'MEMBER WITH ADMIN OPTION')
-FROM pg_roles g WHERE g.rolname IN ({names})
+FROM pg_roles g WHERE g.oid IN ({oids})
 """
 
 
@@ -63,35 +72,76 @@ class NeededRoles:
 
 
 def used_roles(contents: Contents, roles: str) -> list[Role]:
-    """The source's roles that a restore needs: none with ``roles`` ``mine``."""
+    """The source's roles that a restore needs, under the names that they have there.
+
+    Parameters
+    ----------
+    roles:
+        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
+    """
     return [role for role in contents.roles if role.used] if roles == "keep" else []
 
 
 def needed_roles(
-    session: Session, contents: Contents, roles: str, role_map: Mapping[str, str], *, superuser: bool
+    session: Session, used: Sequence[Role], role_map: Mapping[str, str], *, encoding: str, superuser: bool
 ) -> NeededRoles:
     """Look what has to be done about roles, without changing anything.
 
     Parameters
     ----------
-    roles, role_map:
+    session:
+        With any database of the server.
+    used:
+        As `used_roles` gives them.
+    role_map:
         As for `coffre.restore.plan.inspect_target`.
+    encoding:
+        The backup's.
     superuser:
         Whether the session's role is one; others don't give every attribute.
     """
-    used = [
+    mapped = [
         replace(
             role,
             name=role_map.get(role.name, role.name),
             member_of=tuple(dict.fromkeys(role_map.get(group, group) for group in role.member_of)),
         )
-        for role in used_roles(contents, roles)
+        for role in used
     ]
-    create, join, lacking = _actions(session, used, superuser)
-    given, left_out = _memberships(session, create, superuser)
+    create, join, lacking = _actions(session, mapped, encoding, superuser)
+    given, left_out = _memberships(session, create, encoding, superuser)
     findings = [_created(role, superuser) for role in given] + left_out + _expiries(create)
     made = given if superuser else [without_reserved(role) for role in given]
     return NeededRoles(tuple(made), tuple(join), tuple(lacking), tuple(findings))
+
+
+def refuse_nameless(used: Sequence[Role], manifest: Manifest) -> None:
+    """Refuse roles whose names no statement can hold: those of a database of another encoding may be such.
+
+    Raises
+    ------
+    TargetLacksError
+    """
+    encoding = manifest.locale.encoding
+    found = nameless(used, encoding)
+    if found:
+        names = ", ".join(role.name for role in found)
+        raise TargetLacksError(
+            f"objects of {manifest.id} belong or are granted to roles whose names aren't {encoding}: {names}",
+            f"Restore with `--roles mine`.  Or at the source: {RENAME}",
+        )
+
+
+def unmapped(
+    session: Session, known: Collection[str], role_map: Mapping[str, str], encoding: str
+) -> list[str]:
+    """What the map names and isn't there: a name with a typing error must not make another role."""
+    rows = session.run("SELECT rolname::text FROM pg_roles")
+    existing = {recoded(row[0], session.encoding, encoding) for row in rows}
+    lacking = [
+        f"a use for the mapped role {old}: the backup has none" for old in role_map if old not in known
+    ]
+    return lacking + [f"the role {new}, to map to" for new in role_map.values() if new not in existing]
 
 
 def create_roles(
@@ -103,6 +153,8 @@ def create_roles(
 
     Parameters
     ----------
+    session:
+        With the restored database itself: another one's encoding might lack the names, or have others' bytes.
     told:
         Called with the findings before anything is committed.
 
@@ -125,10 +177,9 @@ def create_roles(
     for role in needed.create:
         for grant in grant_memberships(_only(role, names)):
             session.run(grant)
-    me = identifier(str(session.value("SELECT current_user")))
     inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
     for name in needed.join:
-        session.run(f"GRANT {identifier(name)} TO {me}{inherit}")
+        session.run(f"GRANT {identifier(name)} TO CURRENT_USER{inherit}")
     findings = []
     for role in needed.create:
         others = grant_memberships(_only(role, set(role.member_of) - names))
@@ -144,11 +195,11 @@ def _only(role: Role, groups: Collection[str]) -> Role:
 
 
 def _actions(
-    session: Session, used: Sequence[Role], superuser: bool
+    session: Session, used: Sequence[Role], encoding: str, superuser: bool
 ) -> tuple[list[Role], list[str], list[str]]:
     """What has to be done about roles: (create, join, lacking)."""
-    rows = session.run("SELECT rolname, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
-    member = {row[0]: row[1] for row in rows}
+    rows = session.run("SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
+    member = {recoded(row[0], session.encoding, encoding): row[1] for row in rows}
     may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
     create = [role for role in used if role.name not in member]
     if superuser:
@@ -159,10 +210,10 @@ def _actions(
     foreign = [role.name for role in used if member.get(role.name) is False]
     if session.major >= 16:  # from 16 on CREATEROLE reaches only roles that one administers
         administered = session.run(
-            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
+            "SELECT r.rolname::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
             "WHERE m.admin_option AND pg_has_role(current_user, m.member, 'USAGE')"
         )
-        allowed = {row[0] for row in administered}
+        allowed = {recoded(row[0], session.encoding, encoding) for row in administered}
         return (
             create,
             [role.name for role in create],
@@ -172,7 +223,7 @@ def _actions(
 
 
 def _memberships(
-    session: Session, create: Sequence[Role], superuser: bool
+    session: Session, create: Sequence[Role], encoding: str, superuser: bool
 ) -> tuple[list[Role], list[Finding]]:
     """The roles with the memberships that they may be given, and findings that say why not with others.
 
@@ -181,11 +232,10 @@ def _memberships(
     """
     created = {role.name for role in create}
     groups = {group for role in create for group in role.member_of} - created
-    names = ", ".join(map(literal, sorted(groups)))
-    rows = session.run(_GROUPS.format(names=names)) if groups else []
     everywhere = superuser or session.major < 16  # before 16 CREATEROLE reached all ordinary roles
-    refused = dict.fromkeys(groups, "not there")
-    for group, powerful, administered in rows:
+    said = {group for group in groups if can_say(group, encoding)}
+    refused = {group: "not there" if group in said else f"no name in {encoding}" for group in groups}
+    for group, powerful, administered in _groups(session, said, encoding):
         del refused[group]
         if powerful:
             refused[group] = "with more than rights on objects"
@@ -193,6 +243,15 @@ def _memberships(
             refused[group] = f"not administered by {session.target.user}"
     findings = [_left_out(role, refused) for role in create if refused.keys() & set(role.member_of)]
     return [_only(role, set(role.member_of) - refused.keys()) for role in create], findings
+
+
+def _groups(session: Session, names: Collection[str], encoding: str) -> list[tuple[str, bool, bool]]:
+    """Those of the groups that are there: (name, more than rights on objects, whether we administer it)."""
+    rows = session.run("SELECT oid::int8, rolname::text FROM pg_roles") if names else []
+    there = {oid: recoded(name, session.encoding, encoding) for oid, name in rows}
+    oids = ", ".join(str(oid) for oid, name in there.items() if name in names)
+    found = session.run(_GROUPS.format(oids=oids)) if oids else []
+    return [(there[oid], powerful, administered) for oid, powerful, administered in found]
 
 
 def _left_out(role: Role, refused: Mapping[str, str]) -> Finding:

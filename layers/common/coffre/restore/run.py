@@ -17,6 +17,7 @@ from coffre.catalogue.entries import RestoreEntry
 from coffre.choice import Choice
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
+from coffre.databases.postgresql.encodings import codec_of
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.toc import read_toc
 from coffre.errors import RestoreTooLargeError
@@ -144,6 +145,7 @@ def _inspect(restore: Restore, token: str) -> Situation:
         swap = inspect_swap(wanted, token_time(token), registry, safety=safety)
     # The archive is listed by the newest tools: they read every older archive.
     entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
+    codec = codec_of(restore.manifest.locale.encoding)
     return inspect_target(
         wanted,
         restore.manifest,
@@ -151,7 +153,7 @@ def _inspect(restore: Restore, token: str) -> Situation:
         entries,
         roles=request.roles,
         role_map=request.role_map,
-        tablespaces={entry.tablespace for entry in read_toc(restore.schema) if entry.tablespace},
+        tablespaces={entry.tablespace for entry in read_toc(restore.schema, codec) if entry.tablespace},
         swap=swap,
     )
 

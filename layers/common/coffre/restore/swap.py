@@ -14,8 +14,10 @@ from coffre.databases.postgresql.standing import (
     Mark,
     Standing,
     carry_over,
+    comment_escaped,
     dated,
     find,
+    nameless_of,
     without_mark,
     write_mark,
 )
@@ -86,8 +88,9 @@ def inspect_swap(target: Target, moment: datetime, registry: Registry, *, safety
             raise DatabaseMissingError(
                 f"{target.label} doesn't exist, so nothing can be replaced", "Restore with the mode `new`."
             )
+        _refuse_nameless(session, target, standing)
         sessions = require_rights(session, target, standing)
-        findings = _warnings(session, standing, sessions)
+        findings = _warnings(session, standing, sessions) + comment_escaped(standing)
         registered = _registered(session, target, standing, registry) if safety else None
     if safety and registered is None:
         raise SafetyBackupImpossibleError(
@@ -143,6 +146,17 @@ def refuse_reserved(target: Target) -> None:
     if target.database in RESERVED:
         raise TargetLacksError(
             f"{target.label} is one of PostgreSQL's own and can't be replaced", "Name another database."
+        )
+
+
+def _refuse_nameless(session: Session, target: Target, standing: Standing) -> None:
+    """What belongs to the name is carried over by a session with the maintenance database."""
+    names = nameless_of(session, standing)
+    if names:
+        raise TargetLacksError(
+            f"{target.label} belongs or is granted to roles whose names aren't {session.encoding}, "
+            f"which {session.target.label} has: {', '.join(names)}",
+            "Restore with the mode `new` and exchange the names by hand, or give it to other roles first.",
         )
 
 

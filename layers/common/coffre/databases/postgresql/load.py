@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
+from coffre.databases.postgresql.encodings import recoded
 from coffre.databases.postgresql.frozen import load_frozen
 from coffre.databases.postgresql.statements import copy_from
 from coffre.databases.postgresql.target import Target
@@ -108,7 +109,8 @@ class LoadTask:
         return {}
 
     def _session(self, owner: str) -> Session:
-        user = owner if self._as_owner and owner else self._target.user  # large objects run nobody's code
+        as_owner = self._as_owner and owner  # large objects run nobody's code
+        user = recoded(owner, self._encoding, "UTF8") if as_owner else self._target.user
         if user not in self._sessions:
             session = open_session(
                 replace(self._target, user=user), seconds=self._seconds, application="coffre/load"

@@ -6,6 +6,8 @@ Each check returns findings; `raise_refusal` turns the first that refuses into i
 from __future__ import annotations
 
 from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.encodings import can_say
+from coffre.databases.postgresql.roles import read_roles, tell_nameless
 from coffre.errors import (
     CoffreError,
     PrivilegesMissingError,
@@ -115,6 +117,7 @@ def inspect(session: Session) -> list[Finding]:
     findings += _notes(session)
     findings += _invalid_indexes(session)
     findings += _passwords(session)
+    findings += _nameless(session)
     findings += _collations(session)
     return findings
 
@@ -234,6 +237,14 @@ def _passwords(session: Session) -> list[Finding]:
         )
         for row in session.run(_PASSWORDS)
     ]
+
+
+def _nameless(session: Session) -> list[Finding]:
+    """Roles that were made in a database of another encoding, and are needed here."""
+    names = session.run("SELECT rolname::text FROM pg_roles")
+    if all(can_say(row[0], session.encoding) for row in names):
+        return []
+    return tell_nameless(read_roles(session), session.encoding)
 
 
 def _collations(session: Session) -> list[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.absent import AbsentRows
 from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.encodings import recoded
 from coffre.databases.postgresql.large_objects import grant, make
 from coffre.databases.postgresql.load import relation_of
 from coffre.databases.postgresql.load_plan import load_items
@@ -117,7 +118,8 @@ class Rebuild:
 
     def open_as(self, owner: str) -> Session:
         """A session for code of the owner's: as that role where rows are loaded so."""
-        target = replace(self.target, user=owner) if self.as_owner else self.target
+        user = recoded(owner, self._encoding, "UTF8") if self.as_owner else self.target.user
+        target = replace(self.target, user=user)
         return open_session(target, seconds=self.watch.seconds_left, application="coffre/restore")
 
     def compare(self, here: int) -> tuple[list[Finding], int, int]:
@@ -151,10 +153,14 @@ class Rebuild:
             "task": task,
             "target": asdict(self.target),
             "seconds": self.watch.seconds_left,
-            "encoding": self.manifest.settings["client_encoding"],
+            "encoding": self._encoding,
             **more,
         }
         return self.start_workers([setup] * self._worker_count, self.watch.check)
+
+    @property
+    def _encoding(self) -> str:
+        return self.manifest.settings["client_encoding"]
 
     @property
     def _worker_count(self) -> int:

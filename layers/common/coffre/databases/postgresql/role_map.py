@@ -26,21 +26,23 @@ _TOKEN = re.compile(
 )
 
 
-def map_roles(archive: Path, out: Path, mapping: Mapping[str, str]) -> None:
+def map_roles(archive: Path, out: Path, mapping: Mapping[str, str], codec: str) -> None:
     """Write ``archive`` to ``out`` with other roles.
 
     Parameters
     ----------
     mapping:
         The new role by the old one; others stay.
+    codec:
+        Of the archive's text, which is in its database's encoding.
 
     Raises
     ------
     ToolFailedError
         If it isn't an archive in the custom format that this knows.
     """
-    # Byte for byte: an archive is in its database's encoding, all of which have ASCII's characters.
-    bytewise = {_bytewise(old): _bytewise(new) for old, new in mapping.items()}
+    # Byte for byte: all encodings of databases have ASCII's characters.
+    bytewise = {_bytewise(old, codec): _bytewise(new, codec) for old, new in mapping.items()}
     with archive.open("rb") as source, out.open("wb") as target:
         before, after = _measure(source, bytewise)
         source.seek(0)
@@ -89,8 +91,8 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _bytewise(name: str) -> str:
-    return name.encode().decode("latin-1")
+def _bytewise(name: str, codec: str) -> str:
+    return name.encode(codec).decode("latin-1")
 
 
 class _Writer:

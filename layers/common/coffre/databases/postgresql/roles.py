@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
+from coffre.databases.postgresql.encodings import can_say
+from coffre.results import Finding
 from coffre.vault.parts import DatabaseRecord, Role
 
 # The bootstrap superuser's possessions aren't in pg_shdepend, so they are looked for one by one.
@@ -32,7 +34,6 @@ SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.ro
        OR EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid AND left(n.nspname, 3) <> 'pg_'
                   AND n.nspname NOT IN ('information_schema', 'public'))
 FROM pg_roles r
-WHERE left(r.rolname, 3) <> 'pg_'
 ORDER BY r.rolname
 """
 
@@ -50,6 +51,9 @@ FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
 WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY 1, 2
 """
+
+RENAME = "ALTER ROLE ... RENAME TO, in a database of the encoding that the name is in, and back up again."
+"""What to do about roles that `nameless` finds."""
 
 _ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
 _RESERVED = ("BYPASSRLS", "CREATEDB", "CREATEROLE", "REPLICATION", "SUPERUSER")
@@ -79,11 +83,36 @@ def read_roles(session: Session) -> list[Role]:
     """All roles of the cluster but PostgreSQL's own."""
     roles = []
     for row in session.run(_ROLES):
+        if row[0].startswith("pg_"):  # asked of the server, a name of another encoding may be an error
+            continue
         flags = [name if held else f"NO{name}" for name, held in zip(_ATTRIBUTES, row[1:8], strict=True)]
         limit = [f"CONNECTION LIMIT {row[8]}"] if row[8] != -1 else []
         attributes = (*flags, *limit, f"{_EXPIRY}{literal(row[9])}")
         roles.append(Role(row[0], attributes, tuple(row[10] or ()), tuple(row[11] or ()), row[12]))
     return roles
+
+
+def nameless(roles: Iterable[Role], encoding: str) -> list[Role]:
+    """Those whose names no statement in a database of this encoding can hold.
+
+    They were made, or renamed, in a database of another one.
+    """
+    return [role for role in roles if not can_say(role.name, encoding)]
+
+
+def tell_nameless(roles: Iterable[Role], encoding: str) -> list[Finding]:
+    """A warning for each role that the database needs and that is `nameless`: no restore can name it."""
+    return [
+        Finding(
+            level="warn",
+            code="role-nameless",
+            object=role.name,
+            message=f"objects belong or are granted to the role {role.name}, whose name isn't {encoding}",
+            advice=RENAME,
+        )
+        for role in nameless(roles, encoding)
+        if role.used
+    ]
 
 
 def read_database(session: Session) -> DatabaseRecord:

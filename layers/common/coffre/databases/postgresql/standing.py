@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
+from coffre.databases.postgresql.encodings import can_say, sayable
 from coffre.databases.postgresql.roles import set_configuration
 from coffre.databases.postgresql.target import MAINTENANCE
 from coffre.errors import CoffreError
@@ -38,10 +40,14 @@ class Standing:
 
     Attributes
     ----------
+    comment:
+        As the session can say it.
     connections:
         Its connection limit; -1 for none.
     ours:
         Whether the session's role owns it or is a member of its owner.
+    escaped:
+        Whether the session can't say its comment as it is, because that is in another encoding.
     """
 
     oid: int
@@ -51,6 +57,7 @@ class Standing:
     connections: int
     tablespace: str
     ours: bool
+    escaped: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,15 +88,40 @@ class Mark:
 def find(session: Session, name: str) -> Standing | None:
     """The database of that name, or None."""
     rows = session.run(f"{_DATABASES} WHERE d.datname = {literal(name)}")
-    return Standing(*rows[0]) if rows else None
+    return _standing(session, rows[0]) if rows else None
 
 
 def put_aside(session: Session, name: str) -> list[tuple[Standing, Mark]]:
     """The databases that bore ``name`` and were put aside, newest first."""
-    rows = session.run(f"{_DATABASES} WHERE shobj_description(d.oid, 'pg_database') LIKE '%{_MARK}%'")
-    found = [(Standing(*row), read_mark(row[3])) for row in rows]
+    rows = session.run(f"{_DATABASES} WHERE shobj_description(d.oid, 'pg_database') IS NOT NULL")
+    found = [(_standing(session, row), read_mark(row[3])) for row in rows]
     marked = [(one, mark) for one, mark in found if mark and (mark.database, mark.oid) == (name, one.oid)]
     return sorted(marked, key=lambda pair: pair[1].at, reverse=True)
+
+
+def _standing(session: Session, row: list[Any]) -> Standing:
+    found = Standing(*row)
+    comment = found.comment and sayable(found.comment, session.encoding)
+    return replace(found, comment=comment, escaped=comment != found.comment)
+
+
+def nameless_of(session: Session, standing: Standing) -> list[str]:
+    """The database's owner and whoever has rights on it, where this session can't say their names."""
+    names = [standing.owner, *(row[0] for row in session.run(_GRANTS.format(oid=standing.oid)))]
+    return [name for name in dict.fromkeys(names) if not can_say(name, session.encoding)]
+
+
+def comment_escaped(standing: Standing) -> list[Finding]:
+    """That bytes of a database's comment will be written out, if they will."""
+    message = (
+        f"the comment of {standing.name} isn't in the encoding of the server's maintenance database: "
+        "its bytes are written out"
+    )
+    advice = "Set it again in a session with the database itself."
+    found = Finding(
+        level="warn", code="comment-escaped", object=standing.name, message=message, advice=advice
+    )
+    return [found] if standing.escaped else []
 
 
 def write_mark(comment: str | None, mark: Mark) -> str:
