@@ -188,7 +188,7 @@ def test_entries_are_built_as_pg_restore_would_and_what_the_server_refuses_is_no
     for _ in range(2):
         task = LateTask(setup)
         for number in late:
-            task.run({"entry": number})
+            task.run({"entry": number, "subscription": False})
         task.finish()
     with session(where) as two:
         built = Notes(two, ATTEMPT).built()

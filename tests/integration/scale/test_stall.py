@@ -56,7 +56,7 @@ class Run:
         self.ledger = self._catalogue.ledger("shop", ATTEMPT)
         name = backup_id("shop", "daily", scheduled)
         self.ledger.open(name, scheduled + timedelta(hours=1))
-        self.ledger.planned(batches=1, total=1)
+        self.ledger.planned("plan", batches=1, total=1)
         self._begun = False
         request = BackupRequest(type="daily", scheduled_time=scheduled, database="shop")
         registration = Registration(secret="-", stall_minutes=1)
