@@ -5,10 +5,14 @@ Source: https://www.postgresql.org/docs/current/multibyte.html#MULTIBYTE-CHARSET
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from coffre.databases.postgresql.connection import identifier, literal, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from tests.support.postgres import sql, target
+from tests.support.postgres import customer_server, sql, target
 
 _SINGLE = (
     *(f"ISO_8859_{number}" for number in range(5, 9)),
@@ -35,6 +39,18 @@ def names_in(encoding: str) -> list[bytes]:
     if encoding in _MULTIPLE:
         return [b"of " + _MULTIPLE[encoding]]
     return [b"caf\xe9", bytes(range(0x80, 0xBF)), bytes(range(0xBF, 0xFE)), b"\xfe\xff"]
+
+
+FOREIGN = b"caf\xe9".decode("utf-8", "surrogateescape")
+"""The role of `foreign_server`, as a session in UTF8 reads its name."""
+
+
+@contextmanager
+def foreign_server(root: Path, scratch: Path) -> Iterator[EphemeralServer]:
+    """A server with a role that was made in a database of another encoding."""
+    with customer_server(root, 16, scratch) as started:
+        sql(create_in(started, "LATIN1", "latin"), "CREATE ROLE café SUPERUSER LOGIN")
+        yield started
 
 
 def create_in(server: EphemeralServer, encoding: str, name: str) -> Target:

@@ -15,8 +15,8 @@ from coffre.databases.postgresql.encodings import can_say, codec_of
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.standing import find, nameless_of
 from coffre.errors import QueryFailedError
-from tests.support.encodings import ENCODINGS, create_in
-from tests.support.postgres import create, customer_server, sql, target
+from tests.support.encodings import ENCODINGS, FOREIGN, create_in, foreign_server
+from tests.support.postgres import create, sql, target
 
 # Bytes with a meaning of their own in some encoding, and what may follow them.
 FIRST = [bytes([byte]) for byte in (*b"A\x80\x81\x8d\x8e\x8f\x90\x9b\x9c\x9e\xa0\xa1\xc2\xe3\xf0\xff",)]
@@ -32,14 +32,12 @@ REST = [
     b"\xa1\xa1\xa1",
     b"\x80\x80\x80",
 ]
-FOREIGN = b"caf\xe9".decode("utf-8", "surrogateescape")
 
 
 @pytest.fixture(scope="module")
 def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """A server with a role that was made in a database of another encoding."""
-    with customer_server(postgres_root, 16, scratch_root) as started:
-        sql(create_in(started, "LATIN1", "latin"), "CREATE ROLE café SUPERUSER LOGIN")
+    with foreign_server(postgres_root, scratch_root) as started:
         yield started
 
 

@@ -15,21 +15,27 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration
 from coffre.errors import QueryFailedError, TargetLacksError
 from coffre.vault.contents import read_contents
-from tests.support.encodings import ENCODINGS, create_in, create_named, named, names_in
+from tests.support.encodings import (
+    ENCODINGS,
+    FOREIGN,
+    create_in,
+    create_named,
+    foreign_server,
+    named,
+    names_in,
+)
 from tests.support.postgres import create, customer_server, sql, target
 from tests.support.vault import ServedStore, Verbs
 
 # Those whose characters are bytes, pairs or more, and that have holes, no characters, or no codec in Python.
 HARD = ["EUC_JIS_2004", "EUC_TW", "ISO_8859_6", "KOI8R", "MULE_INTERNAL", "SQL_ASCII", "WIN866", "UTF8"]
 UNPROVEN = Registration(secret="-", prove="never")
-FOREIGN = b"caf\xe9".decode("utf-8", "surrogateescape")
 
 
 @pytest.fixture(scope="module")
 def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]:
     """A server whose roles come from databases of all encodings, one of them from LATIN1."""
-    with customer_server(postgres_root, 16, scratch_root) as started:
-        sql(create_in(started, "LATIN1", "latin"), "CREATE ROLE café SUPERUSER LOGIN")
+    with foreign_server(postgres_root, scratch_root) as started:
         yield started
 
 
