@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.described import compare_described, compare_roles, read_described
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
+from coffre.errors import CatalogueUnavailableError
 from coffre.results import VerifyResult
 from coffre.vault.parts import Role
+from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.tables import TABLE
 from tests.integration.proof.conftest import Bench
 from tests.support.postgres import create, sql, target
-from tests.support.vault import ServedStore, Verbs
+from tests.support.vault import DATABASE, ServedStore, Verbs
 
 SOURCE = """
 CREATE TABLE log (id serial PRIMARY KEY, what int, twice int GENERATED ALWAYS AS (what * 2) STORED);
@@ -171,3 +176,20 @@ def test_a_proof_that_isnt_due_leaves_the_one_that_there_is(
     assert (again.verdict, codes) == ("inconclusive", ["not-due", "verdict-stands"])
     assert again.evidence == proof.evidence
     assert {item.key for item in store.objects("")} == kept, "no other evidence"
+
+
+def test_a_verdict_that_stands_is_told_to_a_catalogue_that_missed_it(
+    server: EphemeralServer, postgres_root: Path, scratch_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = Catalogue(MemoryDynamo(), TABLE)
+    with ServedStore() as store:
+        verbs = Verbs(store, postgres_root, scratch_root, catalogue)
+        taken = verbs.backup(create(server, "missed", "CREATE TABLE t AS SELECT 1 AS n"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Catalogue, "verdict", Mock(side_effect=CatalogueUnavailableError("throttled")))
+            with pytest.raises(CatalogueUnavailableError):
+                verbs.verify()
+        assert verbs.verify(registration=Registration(secret="-", prove="never")).verdict == "inconclusive"
+    entry = catalogue.backup(DATABASE, taken.backup_id)
+    assert entry is not None
+    assert entry.verdict == "proven"

@@ -157,7 +157,7 @@ def _record(
 ) -> VerifyResult:
     """Write the evidence, then tell the catalogue and the world.
 
-    Where an earlier verdict stands, the world alone is told, and nothing else changes.
+    Where an earlier verdict stands, no evidence is written, and the catalogue is told of the earlier one.
     """
     evidence = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(utc_now())}.json"
     result = VerifyResult(
@@ -183,6 +183,7 @@ def _record(
         result = bounded(
             result.model_copy(update={"reasons": reasons, "evidence": earlier.evidence}), SHOWN_REASONS
         )
+        _tell_catalogue(services.catalogue, earlier)
         services.publisher.publish(EVENTS[result.verdict], result.answer())
         return result
     result = bounded(result, MAX_REASONS)
@@ -193,6 +194,13 @@ def _record(
         services.catalogue.record_restore(_measured(result, report))
     services.publisher.publish(EVENTS[result.verdict], shown.answer())
     return result
+
+
+def _tell_catalogue(catalogue: Catalogue, earlier: VerifyResult) -> None:
+    """Tell it of the verdict that stands, if it knows of another: whoever found it may have died before."""
+    entry = catalogue.backup(earlier.database, earlier.backup_id)
+    if entry is None or entry.verified != evidence_time(earlier.evidence):
+        catalogue.verdict(bounded(earlier, SHOWN_REASONS))
 
 
 def _measured(result: VerifyResult, report: ProofReport) -> RestoreEntry:
