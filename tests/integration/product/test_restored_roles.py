@@ -21,7 +21,7 @@ from coffre.databases.postgresql.roles import read_database, read_roles
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.events.restore import RestoreRequest
-from coffre.restore import begin, finish, run
+from coffre.restore import attempts, begin, belongings, finish, run
 from coffre.restore import roles as role_module
 from coffre.restore.attempts import attempt
 from coffre.restore.roles import needed_roles
@@ -288,6 +288,38 @@ def test_no_role_is_left_without_what_it_gets(
 
 
 @pytest.mark.parametrize("user", ["customer", "builder"])
+@pytest.mark.parametrize("machine", [False, True])
+def test_roles_that_take_several_transactions_get_and_tell_the_same(
+    way: Callable[..., Way], monkeypatch: pytest.MonkeyPatch, machine: bool, user: str
+) -> None:
+    monkeypatch.setattr(attempts, "BATCH", 1)
+    to = way(machine, user, 18)
+    found = to.restore("several")
+    assert len(found["role-created"]) == len({"shopper", "clerk"})
+    administered = ["readers"] if user == "customer" else []
+    assert groups(to.server, "shopper") == ["clerk", *administered]
+    assert rights(to.server, "several") == ("shopper", RESTORED)
+
+
+def test_what_was_told_before_a_death_between_them_isnt_lost(
+    way: Callable[..., Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "BATCH", 1)
+    to = way(True, "customer", 18)
+    hand = to.hand("between")
+    hand.confirm()
+    with monkeypatch.context() as patch:
+        patch.setattr(role_module, "_create", dying(2, role_module._create, [0]))
+        with pytest.raises(KilledError) as died:
+            hand.go()
+    assert {"shopper", "clerk"} & set(roles(to.server)) == {"clerk"}, "groups come first"
+    hand.fail(died.value)
+    hand.resume()
+    assert len(told(hand.go()["findings"])["role-created"]) == len({"shopper", "clerk"})
+    assert groups(to.server, "shopper") == ["clerk", "readers"]
+
+
+@pytest.mark.parametrize("user", ["customer", "builder"])
 @pytest.mark.parametrize(
     ("module", "call"), [(begin, "SchemaArchive"), (begin, "make"), (finish, "exchange_names")]
 )
@@ -341,6 +373,16 @@ def test_rights_that_would_keep_the_restore_from_its_end_are_not_given(
     assert rights(to.server, "shut") == ("builder", [])
     (message,) = found["owner-left-out"]
     assert message.startswith("owner and grants would keep builder from finishing")
+
+
+def test_more_grants_than_one_transaction_bears_are_told(
+    way: Callable[..., Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belongings, "MOST_GRANTEES", 1)
+    to = way(False, "customer", 18)
+    (message,) = to.restore("crowded")["grants-left-out"]
+    assert message == "the grants on the database to 3 roles are left out: they are too many"
+    assert rights(to.server, "crowded") == ("shopper", [])
 
 
 def test_a_database_that_is_there_gets_them_from_whom_it_belongs_to(way: Callable[..., Way]) -> None:

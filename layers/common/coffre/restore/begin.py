@@ -70,7 +70,7 @@ def _has_schema(job: MachineJob) -> bool:
 
 
 def _make_roles(job: MachineJob, session: Session, contents: Contents) -> bool:
-    """Create the roles that are missing, all or none; whether ours is a superuser.
+    """Create the roles that are missing; whether ours is a superuser.
 
     Parameters
     ----------
@@ -97,11 +97,16 @@ def _make_roles(job: MachineJob, session: Session, contents: Contents) -> bool:
 def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: list[Finding]) -> None:
     """Keep what is to be told of created roles, and which of them have settings in the database.
 
-    It is kept before they are there: whoever tries again finds them, and nothing to do about them.
+    It is kept before they are there, beside what was kept already: whoever tries again finds those that are
+    there, and nothing to do about them.  Settings matter where another database's take their place.
     """
-    settings = contents.database.settings if contents.database is not None else ()
-    created = sorted({role for role, _ in settings} & set(needed.created))
-    job.keep({"findings": told([*findings, *needed.findings]), "created": created})
+    kept = job.kept()[1]
+    known = [Finding.model_validate(one) for one in kept.get("findings", [])]
+    created = set(kept.get("created", []))
+    if job.run.aside is not None and contents.database is not None:
+        created |= {role for role, _ in contents.database.settings} & set(needed.created)
+    findings = [*dict.fromkeys([*known, *findings, *needed.findings])]
+    job.keep({"findings": told(findings), "created": sorted(created)})
 
 
 def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None:

@@ -18,7 +18,7 @@ from coffre.databases.postgresql.database_rights import (
 from coffre.databases.postgresql.encodings import can_say, recoded
 from coffre.databases.postgresql.roles import database_statements
 from coffre.events.restore import RestoreRequest
-from coffre.restore.attempts import attempt
+from coffre.restore.attempts import attempt, batches
 from coffre.restore.roles import NeededRoles
 from coffre.results import Finding
 from coffre.vault.parts import DatabaseRecord
@@ -32,6 +32,9 @@ FROM pg_roles r LEFT JOIN pg_database d ON d.datname = current_database() AND :t
 WHERE r.rolname = current_user
 """
 _ROLES = "SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles"
+MOST_GRANTEES = 2000
+"""Each takes a lock, and all are given or taken together, so that the restoring role isn't locked out."""
+
 _STILL_OURS = """
 SELECT has_database_privilege(current_user, oid, 'CONNECT') AND pg_has_role(current_user, datdba, 'USAGE')
 FROM pg_database WHERE datname = current_database()
@@ -118,12 +121,11 @@ def give_belongings(
 
 
 def _apply_settings(session: Session, record: DatabaseRecord, name: str) -> list[Finding]:
-    statements = database_statements(record, name)
-    if not statements:
-        return []
-    session.run("BEGIN")
-    findings = attempt(session, statements, "setting-not-restored")
-    session.run("COMMIT")
+    findings = []
+    for statements in batches(database_statements(record, name)):
+        session.run("BEGIN")
+        findings += attempt(session, statements, "setting-not-restored")
+        session.run("COMMIT")
     return findings
 
 
@@ -136,7 +138,8 @@ def _apply_rights(session: Session, rights: DatabaseRights, name: str) -> list[F
     given = [give_database(name, rights.owner)] if may.hand_over else []
     findings += attempt(session, given, "right-not-restored")
     owner = str(session.run(_MAY, there=True)[0][0])
-    findings += attempt(session, give_grants(rights, name, owner, may.roles), "right-not-restored")
+    if len(rights.grantees) <= MOST_GRANTEES:
+        findings += attempt(session, give_grants(rights, name, owner, may.roles), "right-not-restored")
     if session.value(_STILL_OURS):
         session.run("COMMIT")
         return findings
@@ -205,6 +208,12 @@ def _without(rights: DatabaseRights, may: _May) -> list[Finding]:
         reason = f"{may.me} may not give it away so" if rights.owner in may.roles else absent
         message = f"the database will not belong to {rights.owner}: {reason}"
         findings.append(_left_out("owner", message, "ALTER DATABASE ... OWNER TO, where it is meant."))
+    if len(rights.grantees) > MOST_GRANTEES:
+        message = (
+            f"the grants on the database to {len(rights.grantees)} roles are left out: they are too many"
+        )
+        findings.append(_left_out("grants", message, "GRANT CONNECT to a group that they are members of."))
+        return findings
     missing = [role for role in rights.grantees if role not in may.roles]
     for reason in dict.fromkeys(_why_absent(role, may.encoding) for role in missing):
         names = ", ".join(role for role in missing if _why_absent(role, may.encoding) == reason)

@@ -9,8 +9,9 @@ session with a database of another encoding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.encodings import can_say, recoded
@@ -25,20 +26,21 @@ from coffre.databases.postgresql.roles import (
     without_reserved,
 )
 from coffre.errors import TargetLacksError
-from coffre.restore.attempts import attempt
+from coffre.restore.attempts import attempt, batches
 from coffre.results import Finding
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Role
 
-# Whoever is a member may become the group, and what that may become.  pg_database_owner is a predefined role
-# that reaches nothing beyond one database, and each database's owner is a member of it.  Not left(): it may
-# fail on a name of another encoding.
+# Whoever is a member may become the group, and what that may become.  Predefined roles have initdb's
+# numbers; pg_database_owner reaches nothing beyond one database.  Those of providers may reach further, and
+# show it nowhere.  Names are only compared: functions of text may fail on one of another encoding.
 _GROUPS = """
-SELECT g.oid::int8,
-       EXISTS (SELECT FROM pg_roles p WHERE pg_has_role(g.oid, p.oid, 'MEMBER')
-               AND (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls
-                    OR starts_with(p.rolname::text, 'pg_') AND p.rolname <> 'pg_database_owner')),
+WITH powerful AS MATERIALIZED (
+    SELECT oid FROM pg_roles WHERE rolsuper OR rolcreaterole OR rolreplication OR rolbypassrls
+        OR oid < 16384 AND rolname <> 'pg_database_owner' OR rolname >= 'rds_' AND rolname < 'rds`'
+        OR rolname >= 'cloudsql' AND rolname < 'cloudsqm' OR rolname >= 'azure_' AND rolname < 'azure`')
+SELECT g.oid::int8, EXISTS (SELECT FROM powerful p WHERE pg_has_role(g.oid, p.oid, 'MEMBER')),
        pg_has_role(current_user, g.oid, 'MEMBER WITH ADMIN OPTION')
 FROM pg_roles g WHERE g.oid IN ({oids})
 """
@@ -149,14 +151,15 @@ def create_roles(
 ) -> list[Finding]:
     """Create roles with memberships and settings, and make the session's own role a member of some.
 
-    All of it is one transaction: a role that is there has all that it gets, so nobody has to come back to it.
+    A role that is there has all that it gets, so nobody has to come back to it: what belongs to a role is one
+    transaction, groups come before their members, and not too many roles are in one.
 
     Parameters
     ----------
     session:
         With the restored database itself: another one's encoding might lack the names, or have others' bytes.
     told:
-        Called with the findings before anything is committed.
+        Called with the findings so far before anything of them is committed.
 
     Returns
     -------
@@ -166,28 +169,57 @@ def create_roles(
     Raises
     ------
     CoffreError
-        Nothing was created.
+        Of the roles that aren't there nothing is.
     """
-    if not needed.create and not needed.join:
-        return []
-    session.run("BEGIN")
-    for role in needed.create:
+    created, join = set(needed.created), set(needed.join)
+    for names in batches(name for name in needed.join if name not in created):
+        session.run("BEGIN")
+        _join(session, names)
+        session.run("COMMIT")
+    findings: list[Finding] = []
+    for roles in batches(_groups_first(needed.create)):
+        session.run("BEGIN")
+        findings += _create(session, roles, created, join)
+        told(findings)
+        session.run("COMMIT")
+    return findings
+
+
+def _groups_first(roles: Sequence[Role]) -> Iterator[Role]:
+    """Each role after those of them that it is a member of."""
+    by_name = {role.name: role for role in roles}
+    groups = {role.name: [group for group in role.member_of if group in by_name] for role in roles}
+    return (by_name[name] for name in TopologicalSorter(groups).static_order())
+
+
+def _create(
+    session: Session, roles: Sequence[Role], created: Collection[str], join: Collection[str]
+) -> list[Finding]:
+    """Create roles with all that they get, within the session's transaction.
+
+    Parameters
+    ----------
+    created:
+        The names of all that are created.
+    """
+    for role in roles:
         session.run(create_role(role))
-    names = set(needed.created)
-    for role in needed.create:
-        for grant in grant_memberships(_only(role, names)):
+    for role in roles:
+        for grant in grant_memberships(_only(role, created)):
             session.run(grant)
-    inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
-    for name in needed.join:
-        session.run(f"GRANT {identifier(name)} TO CURRENT_USER{inherit}")
+    _join(session, [role.name for role in roles if role.name in join])
     findings = []
-    for role in needed.create:
-        others = grant_memberships(_only(role, set(role.member_of) - names))
+    for role in roles:
+        others = grant_memberships(_only(role, set(role.member_of).difference(created)))
         findings += attempt(session, others, "membership-not-restored")
         findings += attempt(session, set_role(role), "setting-not-restored")
-    told(findings)
-    session.run("COMMIT")
     return findings
+
+
+def _join(session: Session, names: Iterable[str]) -> None:
+    inherit = " WITH INHERIT TRUE, SET TRUE" if session.major >= 16 else ""
+    for name in names:
+        session.run(f"GRANT {identifier(name)} TO CURRENT_USER{inherit}")
 
 
 def _only(role: Role, groups: Collection[str]) -> Role:
@@ -241,8 +273,8 @@ def _memberships(
             refused[group] = "with more than rights on objects"
         elif not (everywhere or administered):
             refused[group] = f"not administered by {session.target.user}"
-    findings = [_left_out(role, refused) for role in create if refused.keys() & set(role.member_of)]
-    return [_only(role, set(role.member_of) - refused.keys()) for role in create], findings
+    findings = [_left_out(role, refused) for role in create if not refused.keys().isdisjoint(role.member_of)]
+    return [_only(role, {g for g in role.member_of if g not in refused}) for role in create], findings
 
 
 def _groups(session: Session, names: Collection[str], encoding: str) -> list[tuple[str, bool, bool]]:

@@ -199,7 +199,7 @@ def next_wave(job: MachineJob) -> RestoreStep:
 def _idle_calls(notes: Notes, now: str) -> int:
     """How often this step was called in a row and found things as they are ``now``.  It may be repeated."""
     before, _, calls = (notes.fact("wave") or "").partition(": ")
-    count = int(calls) + 1 if before == now else 0
+    count = int(calls or 0) + 1 if before == now else 0
     notes.note("wave", f"{now}: {count}")
     return count
 

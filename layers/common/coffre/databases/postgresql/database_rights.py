@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from coffre.databases.postgresql.connection import identifier
 from coffre.vault.parts import DatabaseRecord
@@ -16,6 +17,9 @@ from coffre.vault.parts import DatabaseRecord
 _ITEM = re.compile(
     r"""(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^"=]*))=(?P<letters>(?:[A-Za-z]\*?)*)/.*""", re.DOTALL
 )
+GRANTEES = 500
+"""Of a statement: each writes the whole list of the database's rights anew."""
+
 _PRIVILEGES = {"C": "CREATE", "T": "TEMPORARY", "c": "CONNECT"}
 
 
@@ -87,8 +91,10 @@ def give_grants(rights: DatabaseRights, name: str, owner: str, roles: Collection
     yield f"REVOKE ALL ON {subject} FROM PUBLIC"
     if owner == rights.owner:
         yield f"REVOKE ALL ON {subject} FROM {identifier(owner)}"
-    for role, privilege, passed_on in rights.grants:
-        if not role or role in roles:
-            grantee = identifier(role) if role else "PUBLIC"
-            yield f"GRANT {privilege} ON {subject} TO {grantee}{' WITH GRANT OPTION' if passed_on else ''}"
+    there = (grant for grant in rights.grants if not grant[0] or grant[0] in roles)
+    for (privilege, passed_on), alike in groupby(there, key=lambda grant: grant[1:]):  # in their order
+        names = [identifier(role) if role else "PUBLIC" for role, _, _ in alike]
+        option = " WITH GRANT OPTION" if passed_on else ""
+        for at in range(0, len(names), GRANTEES):
+            yield f"GRANT {privilege} ON {subject} TO {', '.join(names[at : at + GRANTEES])}{option}"
     yield "SET LOCAL ROLE NONE"
