@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -45,6 +46,17 @@ def backup_time(identifier: str) -> datetime:
     if match is None:
         raise ValueError(f"not a backup id: {identifier!r}")
     return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def in_turn(names: Iterable[str], now: datetime) -> list[str]:
+    """The names in order, beginning each day with another one.
+
+    Where one function serves all databases, one that takes up all of its time doesn't keep the same others
+    waiting for ever.
+    """
+    ordered = sorted(names)
+    first = now.astimezone(UTC).toordinal() % max(1, len(ordered))
+    return ordered[first:] + ordered[:first]
 
 
 def new_attempt() -> str:

@@ -17,7 +17,7 @@ from coffre.catalogue.entries import RunRecord
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Retention
 from coffre.errors import CoffreError, DeadlineExceededError
-from coffre.ids import stamp, utc_now
+from coffre.ids import in_turn, stamp, utc_now
 from coffre.notify.publisher import Publisher
 from coffre.observability import log
 from coffre.results import RotateDecision, RotateReport, RotateResult
@@ -55,7 +55,7 @@ class Services:
 def run(
     databases: Mapping[str, Retention], services: Services, *, dry_run: bool, seconds: float
 ) -> RotateResult:
-    """Rotate databases, one after the other; an error in one doesn't stop the others.
+    """Rotate databases, one after the other by turns; an error in one doesn't stop the others.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def run(
     deadline = services.now() + timedelta(seconds=seconds)
     reports: list[RotateReport] = []
     failed: dict[str, str] = {}
-    for database, retention in databases.items():
+    for database in in_turn(databases, services.now()):
+        retention = databases[database]
         try:
             reports.append(_rotate(database, retention, services, dry_run=dry_run, deadline=deadline))
         except CoffreError as error:

@@ -18,7 +18,7 @@ from coffre.errors import (
 )
 from coffre.events.base import Verdict
 from coffre.events.verify import RecheckRequest, VerifyRequest
-from coffre.ids import new_attempt, stamp, utc_now
+from coffre.ids import in_turn, new_attempt, stamp, utc_now
 from coffre.notify.publisher import DetailType
 from coffre.results import Finding, ProofReport, RecheckResult, UpgradeReport, VerifyResult
 from coffre.vault.contents import scratch_folder
@@ -114,7 +114,7 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
         _record(services, manifest, digest, report_of("failed", damage))
 
     work = RecheckServices(services.store, services.catalogue, accuse)
-    names = [request.database] if request.database is not None else found
+    names = [request.database] if request.database is not None else in_turn(found, utc_now())
     reports = [recheck(name, work, days=request.days, ends=ends) for name in names]
     result = RecheckResult(reports=reports)
     services.publisher.publish("Recheck Completed", result.answer())
