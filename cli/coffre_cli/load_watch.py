@@ -126,6 +126,8 @@ class Watch:
         if answer is None:
             self.unasked += moments
             return
+        if answer.source is None or None in answer.endpoints:
+            self.unasked += moments  # of whatever wasn't asked then nothing is known
         when = (stage, at, until, moments)
         for subject, one in zip(
             self._endpoints, answer.endpoints, strict=False

@@ -62,6 +62,20 @@ def test_a_day_without_a_backup_shows_as_long_as_it_is_in_the_period() -> None:
     assert longest_exposure(backups, hour(98), hour(200)) == (200 - 96) * 3600
 
 
+def test_backups_that_are_gone_meet_no_objective() -> None:
+    kept = [Usable(hour(0), hour(1), gone=hour(30)), Usable(hour(24), hour(25))]
+    assert longest_exposure(kept, hour(0), hour(40)) == 25 * 3600, "rotation takes what newer ones replace"
+    gone = [Usable(one.taken, one.ready, hour(39)) for one in kept]
+    assert longest_exposure(gone, hour(0), hour(40)) is None
+
+
+def test_proofs_dont_push_a_measured_restore_out_of_sight() -> None:
+    drill, proofs = restore(10**9, 3600, "drill"), [restore(10**9, 300, "proof")] * 1500
+    curve = fit([*proofs, drill])
+    assert curve is not None
+    assert (curve.measured, curve.seconds(10**9)) == (1, pytest.approx(3600))
+
+
 def test_without_a_backup_nothing_is_claimed() -> None:
     assert longest_exposure([], hour(0), hour(10)) is None
     assert longest_exposure([Usable(hour(8), hour(11))], hour(0), hour(10)) is None

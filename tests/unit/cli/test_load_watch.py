@@ -56,6 +56,7 @@ def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
     assert "backup" in wrong
     assert {"baseline", "backup", "restore"} == {sample.stage for sample in watch.samples}
     assert {sample.subject for sample in watch.samples} == {URL, SOURCE}, "one that wasn't asked is no answer"
+    assert watch.unasked, "but the moment counts as one in which not all were asked"
     assert [(one.stage, one.round) for one in watch.stages] == [
         ("baseline", 0),
         ("backup", 1),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 from pydantic import ValidationError
 
+from coffre.databases import asking
 from coffre.databases.asking import MAX_REDIRECTS, ask, ask_all, ask_until_up, down
 from coffre.databases.endpoints import Endpoint
 from coffre.databases.registration import decode
@@ -149,3 +151,24 @@ def test_a_registration_with_a_wrong_endpoint_names_the_field_and_hides_the_pass
         decode(text, name="shop")
     assert "endpoints.0.url" in error.value.message
     assert "hunter2" not in error.value.message
+
+
+def test_one_that_had_its_time_is_down_even_if_it_is_still_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of several addresses each is given all of the time by the library."""
+    released = threading.Event()
+    monkeypatch.setattr(asking, "ask", lambda _: released.wait(30))
+    found = ask_all(
+        [Endpoint(url=f"http://app/{within}", within=within) for within in (0.1, 20)], seconds=0.3
+    )
+    released.set()
+    assert found[1] is None
+    assert found[0] is not None
+    assert (found[0].up, found[0].reason) == (False, "no answer within 0.1 s")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.2:80", "[fe80::1]"])
+def test_no_address_is_asked_at_which_clouds_hand_out_credentials(host: str) -> None:
+    with pytest.raises(ValidationError, match="link-local"):
+        Endpoint(url=f"http://{host}/latest/meta-data/")

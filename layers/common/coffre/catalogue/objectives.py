@@ -18,16 +18,20 @@ from coffre.databases.registration import Registration
 from coffre.ids import stamp
 from coffre.results import ObjectivesReport
 
-LOOKED_AT = 100
+LOOKED_AT = 2000
+"""The newest entries that are looked at: with a proof each hour, those of nearly three months."""
+
+FITTED = 100
 """The newest restores that a curve is fitted to: older ones say little about today's servers."""
 
 
 @dataclass(frozen=True)
 class Usable:
-    """A backup: the instant that it shows, and when it could be used."""
+    """A backup: the instant that it shows, from when on it could be used, and until when, if it is gone."""
 
     taken: datetime
     ready: datetime
+    gone: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,9 @@ def usable(backups: Iterable[BackupEntry], *, proven: bool) -> list[Usable]:
     for entry in backups:
         ready = entry.verified if proven else entry.completed
         if entry.started and ready and (entry.verdict == "proven" or not proven):
-            found.append(Usable(datetime.fromisoformat(entry.started), datetime.fromisoformat(ready)))
+            gone = datetime.fromisoformat(entry.deleted) if entry.deleted else None
+            taken, since = datetime.fromisoformat(entry.started), datetime.fromisoformat(ready)
+            found.append(Usable(taken, since, gone))
     return sorted(found, key=lambda backup: backup.ready)
 
 
@@ -121,9 +127,10 @@ def longest_exposure(backups: Sequence[Usable], since: datetime, now: datetime) 
     Returns
     -------
     float or None
-        None if no backup was usable by ``now``.  Moments before the very first one don't count: there was
-        nothing to lose it from yet.
+        None if no backup is usable at ``now``.  Moments before the very first one don't count: there was
+        nothing to lose it from yet.  That rotation deletes those that newer ones replace costs nothing.
     """
+    left = [one.taken for one in backups if one.ready <= now and (one.gone is None or one.gone > now)]
     losses: list[float] = []
     newest: datetime | None = None
     for backup in backups:
@@ -132,7 +139,7 @@ def longest_exposure(backups: Sequence[Usable], since: datetime, now: datetime) 
         if newest is not None and backup.ready > since:
             losses.append((backup.ready - newest).total_seconds())
         newest = max(newest, backup.taken) if newest else backup.taken
-    return max([*losses, (now - newest).total_seconds()]) if newest else None
+    return max([*losses, (now - max(left)).total_seconds()]) if left else None
 
 
 def fit(restores: Iterable[RestoreEntry]) -> Curve | None:
@@ -142,7 +149,7 @@ def fit(restores: Iterable[RestoreEntry]) -> Curve | None:
     """
     done = [entry for entry in restores if entry.status == "completed" and entry.milliseconds > 0]
     real = [entry for entry in done if entry.kind in ("new", "swap", "drill")]
-    used = real or [entry for entry in done if entry.kind == "proof"]
+    used = (real or [entry for entry in done if entry.kind == "proof"])[:FITTED]
     if not used:
         return None
     points = [(entry.bytes, entry.milliseconds / 1000) for entry in used]

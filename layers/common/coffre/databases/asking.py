@@ -64,13 +64,22 @@ def ask_all(endpoints: Sequence[Endpoint], *, seconds: float) -> list[EndpointAn
     Returns
     -------
     list
-        An answer for each, in their order; None for one that couldn't be asked in that time.
+        An answer for each, in their order; None for one that wasn't asked long enough in that time.
     """
+    began: dict[int, float] = {}
+
+    def timed(index: int, endpoint: Endpoint) -> EndpointAnswer:
+        began[index] = time.monotonic()
+        return ask(endpoint)
+
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="endpoints")
-    asked = [pool.submit(ask, endpoint) for endpoint in endpoints]
+    asked = [pool.submit(timed, index, endpoint) for index, endpoint in enumerate(endpoints)]
     wait(asked, timeout=max(0.0, seconds))
     pool.shutdown(wait=False, cancel_futures=True)
-    return [_answer(future) for future in asked]
+    return [
+        _answer(future, endpoint, began.get(index))
+        for index, (future, endpoint) in enumerate(zip(asked, endpoints, strict=True))
+    ]
 
 
 def ask_until_up(
@@ -116,8 +125,19 @@ def down(answer: EndpointAnswer) -> Finding:
     )
 
 
-def _answer(asked: Future[EndpointAnswer]) -> EndpointAnswer | None:
-    return asked.result() if asked.done() and not asked.cancelled() else None
+def _answer(asked: Future[EndpointAnswer], endpoint: Endpoint, began: float | None) -> EndpointAnswer | None:
+    """The answer so far.
+
+    A library's time limit is that of each address and of each read: one that has had its time is down, even
+    if it is still waited for.
+    """
+    if asked.done() and not asked.cancelled():
+        return asked.result()
+    if began is None or time.monotonic() - began < endpoint.within:
+        return None
+    seconds = round(time.monotonic() - began, 4)
+    reason = f"no answer within {endpoint.within:g} s"
+    return EndpointAnswer(url=endpoint.label, up=False, status=None, seconds=seconds, reason=reason)
 
 
 def _unasked(endpoint: Endpoint) -> EndpointAnswer:

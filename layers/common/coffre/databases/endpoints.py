@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,7 +22,16 @@ def _url(value: str) -> str:
         raise ValueError("an endpoint's URL is printable ASCII without a fragment")
     if pieces.port == 0:
         raise ValueError("an endpoint's port is 1 to 65535")
+    if _is_link_local(pieces.hostname):
+        raise ValueError("a link-local address is no application: clouds hand out credentials there")
     return value
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_link_local
+    except ValueError:
+        return False
 
 
 class Endpoint(BaseModel):
@@ -30,8 +40,8 @@ class Endpoint(BaseModel):
     Attributes
     ----------
     url:
-        Asked by GET.  Without credentials.  Addresses of private networks are allowed: whoever may write a
-        registration decides what the functions ask.
+        Asked by GET.  Without credentials.  Addresses of private networks are allowed, link-local ones aren't:
+        whoever may write a registration decides what the functions ask.
     status:
         The HTTP status that it must answer.
     within:

@@ -10,7 +10,9 @@ from statistics import median
 from coffre.catalogue.entries import RestoreEntry
 from coffre.choice import Choice, Runs, Where, by_time
 
-LOOKED_AT = 100
+LOOKED_AT = 2000
+"""The newest entries: with a proof each hour, those of nearly three months."""
+
 USED = 10
 UNKNOWN = "unknown, no restore was measured"
 
