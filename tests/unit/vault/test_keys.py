@@ -82,6 +82,17 @@ def test_who_alters_the_newest_manifest_stops_no_backup(world: World, change: di
     assert world.again(hours=1) not in ("", world.seal.key.id, "0" * 32)
 
 
+@pytest.mark.parametrize("wrapped", ["A", "A" * 9000, "====", "not base64"])
+def test_a_wrapped_key_that_kms_could_not_read_stops_no_backup(world: World, wrapped: str) -> None:
+    assert world.seal.key is not None
+    altered = world.body.replace(world.seal.key.wrapped.encode(), wrapped.encode())
+    assert altered != world.body
+    world.store.tamper(PLACE, lambda _: altered)
+    with pytest.raises(ManifestInvalidError):
+        decode(altered, key=PLACE)
+    assert world.again(hours=1) not in ("", world.seal.key.id)
+
+
 @pytest.mark.parametrize("missing", ["seal", "sealed", "requires"])
 def test_a_manifest_that_is_only_in_part_a_sealed_one_is_refused(world: World, missing: str) -> None:
     update = {missing: [] if missing == "requires" else None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,17 @@ def test_a_ticket_that_was_changed_opens_nothing(store: Store, tmp_path: Path, c
     store.tamper(store.keys(TICKETS)[0], change)
     with pytest.raises(ObjectCorruptError):
         open_ticket(url, tmp_path / "urls")
+
+
+def test_no_retry_writes_a_url_into_the_log(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put("chunk", b"bytes")
+    open_ticket(issue_ticket(store, TICKET, [("chunk", None)], seconds=60), tmp_path / "urls")
+    reader = TicketReader(tmp_path / "urls")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}/chunk?{Store.signature}"
+        threading.Thread(target=lambda: [nobody.accept()[0].close() for _ in range(5)], daemon=True).start()
+        with pytest.raises(StoreUnavailableError):
+            tickets.download(reader._http, address, "chunk")
+    assert Store.signature not in caplog.text

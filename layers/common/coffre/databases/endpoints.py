@@ -40,8 +40,8 @@ class Endpoint(BaseModel):
     Attributes
     ----------
     url:
-        Asked by GET.  Without credentials.  Addresses of private networks are allowed, link-local ones aren't:
-        whoever may write a registration decides what the functions ask.
+        Asked by GET.  Without credentials.  Addresses of private networks are allowed, link-local ones
+        aren't: whoever may write a registration decides what the functions ask.
     status:
         The HTTP status that it must answer.
     within:

@@ -20,7 +20,15 @@ class SealBrokenError(CoffreError):
 
 
 class KeyServiceUnavailableError(CoffreError):
-    """KMS failed or didn't answer, after bounded retries."""
+    """KMS failed or didn't answer, after bounded retries.
+
+    Attributes
+    ----------
+    answered:
+        Whether it said so itself.
+    """
+
+    answered = False
 
     code = "key-service-unavailable"
     advice = "Try again; check KMS, and the function's way to it (an interface endpoint in a VPC)."

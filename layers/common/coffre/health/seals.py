@@ -11,11 +11,11 @@ from coffre.vault.manifest import SealKey
 
 
 class SealProbe:
-    """Tries the keys in one report.  Once KMS gave no answer it isn't asked again: a report has its time."""
+    """Tries the keys in one report.  Where KMS gave no answer it isn't asked again: a report has its time."""
 
     def __init__(self, keys: SealKeys) -> None:
         self._keys = keys
-        self._silent: CoffreError | None = None
+        self._silent: set[str] = set()
 
     def locked(self, seals: Mapping[str, int]) -> tuple[Finding, ...]:
         """What stands against the seals of a database's backups: one finding for each that can't be opened.
@@ -32,9 +32,12 @@ class SealProbe:
         return tuple(_finding(key, backups, error) for key, backups, error in tried if error is not None)
 
     def _try(self, key: SealKey) -> CoffreError | None:
-        error = self._silent or self._keys.probe(key)
-        if isinstance(error, KeyServiceUnavailableError):
-            self._silent = error
+        region = key.kms_key.split(":")[3]
+        if region in self._silent:
+            return KeyServiceUnavailableError(f"KMS in {region} gave no answer; {key.kms_key} wasn't tried")
+        error = self._keys.probe(key)
+        if isinstance(error, KeyServiceUnavailableError) and not error.answered:
+            self._silent.add(region)
         return error
 
 

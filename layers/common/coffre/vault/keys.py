@@ -248,4 +248,6 @@ def _translated(error: ClientError, kms_key: str) -> CoffreError:
     if code in _FAULTS:
         what, advice = _FAULTS[code]
         return SealKeyUnavailableError(f"the KMS key {kms_key} {what}", advice)
-    return KeyServiceUnavailableError(f"KMS answered {code} for the key {kms_key}")
+    failed = KeyServiceUnavailableError(f"KMS answered {code} for the key {kms_key}")
+    failed.answered = True
+    return failed

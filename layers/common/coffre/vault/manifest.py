@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from base64 import b64decode
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +18,10 @@ from coffre.readable import readable
 from coffre.vault.layout import FORMAT
 
 MAX_BYTES = 1 << 20
+MAX_WRAPPED = 8192
+"""Of base64: KMS takes ciphertexts of 6144 bytes at most.
+Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html"""
+
 SEALED, SLICES, LARGE_OBJECTS = "seal-1", "slices", "large-object-rows"
 CAPABILITIES = frozenset(
     {
@@ -144,6 +149,11 @@ class Totals(_Model):
     large_objects: Count
 
 
+def _base64(text: str) -> str:
+    b64decode(text, validate=True)
+    return text
+
+
 def _stamped(text: str) -> str:
     moment(text)
     return text
@@ -165,7 +175,13 @@ class SealKey(_Model):
 
     kms_key: Annotated[str, Field(pattern=KMS_KEY)]
     context: SealContext
-    wrapped: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+=*$", description="KMS's ciphertext in base64")]
+    wrapped: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9+/]+=*$", max_length=MAX_WRAPPED, description="KMS's ciphertext in base64"
+        ),
+        AfterValidator(_base64),
+    ]
 
     @property
     def id(self) -> str:

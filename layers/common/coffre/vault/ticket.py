@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -80,6 +81,7 @@ class TicketReader:
     """A `ChunkReader` over the URLs of a ticket, which lie in a small database in scratch space."""
 
     def __init__(self, urls: Path, seal: Seal = UNSEALED) -> None:
+        _tell_no_urls()
         self._urls = urls
         self.seal = seal
         self._http = urllib3.PoolManager(
@@ -108,6 +110,7 @@ def open_ticket(url: str, urls: Path) -> Ticket:
     ------
     ObjectCorruptError, ObjectMissingError, StoreUnavailableError
     """
+    _tell_no_urls()
     with urllib3.PoolManager(retries=_RETRIES) as http, download(http, url, "the ticket") as body:
         try:
             with zstandard.ZstdDecompressor().stream_reader(body) as reader:
@@ -120,6 +123,11 @@ def open_ticket(url: str, urls: Path) -> Ticket:
         except (zstandard.ZstdError, ValueError, TypeError, sqlite3.Error) as error:
             raise ObjectCorruptError("the ticket is not one") from error
     return ticket
+
+
+def _tell_no_urls() -> None:
+    """urllib3 warns of each retry with the whole URL, and Lambda logs warnings."""
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def download(http: urllib3.PoolManager, url: str, key: str) -> BinaryIO:
