@@ -114,10 +114,17 @@ def _entry_facts(entry: BackupEntry) -> dict[str, object]:
         "verdict": word(entry.verdict or "not verified yet"),
         "verified": moment(entry.verified),
         "evidence": entry.evidence,
-        "copy": f"{entry.copy_summary} ({moment(entry.copy_checked)})" if entry.copy else "",
+        "copy": _copy(entry),
         "reason": entry.reason,
         "deleted": moment(entry.deleted),
     }
+
+
+def _copy(entry: BackupEntry) -> str:
+    if not entry.copy:
+        return ""
+    where = f" in {entry.copy_bucket}" if entry.copy_bucket else ""
+    return f"{entry.copy_summary}{where} ({moment(entry.copy_checked)})"
 
 
 def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:

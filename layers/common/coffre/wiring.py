@@ -311,7 +311,7 @@ def health_services() -> HealthServices:
         publisher=publisher(),
         stack=here.stack,
         rpo_hours=here.rpo_hours,
-        copied=bool(here.copy_arn),
+        copy_bucket=here.copy_bucket if here.copy_arn else "",
     )
 
 

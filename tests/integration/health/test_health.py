@@ -337,7 +337,7 @@ def test_damage_that_was_found_in_older_backups_is_told(services: run.Services) 
 def test_a_report_reads_a_database_s_backups_once(services: run.Services) -> None:
     """There may be years of them, deleted ones included, and a report each quarter of an hour."""
     catalogue = FakeCatalogue({"shop": [backup(1, proven=False)]})
-    report(replace(services, catalogue=cast(Any, catalogue), copied=True))
+    report(replace(services, catalogue=cast(Any, catalogue), copy_bucket="copy"))
     assert catalogue.asked == ["shop"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,22 @@ def test_a_check_that_fails_does_not_hide_the_others(world: World) -> None:
     entry = world.catalogue.backup(DATABASE, OLD)
     assert entry is not None
     assert entry.copy == "complete"
-    assert read_standing(world.catalogue.backups(DATABASE)).copied == entry
+    copied = read_standing(world.catalogue.backups(DATABASE), world.copy.bucket).copied
+    assert copied == entry
+
+
+def test_what_was_found_in_another_bucket_says_nothing_of_this_one(world: World) -> None:
+    world.replicate()
+    assert {found.verdict for found in world.check()} == {"complete"}
+    before = world.copy.bucket
+    world.copy = FailingStore()
+    world.copy.bucket = "another"
+    world.services = replace(world.services, copy=world.copy)
+    backups = list(world.catalogue.backups(DATABASE))
+    assert read_standing(backups, before).copied is not None
+    assert read_standing(backups, world.copy.bucket).copied is None
+    assert [found.backup_id for found in world.check()] == [OLD, NEW], "all of them, and at once"
+    assert {entry.copy for entry in world.catalogue.backups(DATABASE)} == {"incomplete"}
 
 
 def test_without_time_nothing_is_looked_at(world: World) -> None:

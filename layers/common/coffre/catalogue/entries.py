@@ -30,8 +30,9 @@ class BackupEntry:
         When a backup in progress was last seen to get on.
     verified, verdict, reasons, evidence:
         Of the newest verification of the backup with this root hash.
-    copy, copy_by, copy_checked, copy_summary, copy_evidence:
-        Of the last check of the backup's copy in the second vault: the verdict, how deep it looked, and when.
+    copy, copy_by, copy_checked, copy_summary, copy_evidence, copy_bucket:
+        Of the last check of the backup's copy in the second vault: the verdict, how deep it looked, when, and
+        in which bucket.
     deleted:
         When rotation deleted it.
     unlike:
@@ -69,6 +70,7 @@ class BackupEntry:
     copy_checked: str | None = None
     copy_summary: str | None = None
     copy_evidence: str | None = None
+    copy_bucket: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     seal: str | None = None
@@ -78,6 +80,10 @@ class BackupEntry:
         """How much of it was proven where not all could be restored; empty: it wasn't proven by sample."""
         first = self.reasons[0] if self.verdict == "inconclusive" and self.reasons else None
         return first.message if first is not None and first.code == SAMPLED else ""
+
+    def copied_to(self, bucket: str) -> CopyVerdict | None:
+        """What is known of a copy in this bucket; what was found in another one says nothing of it."""
+        return self.copy if self.copy_bucket == bucket else None
 
     @property
     def failure(self) -> str:

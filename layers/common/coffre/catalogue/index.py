@@ -137,6 +137,7 @@ class Catalogue:
                 "copy_checked",
                 "copy_summary",
                 "copy_evidence",
+                "copy_bucket",
             )
         )
         alive = "(attribute_not_exists(#deleted) OR #deleted < :committed)"
@@ -164,7 +165,7 @@ class Catalogue:
     def copied(self, result: CopyResult) -> bool:
         """What a check of the copy found.  False if another backup under this id is recorded, or none."""
         values = {"copy": result.verdict, "copy_by": result.by, "copy_summary": result.summary}
-        values |= {"copy_checked": result.checked}
+        values |= {"copy_checked": result.checked, "copy_bucket": result.bucket}
         values |= {"copy_evidence": result.evidence} if result.evidence else {}
         condition = "#root_hash = :hash AND (attribute_not_exists(#copy_checked) OR #copy_checked <= :time)"
         given = {"hash": result.root_hash, "time": result.checked}

@@ -43,13 +43,15 @@ class Standing:
     seals: Counter[str] = field(default_factory=Counter)
 
 
-def read_standing(entries: Iterable[BackupEntry]) -> Standing:
+def read_standing(entries: Iterable[BackupEntry], copy_bucket: str = "") -> Standing:
     """Sort out a database's backups in one pass, however many of them the question is about.
 
     Parameters
     ----------
     entries:
         All that are completed, newest first.
+    copy_bucket:
+        Of the second vault, if there is one.
     """
     found = Standing()
     for entry in entries:
@@ -64,7 +66,7 @@ def read_standing(entries: Iterable[BackupEntry]) -> Standing:
             found.proven = found.proven or entry
         if entry.sampled and found.proven is None:
             found.sampled = found.sampled or entry
-        if entry.copy == "complete":
+        if entry.copied_to(copy_bucket) == "complete":
             found.copied = found.copied or entry
         if entry.seal is not None:
             found.seals[entry.seal] += 1

@@ -53,8 +53,8 @@ class Services:
         The stack's name, a dimension of the metrics.
     rpo_hours:
         The RPO of a database whose registration can't be read.
-    copied:
-        Whether the vault is replicated into a second one.
+    copy_bucket:
+        Of the second vault, that this one is replicated into; empty: there is none.
     now:
         Tells the time.
     """
@@ -65,7 +65,7 @@ class Services:
     publisher: Publisher
     stack: str
     rpo_hours: float
-    copied: bool = False
+    copy_bucket: str = ""
     now: Callable[[], datetime] = utc_now
 
 
@@ -146,9 +146,9 @@ def _report(
     probe: SealProbe,
     services: Services,
 ) -> HealthReport:
-    stand = read_standing(services.catalogue.backups(name, status="completed"))
+    stand = read_standing(services.catalogue.backups(name, status="completed"), services.copy_bucket)
     backup, proven, sampled = stand.usable, stand.proven, stand.sampled
-    copied = stand.copied if services.copied else None
+    copied = stand.copied if services.copy_bucket else None
     failed = stand.judged if stand.judged is not None and stand.judged.verdict == "failed" else None
     known = registration if isinstance(registration, Registration) else None
     facts = Facts(
@@ -167,7 +167,7 @@ def _report(
         failed=failed.backup_id if failed else "",
         failure=failed.failure if failed else "",
         failed_before=stand.failed - (1 if failed else 0),
-        copied=services.copied,
+        copied=bool(services.copy_bucket),
         copy_age=_age(copied, services.now()),
         seals=probe.locked(stand.seals),
     )
@@ -188,7 +188,7 @@ def _report(
         proof_age_seconds=facts.proof_age,
         newest_sample=sampled.backup_id if sampled else None,
         sample_age_seconds=facts.sample_age,
-        copied=services.copied,
+        copied=bool(services.copy_bucket),
         newest_copy=copied.backup_id if copied else None,
         copy_age_seconds=facts.copy_age,
         rpo_hours=facts.rpo_hours,

@@ -115,8 +115,9 @@ def _due(services: Services, databases: list[str]) -> Iterator[tuple[str, str]]:
     for database in databases:
         for backup_id in list_backups(services.store, database):
             entry = services.catalogue.backup(database, backup_id)
-            looked = (entry and entry.copy_checked) or ""
-            if entry is None or entry.copy != "complete":
+            known = entry.copied_to(_copy(services).bucket) if entry else None
+            looked = (entry.copy_checked or "") if entry and known else ""
+            if known != "complete":
                 waiting.append((looked, database, backup_id))
             else:
                 complete[database] = min(complete.get(database, (looked, backup_id)), (looked, backup_id))
@@ -145,13 +146,15 @@ def _check(
     entry = services.catalogue.backup(manifest.database, manifest.id)
     if entry is not None and _is_known_worse(entry, found):
         return _as_known(entry, found)
-    keep = always or entry is None or entry.copy != found.verdict
+    keep = always or entry is None or entry.copied_to(found.bucket) != found.verdict
     return _record(services, found, started, keep=keep)
 
 
 def _is_known_worse(entry: BackupEntry, found: CopyResult) -> bool:
-    same = entry.root_hash == found.root_hash and entry.copy == "incomplete" != found.verdict
-    return same and _DEPTHS.index(entry.copy_by or "size") > _DEPTHS.index(found.by)
+    known = entry.copied_to(found.bucket) if entry.root_hash == found.root_hash else None
+    return known == "incomplete" != found.verdict and _DEPTHS.index(entry.copy_by or "size") > _DEPTHS.index(
+        found.by
+    )
 
 
 def _as_known(entry: BackupEntry, found: CopyResult) -> CopyResult:
