@@ -110,6 +110,23 @@ def test_restores_and_drills_of_the_month_are_listed_with_what_they_left_out(wor
     assert found[2].seconds == 10
 
 
+def test_proofs_crowd_no_restore_out(world: World) -> None:
+    world.restored(NOVEMBER + timedelta(days=4), 9000, "swap", status="failed", error_code="disk-full")
+    world.restored(NOVEMBER + timedelta(days=6), 3000, "drill")
+    for hour in range(150):
+        world.restored(NOVEMBER + timedelta(days=7, hours=hour), 5, "proof")
+    found = report(world)
+    assert [one.kind for one in found.restores if one.kind != "proof"] == ["drill", "swap"]
+    assert (found.proofs, found.restores_left_out) == (150, 50)
+    assert "No drill and no restore" not in monthly_page(found)
+
+
+def test_a_run_of_which_nothing_was_heard_any_more_failed(world: World) -> None:
+    for day, identifier in ((10, "20261110T120000Z-daily-abcdef"), (30, "20261130T230000Z-daily-abcdef")):
+        world.catalogue.begin(NAME, identifier, "daily", NOVEMBER + timedelta(days=day - 1, hours=23))
+    assert report(world).failed == 1, "the month's last one may go on still"
+
+
 def test_a_report_on_a_sealed_database_names_nothing(world: World) -> None:
     world.registry.known[NAME] = Registration(secret="s", seal_key=KEY)
     world.backup(on(3), "failed", (finding("exception-constraint", "public.orders positive"),))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from coffre.catalogue.entries import BackupEntry
 from coffre.errors import ObjectCorruptError, ObjectMissingError
@@ -42,6 +42,12 @@ class Backups:
     exceptions: list[Finding] = field(default_factory=list)
 
 
+def _died(entry: BackupEntry, until: datetime) -> bool:
+    """Whether a run's function or machine ended without a word: nothing was heard of it for a day."""
+    heard = entry.heartbeat or entry.started or ""
+    return entry.status == "in_progress" and heard < stamp(until - timedelta(days=1))
+
+
 def read_backups(entries: Iterable[BackupEntry], month: Month, until: datetime) -> Backups:
     """Sort out what belongs to a month.
 
@@ -59,7 +65,7 @@ def read_backups(entries: Iterable[BackupEntry], month: Month, until: datetime) 
         if month.begins <= backup_time(entry.backup_id) < until:
             if entry.status in ("completed", "deleted") and entry.completed:
                 found.completed.append(entry)
-            elif entry.status == "failed":
+            elif entry.status == "failed" or _died(entry, until):
                 found.failed.append(entry)
             _count_exceptions(entry, exceptions)
         if len(damage) <= LISTED:

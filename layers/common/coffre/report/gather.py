@@ -50,6 +50,7 @@ def gather(
     backups = read_backups(services.catalogue.backups(database), month, until)
     scores = services.scores.daily(database, month.begins, until)
     restores = _between(services.catalogue.restores(database), month.begins, until)
+    listed = _listed(restores)
     audits = _between(services.catalogue.audits(database), month.begins, until)
     deleted = list(_deletions(audits))
     days = (until - month.begins).days or 1
@@ -82,8 +83,9 @@ def gather(
         new_bytes=sum(entry.new_bytes for entry in backups.completed),
         rotated=len(deleted),
         freed_bytes=sum(int(entry.details.get("frees_bytes", "0")) for entry in deleted),
-        restores=[_restore(entry) for entry in restores[:MAX_RESTORES]],
-        restores_left_out=max(0, len(restores) - MAX_RESTORES),
+        restores=[_restore(entry) for entry in listed],
+        restores_left_out=len(restores) - len(listed),
+        proofs=sum(entry.kind == "proof" for entry in restores),
         verdict=met.verdict,
         objectives=met,
         vault=vault,
@@ -106,6 +108,18 @@ def _between(entries: Iterable[T], begins: datetime, until: datetime) -> list[T]
         if entry.time < stamp(begins):
             break
         if entry.time < stamp(until):
+            found.append(entry)
+    return found
+
+
+def _listed(restores: Iterable[RestoreEntry]) -> list[RestoreEntry]:
+    """The newest restores, and as many proofs: these come with each backup, and shall crowd nothing out."""
+    found: list[RestoreEntry] = []
+    room = {True: MAX_RESTORES, False: MAX_RESTORES}
+    for entry in restores:
+        is_proof = entry.kind == "proof"
+        if room[is_proof]:
+            room[is_proof] -= 1
             found.append(entry)
     return found
 

@@ -176,10 +176,9 @@ def _restores(report: MonthlyReport) -> Markup:
         if rows
         else element("p", "No drill and no restore.", class_="nothing")
     )
-    proofs = len(report.restores) - len(shown)
     more = f" {report.restores_left_out} older ones aren't listed." if report.restores_left_out else ""
     note = element(
-        "p", f"{proofs} proofs were restores, too, into a server of their own.{more}", class_="note"
+        "p", f"{report.proofs} proofs were restores, too, into a server of their own.{more}", class_="note"
     )
     return _section("Restores and drills", charts.restores(picture), legend, listed, note)
 

@@ -84,7 +84,9 @@ class MonthlyReport(Result):
     rotated, freed_bytes:
         Backups that rotation deleted in the month, and what that frees.
     restores:
-        The newest ones, at most a hundred; ``restores_left_out`` counts the others.
+        The newest ones, at most a hundred, and as many proofs; ``restores_left_out`` counts the others.
+    proofs:
+        How many of all were proofs.
     sampled:
         How many of the inconclusive ones were proven by sample.
     verdict:
@@ -124,6 +126,7 @@ class MonthlyReport(Result):
     freed_bytes: int
     restores: list[ReportedRestore]
     restores_left_out: int
+    proofs: int = 0
     verdict: Met
     objectives: ObjectivesReport
     vault: ReportedVault
