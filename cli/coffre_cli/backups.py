@@ -214,7 +214,7 @@ def _check_upgrade(stack: Stack, name: str, reference: str, major: int) -> None:
     from coffre.vault.reader import load_manifest
 
     manifest, _ = load_manifest(stack.store(), name, _existing(stack, name, reference))
-    source = manifest.engine.server_version_num // 10_000
+    source = manifest.engine.major
     if major <= source:
         raise UsageError(
             f"--upgrade-to {major} is no upgrade: {manifest.id} comes from PostgreSQL {source}",

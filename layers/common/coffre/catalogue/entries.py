@@ -14,6 +14,9 @@ Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
 RestoreKind = Literal["new", "swap", "tables", "undo", "proof", "drill"]
 
+NEWEST_RESTORES = 2000
+"""That are looked at for what a restore takes: with a proof each hour, those of nearly three months."""
+
 _EXCEPTIONS = ("exception-", "restores-with-exceptions")
 """How the codes of `coffre.databases.postgresql.exceptions` begin."""
 

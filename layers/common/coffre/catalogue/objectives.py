@@ -12,14 +12,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from statistics import fmean, median
 
-from coffre.catalogue.entries import BackupEntry, RestoreEntry
+from coffre.catalogue.entries import NEWEST_RESTORES, BackupEntry, RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.databases.registration import Registration
 from coffre.ids import stamp
 from coffre.results import ObjectivesReport
-
-LOOKED_AT = 2000
-"""The newest entries that are looked at: with a proof each hour, those of nearly three months."""
 
 FITTED = 100
 """The newest restores that a curve is fitted to: older ones say little about today's servers."""
@@ -75,7 +72,7 @@ def report(
     ]
     newest = next((entry for entry in made if (entry.deleted or "9") > until), None)
     before = (entry for entry in catalogue.restores(database) if entry.time <= until)
-    curve = fit(islice(before, LOOKED_AT))
+    curve = fit(islice(before, NEWEST_RESTORES))
     return ObjectivesReport(
         database=database,
         days=days,
@@ -92,7 +89,7 @@ def report(
 
 def restore_seconds(backup: BackupEntry, catalogue: Catalogue) -> float | None:
     """What a restore of this backup takes, by those that were measured; None if none was."""
-    curve = fit(islice(catalogue.restores(backup.database), LOOKED_AT))
+    curve = fit(islice(catalogue.restores(backup.database), NEWEST_RESTORES))
     return round(curve.seconds(backup.bytes), 1) if curve else None
 
 

@@ -51,7 +51,7 @@ def read_standing(entries: Iterable[BackupEntry], copy_bucket: str = "") -> Stan
     entries:
         All that are completed, newest first.
     copy_bucket:
-        Of the second vault, if there is one.
+        Of the second vault; empty: there is none, and no copy counts.
     """
     found = Standing()
     for entry in entries:

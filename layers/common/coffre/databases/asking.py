@@ -40,7 +40,7 @@ def ask(endpoint: Endpoint) -> EndpointAnswer:
         with PoolManager(headers={"User-Agent": AGENT}) as pool:
             status, reason = _follow(pool, endpoint, began + endpoint.within)
     except _TooSlowError:
-        reason = f"no answer within {endpoint.within:g} s"
+        reason = _late(endpoint)
     except (HTTPError, OSError, ValueError) as error:
         reason = _cause(error)
     seconds = time.monotonic() - began
@@ -133,16 +133,21 @@ def _answer(asked: Future[EndpointAnswer], endpoint: Endpoint, began: float | No
     """
     if asked.done() and not asked.cancelled():
         return asked.result()
-    if began is None or time.monotonic() - began < endpoint.within:
+    if began is None or (seconds := time.monotonic() - began) < endpoint.within:
         return None
-    seconds = round(time.monotonic() - began, 4)
-    reason = f"no answer within {endpoint.within:g} s"
-    return EndpointAnswer(url=endpoint.label, up=False, status=None, seconds=seconds, reason=reason)
+    return _silent(endpoint, seconds, _late(endpoint))
 
 
 def _unasked(endpoint: Endpoint) -> EndpointAnswer:
-    reason = "there was no time left to wait for an answer"
-    return EndpointAnswer(url=endpoint.label, up=False, status=None, seconds=0.0, reason=reason)
+    return _silent(endpoint, 0.0, "there was no time left to wait for an answer")
+
+
+def _silent(endpoint: Endpoint, seconds: float, reason: str) -> EndpointAnswer:
+    return EndpointAnswer(url=endpoint.label, up=False, status=None, seconds=round(seconds, 4), reason=reason)
+
+
+def _late(endpoint: Endpoint) -> str:
+    return f"no answer within {endpoint.within:g} s"
 
 
 def _follow(pool: PoolManager, endpoint: Endpoint, ends: float) -> tuple[int, str]:

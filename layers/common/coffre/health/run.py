@@ -147,8 +147,7 @@ def _report(
     services: Services,
 ) -> HealthReport:
     stand = read_standing(services.catalogue.backups(name, status="completed"), services.copy_bucket)
-    backup, proven, sampled = stand.usable, stand.proven, stand.sampled
-    copied = stand.copied if services.copy_bucket else None
+    backup, proven, sampled, copied = stand.usable, stand.proven, stand.sampled, stand.copied
     failed = stand.judged if stand.judged is not None and stand.judged.verdict == "failed" else None
     known = registration if isinstance(registration, Registration) else None
     facts = Facts(

@@ -22,7 +22,7 @@ def compare(proof: Proof, exceptions: Exceptions) -> tuple[list[Finding], Compar
     contents, manifest, absent = proof.contents, proof.manifest, proof.rebuild.absent
     findings, tables, rows = proof.rebuild.compare(proof.server.major)
     missing, objects = exceptions.missing, manifest.objects
-    same_major = manifest.engine.server_version_num // 10_000 == proof.server.major
+    same_major = manifest.engine.major == proof.server.major
     with proof.rebuild.session() as session:
         if absent is not None:
             absent.enter(session)

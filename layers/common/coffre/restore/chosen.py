@@ -12,9 +12,9 @@ from coffre.errors import (
     TablesPublishedError,
     TargetLacksError,
     TargetNotEmptyError,
-    TargetTooOldError,
 )
 from coffre.readable import readable
+from coffre.restore.fitness import refuse_older
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import left_databases, left_schemas
 from coffre.restore.plan import CHECK_SECONDS
@@ -96,10 +96,8 @@ def default_schema(backup_id: str) -> str:
 
 
 def _refuse_unfit(session: Session, restore: Restore, into: str) -> None:
-    source, label = restore.manifest.engine.server_version, restore.wanted.label
-    if session.major < restore.manifest.engine.server_version_num // 10_000:
-        raise TargetTooOldError(f"{label} is PostgreSQL {session.major}, the backup's source {source}")
-    encoding = restore.manifest.locale.encoding
+    refuse_older(session, restore.wanted, restore.manifest)
+    label, encoding = restore.wanted.label, restore.manifest.locale.encoding
     if session.encoding != encoding:
         raise TargetLacksError(
             f"{label} has encoding {session.encoding}, the backup {encoding}",

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
-from coffre.catalogue.entries import RestoreEntry
+from coffre.catalogue.entries import NEWEST_RESTORES, RestoreEntry
 from coffre.choice import Choice, Runs, Where, by_time
-
-LOOKED_AT = 2000
-"""The newest entries: with a proof each hour, those of nearly three months."""
 
 USED = 10
 UNKNOWN = "unknown, no restore was measured"
@@ -46,7 +43,7 @@ def choose(
     machine:
         Whether there is a state machine at all.
     """
-    alike = (entry for entry in islice(measured, LOOKED_AT) if entry.bytes * COMPARABLE >= size)
+    alike = (entry for entry in islice(measured, NEWEST_RESTORES) if entry.bytes * COMPARABLE >= size)
     needed = estimate(size, alike, "function").seconds
     told = f"about {needed:.0f} s as measured" if needed is not None else ""
     if needed is None:
@@ -84,7 +81,7 @@ def estimate(size: int, measured: Iterable[RestoreEntry], where: Where | None = 
     """
     known = [
         entry
-        for entry in islice(measured, LOOKED_AT)
+        for entry in islice(measured, NEWEST_RESTORES)
         if entry.status == "completed"
         and entry.kind in ("new", "swap", "drill", "proof")
         and entry.milliseconds

@@ -1,11 +1,20 @@
-"""Which database a restore may make or fill: one that doesn't exist, or an empty one that is no template."""
+"""Which database a restore may make or fill: one that doesn't exist, or an empty one that is no template.
+
+Its server is no older than the backup's source.
+"""
 
 from __future__ import annotations
 
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.objects import count_objects
 from coffre.databases.postgresql.target import Target
-from coffre.errors import InvalidUrlError, TargetLacksError, TargetNotEmptyError, TargetTemplateError
+from coffre.errors import (
+    InvalidUrlError,
+    TargetLacksError,
+    TargetNotEmptyError,
+    TargetTemplateError,
+    TargetTooOldError,
+)
 from coffre.restore.leftovers import left_schemas
 from coffre.vault.manifest import Manifest
 
@@ -41,6 +50,18 @@ def refuse_name(target: Target) -> None:
         raise InvalidUrlError(
             f"the database's name has {size} bytes", f"PostgreSQL's names have {NAME_BYTES} at most."
         )
+
+
+def refuse_older(session: Session, target: Target, manifest: Manifest) -> None:
+    """Refuse a server of an older major version than the one that the backup comes from.
+
+    Raises
+    ------
+    TargetTooOldError
+    """
+    if session.major < manifest.engine.major:
+        source = manifest.engine.server_version
+        raise TargetTooOldError(f"{target.label} is PostgreSQL {session.major}, the backup's source {source}")
 
 
 def refuse_unfit(session: Session, target: Target, manifest: Manifest) -> None:

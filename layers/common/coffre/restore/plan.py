@@ -16,10 +16,10 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
-from coffre.errors import DatabaseMissingError, TargetLacksError, TargetTooOldError
+from coffre.errors import DatabaseMissingError, TargetLacksError
 from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
-from coffre.restore.fitness import refuse_name, refuse_unfit
+from coffre.restore.fitness import refuse_name, refuse_older, refuse_unfit
 from coffre.restore.leftovers import left_databases
 from coffre.restore.roles import NeededRoles, needed_roles, refuse_nameless, unmapped, used_roles
 from coffre.restore.sealed import seal_findings
@@ -119,11 +119,7 @@ def inspect_target(
     refuse_name(target)
     session, creates = _connect(target) if swap is None else (_maintenance(target), True)
     with session:
-        if session.major < manifest.engine.server_version_num // 10_000:
-            source = manifest.engine.server_version
-            raise TargetTooOldError(
-                f"{target.label} is PostgreSQL {session.major}, the backup's source {source}"
-            )
+        refuse_older(session, target, manifest)
         if not creates:
             refuse_unfit(session, target, manifest)
         superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 
-from coffre.catalogue.entries import RestoreEntry
+from coffre.catalogue.entries import NEWEST_RESTORES, RestoreEntry
 from coffre.choice import Choice
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS
 from coffre.databases.postgresql.dump import list_entries
@@ -26,7 +26,7 @@ from coffre.ids import utc_now
 from coffre.restore import machine
 from coffre.restore.application import ask_application
 from coffre.restore.build import build
-from coffre.restore.estimate import LOOKED_AT, choose, estimate
+from coffre.restore.estimate import choose, estimate
 from coffre.restore.history import recorded, remember
 from coffre.restore.job import Restore, Services, opened
 from coffre.restore.plan import Situation, bound_to, inspect_target, make_plan
@@ -160,7 +160,7 @@ def _inspect(restore: Restore, token: str) -> Situation:
 
 def _measured(restore: Restore) -> list[RestoreEntry]:
     """The newest restores of the database, newest first: as many as estimates look at."""
-    return list(islice(restore.services.catalogue.restores(restore.request.database), LOOKED_AT))
+    return list(islice(restore.services.catalogue.restores(restore.request.database), NEWEST_RESTORES))
 
 
 def _where(

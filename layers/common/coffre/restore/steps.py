@@ -140,7 +140,7 @@ def judge_content(job: MachineJob) -> RestoreStep:
     RestoreExceptionsError
         If generated values came out otherwise, and the plan doesn't accept that.
     """
-    source = job.manifest.engine.server_version_num // 10_000
+    source = job.manifest.engine.major
     findings: list[Finding] = []
     with job.session() as session, scratch_folder(job.services.scratch, "judge") as folder:
         notes = job.notes(session)

@@ -62,7 +62,7 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     """
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup_id)
-    source = manifest.engine.server_version_num // 10_000
+    source = manifest.engine.major
     if request.upgrade_to is not None and request.upgrade_to <= source:
         raise InvalidEventError(
             f"{manifest.id} comes from PostgreSQL {source}: {request.upgrade_to} is no upgrade"

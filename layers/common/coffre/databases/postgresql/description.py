@@ -36,7 +36,7 @@ class Description:
     @property
     def tools_major(self) -> int:
         """The major version of the tools that fit the server."""
-        return dump_major(self.engine.server_version_num // 10_000)
+        return dump_major(self.engine.major)
 
 
 def describe(session: Session) -> Description:

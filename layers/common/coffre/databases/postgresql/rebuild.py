@@ -135,7 +135,7 @@ class Rebuild:
         tuple
             What differs, and how many tables and rows were compared.
         """
-        source = self.manifest.engine.server_version_num // 10_000
+        source = self.manifest.engine.major
         findings, tables, rows = [], 0, 0
         with self._workers("compare", {}) as pool:
             for item, answer in pool.map(compare.compare_items(compare.expectations(self.contents))):
