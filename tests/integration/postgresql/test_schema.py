@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
+from coffre.errors import ConnectionLostError
 from tests.support.postgres import create, customer_server, sql
 
 LAYERS = """
@@ -27,6 +29,14 @@ CREATE TABLE child (id int REFERENCES top);
 FED = """
 CREATE SUBSCRIPTION fed CONNECTION 'host=far.invalid' PUBLICATION p WITH (connect = false, slot_name = 'far');
 COMMENT ON SUBSCRIPTION fed IS 'from afar';
+"""
+SLOW = """
+CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
+    AS 'BEGIN PERFORM pg_sleep(0.5); RETURN 1; END';
+CREATE TABLE rows (id int);
+CREATE INDEX slow ON rows (slow(id));
+CREATE INDEX second ON rows (id);
+CREATE INDEX third ON rows (id);
 """
 ATTACHED = 4
 INVALID = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
@@ -100,6 +110,44 @@ def test_subscriptions_come_after_all_else_because_they_hold_the_sources_slot(
         [None],
         ["from afar"],
     ]
+
+
+class CutOffTools(Tools):
+    """Loses the session of the first runs of pg_restore that go on after errors."""
+
+    def __init__(self, root: Path, target: Target, times: int) -> None:
+        super().__init__(root)
+        self._target = target
+        self._times = times
+
+    def run(self, name: Any, major: int, arguments: Any, *rest: Any, **options: Any) -> bytes:
+        if "--verbose" not in arguments or not self._times:
+            return super().run(name, major, arguments, *rest, **options)
+        self._times -= 1
+        with ThreadPoolExecutor() as threads:
+            restoring = threads.submit(super().run, name, major, arguments, *rest, **options)
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^CREATE INDEX slow '"
+            while not restoring.done() and not sql(self._target, end):
+                time.sleep(0.01)
+            return restoring.result()
+
+
+@pytest.mark.parametrize(("times", "lost"), [(1, False), (2, True)], ids=["once", "twice"])
+def test_a_session_that_is_lost_is_not_told_as_indexes_that_can_not_be_restored(
+    server: EphemeralServer, postgres_root: Path, tmp_path: Path, times: int, lost: bool
+) -> None:
+    """pg_restore goes on, and complains about each entry that it has no session for any more."""
+    source, target = create(server, f"cut_{times}", SLOW), create(server, f"cut_{times}_again")
+    tools = CutOffTools(postgres_root, target, times)
+    archive = dumped_archive(tools, source, target, tmp_path / "schema")
+    archive.before_rows()
+    sql(target, "INSERT INTO rows VALUES (1)")
+    if lost:
+        with pytest.raises(ConnectionLostError, match="pg_restore"):
+            archive.indexes(2)
+    else:
+        assert archive.indexes(2) == []
+        assert sql(target, "SELECT count(*) FROM pg_indexes WHERE tablename = 'rows'") == [[3]]
 
 
 def test_a_library_that_the_server_has_is_no_lack(server: EphemeralServer) -> None:

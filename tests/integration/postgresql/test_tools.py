@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +20,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from coffre.databases.postgresql.archive import archive_entries, data_entries
+from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, dump_major, restore_major
 from coffre.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    DatabaseMissingError,
     DeadlineExceededError,
     ServerTooNewError,
     ServerTooOldError,
+    TlsError,
     ToolFailedError,
     ToolMissingError,
 )
@@ -215,9 +221,44 @@ def test_a_wrong_password_fails_with_the_servers_words_and_without_the_password(
     bench: Bench, reader: Target
 ) -> None:
     wrong = replace(reader, password="not-the-password")
-    with pytest.raises(ToolFailedError, match="password authentication failed") as failure:
+    with pytest.raises(AuthenticationError, match="password authentication failed") as failure:
         bench.tools.run("pg_dump", bench.major, ["-s"], wrong, deadline=soon())
     assert "not-the-password" not in str(failure.value)
+
+
+def test_a_database_that_is_not_there_is_told_apart_from_a_program_that_fails(bench: Bench) -> None:
+    with pytest.raises(DatabaseMissingError, match="nowhere"):
+        bench.tools.run(
+            "pg_dump", bench.major, [], replace(bench.target, database="nowhere"), deadline=soon()
+        )
+
+
+def test_a_session_that_ends_under_a_program_is_a_lost_connection(bench: Bench) -> None:
+    lost = bench.create("lost")
+    bench.query("CREATE TABLE locked (id int)", "lost")
+    locks = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'public.locked'::regclass"
+    with (
+        ThreadPoolExecutor() as threads,
+        open_session(lost, seconds=60) as holder,
+        open_session(lost, seconds=60) as administrator,
+    ):
+        holder.run("BEGIN")
+        holder.run("LOCK public.locked")
+        dump = threads.submit(bench.tools.run, "pg_dump", bench.major, [], lost, deadline=soon())
+        assert eventually(lambda: administrator.run(locks) != [])
+        administrator.run(f"SELECT pg_terminate_backend(pid) FROM ({locks}) AS waiting")
+        with pytest.raises(ConnectionLostError, match="pg_dump"):
+            dump.result()
+
+
+@pytest.mark.parametrize(
+    "words", ["server closed the connection unexpectedly", "no connection to the server"]
+)
+def test_a_server_that_speaks_of_lost_connections_has_lost_none(bench: Bench, words: str) -> None:
+    """So does a foreign table, when the server behind it goes away."""
+    script = f"DO $$ BEGIN RAISE EXCEPTION '{words}'; END $$"
+    with pytest.raises(ToolFailedError, match=words):
+        bench.tools.run("psql", bench.major, ["-c", script], bench.target, deadline=soon())
 
 
 def test_a_password_that_a_program_repeats_is_blotted_out(bench: Bench, reader: Target) -> None:
@@ -388,7 +429,7 @@ def test_programs_verify_the_servers_certificate(bench: Bench, over_tls: Target,
         replace(over_tls, ca=None),
         replace(over_tls, host="127.0.0.1"),
     ):
-        with pytest.raises(ToolFailedError, match="certificate"):
+        with pytest.raises(TlsError, match="certificate"):
             bench.tools.run("psql", bench.major, ["-c", "SELECT 1"], wrong, deadline=soon())
 
 

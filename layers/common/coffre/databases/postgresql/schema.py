@@ -19,7 +19,7 @@ from coffre.databases.postgresql.connection import Session, literal, qualified
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
-from coffre.errors import ToolFailedError
+from coffre.errors import ConnectionLostError, ToolFailedError
 from coffre.vault.parts import Relation
 
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
@@ -61,7 +61,7 @@ class _Failed:
     """A run of pg_restore that left something out; ``said`` holds its standard error."""
 
     said: Path
-    error: ToolFailedError
+    error: ToolFailedError | ConnectionLostError
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,8 @@ class SchemaArchive:
         ------
         ToolFailedError
             If pg_restore ended without naming an entry.
+        ConnectionLostError
+            If its session broke twice.
         """
         later = _GRANTS | _REFRESHES
         entries = [entry for entry in self._late() if entry.description not in later]
@@ -248,6 +250,8 @@ class SchemaArchive:
         failed = self._failed(target, again, f"{name}-again")
         if failed is None:
             return []
+        if isinstance(failed.error, ConnectionLostError):  # it complains about all that it didn't come to
+            raise failed.error
         complaints = read_complaints(failed.said, {entry.dump_id: entry for entry in again})
         if not complaints:
             raise failed.error
@@ -260,7 +264,7 @@ class SchemaArchive:
         said = self.path.with_name(f"{name}.said")
         try:
             self._run(entries, name, target, *options, said=said)
-        except ToolFailedError as error:
+        except (ToolFailedError, ConnectionLostError) as error:
             return _Failed(said, error)
         return None
 

@@ -14,6 +14,7 @@ from typing import IO, Literal
 from urllib.parse import quote
 
 from coffre.databases.postgresql.processes import clean_environment, start_tied, wait
+from coffre.databases.postgresql.program_faults import program_failed
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     DeadlineExceededError,
@@ -116,6 +117,10 @@ class Tools:
             The layer doesn't hold that program.
         ToolFailedError
             It ended with an error; the message holds its exit code and what it said, without secrets.
+        ConnectionLostError
+            Its session with the server broke.
+        SourceUnreachableError, AuthenticationError, TlsError, DatabaseMissingError, PoolerRefusedError
+            The server gave it no session.
         DeadlineExceededError
             It wasn't done in time.
         """
@@ -147,7 +152,8 @@ class Tools:
             if code is None:
                 raise DeadlineExceededError(f"{name}{where} was ended at its deadline")
             if code:
-                raise ToolFailedError(f"{name} {major}{where} ended with {code}: {_message(said, target)}")
+                words = _message(said, target)
+                raise program_failed(f"{name} {major}{where} ended with {code}: {words}", words, target)
             written.seek(0)
             return written.read()
 
