@@ -27,10 +27,18 @@ _SEQUENCES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S'
 """
+# Those that aren't what GRANT gives by itself; several of the same roles are one.
+_MEMBERSHIPS = """
+SELECT r.rolname, g.rolname, bool_or(m.admin_option), bool_or(m.inherit_option), bool_or(m.set_option)
+FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
+WHERE r.oid >= 16384 AND g.oid >= 16384
+GROUP BY r.rolname, g.rolname, r.rolinherit
+HAVING bool_or(m.admin_option) OR bool_or(m.inherit_option) <> r.rolinherit OR NOT bool_or(m.set_option)
+"""
 
 
 def content(target: Target) -> Content:
-    """All rows as text, all sequences, all large objects, sorted, by name.
+    """All rows as text, all sequences, all large objects, sorted, and all memberships with options, by name.
 
     Partitions show in their root: hashes of an enum's values differ from one database to the next.
     """
@@ -46,4 +54,7 @@ def content(target: Target) -> Content:
             body = session.value(f"SELECT encode(lo_get({number}), 'hex')")
             body = body if len(body) < MOST else hashlib.sha256(body.encode()).hexdigest()
             found[f"large object {number}"] = [owner, body, *(one for one in said if one is not None)]
+        for member, group, admin, inherits, becomes in session.run(_MEMBERSHIPS):
+            held = {"admin": admin, "inherit": inherits, "set": becomes}
+            found[f"membership of {member} in {group}"] = [what for what, there in held.items() if there]
     return found

@@ -53,4 +53,5 @@ if __name__ == "__main__":
     make(root, MAJORS[-1], "source.sql", FORMATS / f"sealed{MAJORS[-1]}", seal_key=KEY)
     make(root, MAJORS[-1], "many.sql", FORMATS / f"slices{MAJORS[-1]}")
     make(root, MAJORS[-1], "objects.sql", FORMATS / f"objects{MAJORS[-1]}")
+    make(root, MAJORS[0], "members.sql", FORMATS / f"members{MAJORS[0]}")
     make(root, MAJORS[0], "example.sql", HERE / "example")

@@ -16,7 +16,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.registration import Registration
 from coffre.errors import CatalogueUnavailableError
 from coffre.results import VerifyResult
-from coffre.vault.parts import Role
+from coffre.vault.parts import OPTIONS, Role
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.tables import TABLE
 from tests.integration.proof.conftest import Bench
@@ -158,6 +158,20 @@ def test_roles_are_compared_with_their_memberships(source: Target) -> None:
         assert [found.object for found in compare_roles(session, roles)] == ["kept_nobody"]
         wrong = [Role("kept_reader", ()), Role("kept_group", (), ("kept_reader",))]
         assert [found.object for found in compare_roles(session, wrong)] == ["kept_reader", "kept_group"]
+
+
+@pytest.mark.parametrize("option", sorted(OPTIONS - {"INHERIT TRUE"}))
+def test_each_option_of_a_membership_is_compared(source: Target, option: str) -> None:
+    roles = [Role("kept_reader", (), ("kept_group",), options=(("kept_group", option),))]
+    with open_session(source, seconds=60) as session:
+        (found,) = compare_roles(session, roles)
+        assert found.message == (
+            f"role kept_reader is a member of ['kept_group'], expected ['kept_group with {option}']"
+        )
+        session.run("BEGIN")
+        session.run(f"GRANT kept_group TO kept_reader WITH {option}")
+        assert compare_roles(session, roles) == []
+        session.run("ROLLBACK")
 
 
 def test_a_database_without_tables_is_not_proven(bench: Bench) -> None:

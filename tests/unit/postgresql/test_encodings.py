@@ -34,7 +34,8 @@ def test_any_bytes_come_back(encoding: str, name: bytes) -> None:
 
 @given(encoding=encodings, name=raw)
 def test_any_bytes_come_back_from_a_part(encoding: str, name: bytes) -> None:
-    role = Role(name.decode(codec_of(encoding)), (), member_of=("plain", name.decode(codec_of(encoding))))
+    text = name.decode(codec_of(encoding))
+    role = Role(text, (), member_of=("plain", text), options=(("plain", "SET FALSE"), (text, "ADMIN OPTION")))
     found = decode_record(encode_record(role))
     assert found == role
     assert isinstance(found, Role)

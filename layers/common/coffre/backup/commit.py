@@ -14,6 +14,7 @@ from coffre.ids import stamp, utc_now
 from coffre.vault.layout import FORMAT
 from coffre.vault.manifest import (
     LARGE_OBJECTS,
+    MEMBERSHIP_OPTIONS,
     SEALED,
     SLICES,
     ArchiveFile,
@@ -200,6 +201,7 @@ def _requires(source: Description, seal: Seal) -> list[str]:
         LARGE_OBJECTS: inventory.large_objects > 0,
         "objects": bool(source.described),
         "generated": any(found.relation.generated for found in inventory.relations),
+        MEMBERSHIP_OPTIONS: any(role.options for role in source.roles),
         SEALED: seal.key is not None,
     }
     return ["postgresql", "copy-text", "zstd", *(name for name, there in held.items() if there)]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
 from coffre.databases.postgresql.locales import create_database
+from coffre.databases.postgresql.memberships import grant_memberships, memberships, with_memberships
 from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
-from coffre.databases.postgresql.roles import grant_memberships, nameless, tell_nameless
+from coffre.databases.postgresql.roles import nameless, tell_nameless
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.ids import new_attempt
@@ -114,26 +115,30 @@ def _create_roles(session: Session, proof: Proof) -> None:
     """The source's roles, all of them ordinary ones that can log in: nothing of theirs may reach further.
 
     Memberships in PostgreSQL's own roles are left out, because some of them run programs and read files; only
-    those that reach all rows stay.  The source's superusers get these too: a materialized view of theirs must
-    still find what it reads.
+    those that reach all rows stay.  The source's superusers get these too, and inherit from all: a
+    materialized view of theirs must still find what it reads.
     """
-    for role in proof.contents.roles:
-        sees_all = {"SUPERUSER", "BYPASSRLS"} & set(role.attributes)
-        attributes = (
-            f"LOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION {'BYPASSRLS' if sees_all else ''}"
-        )
-        session.run(f"CREATE ROLE {identifier(role.name)} {attributes}")
-    for role in proof.contents.roles:
-        for grant in grant_memberships(in_the_box(role)):
+    roles = [in_the_box(role) for role in proof.contents.roles]
+    for role in roles:
+        session.run(f"CREATE ROLE {identifier(role.name)} {' '.join(role.attributes)}")
+    for role in roles:
+        for grant in grant_memberships(role):
             session.run(grant)
 
 
 def in_the_box(role: Role) -> Role:
-    """The role with the memberships that it gets here; see `_create_roles`."""
-    groups = {name for name in role.member_of if name in _ALL_ROWS or not name.startswith("pg_")}
+    """The role with the attributes and memberships that it gets here; see `_create_roles`."""
+    groups = {
+        group: options
+        for group, options in memberships(role).items()
+        if group in _ALL_ROWS or not group.startswith("pg_")
+    }
+    inherits = "NOINHERIT" if "NOINHERIT" in role.attributes else "INHERIT"
     if "SUPERUSER" in role.attributes:
-        groups.update(_ALL_ROWS)
-    return replace(role, member_of=tuple(sorted(groups)))
+        inherits, groups = "INHERIT", dict.fromkeys([*groups, *_ALL_ROWS], ())
+    sees_all = ["BYPASSRLS"] if {"SUPERUSER", "BYPASSRLS"}.intersection(role.attributes) else []
+    attributes = ("LOGIN", "NOSUPERUSER", "NOCREATEROLE", "NOCREATEDB", "NOREPLICATION", inherits, *sees_all)
+    return with_memberships(replace(role, attributes=attributes), groups)
 
 
 def _create_restorer(session: Session, name: str, roles: Sequence[str]) -> None:

@@ -15,10 +15,10 @@ from graphlib import TopologicalSorter
 
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.encodings import can_say, recoded
+from coffre.databases.postgresql.memberships import grant_memberships
 from coffre.databases.postgresql.roles import (
     RENAME,
     create_role,
-    grant_memberships,
     lacks_expiry,
     nameless,
     reserved_rights,

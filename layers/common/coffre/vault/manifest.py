@@ -23,6 +23,7 @@ MAX_WRAPPED = 8192
 Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html"""
 
 SEALED, SLICES, LARGE_OBJECTS = "seal-1", "slices", "large-object-rows"
+MEMBERSHIP_OPTIONS = "membership-options"
 CAPABILITIES = frozenset(
     {
         "postgresql",
@@ -34,6 +35,7 @@ CAPABILITIES = frozenset(
         "generated",
         SEALED,
         SLICES,
+        MEMBERSHIP_OPTIONS,
     }
 )
 """What this reader can do.  A manifest that requires anything else is refused."""

@@ -25,11 +25,20 @@ MAX_LINE = 8 << 20
 """Bytes in one record at most: 1,600 columns with names and types stay far below."""
 
 
+ADMIN = "ADMIN OPTION"
+"""The option of a membership by which a member may grant the group to others."""
+
+OPTIONS = frozenset({ADMIN, "INHERIT TRUE", "INHERIT FALSE", "SET FALSE"})
+"""Of memberships, as GRANT takes them."""
+
+
 @dataclass(frozen=True)
 class Role:
     """A role of the source's cluster, without its password.
 
     ``used`` if something in the database belongs to it, is granted to it, or has a policy for it.
+    ``options`` are pairs of a group and one of `OPTIONS`, where the membership isn't what GRANT by itself
+    gives: no ADMIN, SET, and INHERIT as by the role's attribute.  Older backups have none.
     """
 
     name: str
@@ -37,6 +46,11 @@ class Role:
     member_of: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     used: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(option not in OPTIONS for _, option in self.options):
+            raise ValueError(f"a membership of role {self.name} has an unknown option")
 
 
 @dataclass(frozen=True)

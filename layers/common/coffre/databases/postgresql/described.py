@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.memberships import memberships, read_memberships, spelled
 from coffre.results import Finding
 from coffre.vault.parts import Described, Role
 
@@ -87,12 +88,6 @@ WHERE (c.objoid >= {_FIRST_OF_USERS} OR c.classoid = 'pg_largeobject'::regclass)
                   AND c.classoid = 'pg_class'::regclass)
 """
 
-_ROLES = """
-SELECT r.rolname, ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                        WHERE m.member = r.oid ORDER BY 1)::text[]
-FROM pg_roles r
-"""
-
 
 def read_described(session: Session) -> list[Described]:
     """The user's objects that have a comment or other rights than by default, sorted by kind and name."""
@@ -141,21 +136,22 @@ def _differences(
 
 
 def compare_roles(session: Session, recorded: Iterable[Role]) -> list[Finding]:
-    """The roles that are missing, or aren't members of what they were members of.
+    """The roles that are missing, or aren't members as they were of what they were members of.
 
     Parameters
     ----------
     recorded:
         With the memberships that the copy shall have.
     """
-    here = {row[0]: set(row[1] or ()) for row in session.run(_ROLES)}
+    here = {row[0] for row in session.run("SELECT rolname FROM pg_roles")}
+    groups = read_memberships(session)
     findings = []
     for role in recorded:
+        found, expected = (sorted(spelled(one)) for one in (groups.get(role.name, {}), memberships(role)))
         if role.name not in here:
             message = f"role {role.name} is missing"
-        elif here[role.name] != set(role.member_of):
-            members, expected = sorted(here[role.name]), sorted(role.member_of)
-            message = f"role {role.name} is a member of {members}, expected {expected}"
+        elif found != expected:
+            message = f"role {role.name} is a member of {found}, expected {expected}"
         else:
             continue
         findings.append(Finding(level="refuse", code="roles-differ", object=role.name, message=message))

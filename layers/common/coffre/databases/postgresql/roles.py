@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.encodings import can_say
+from coffre.databases.postgresql.memberships import grant_memberships, read_memberships, with_memberships
 from coffre.results import Finding
 from coffre.vault.parts import DatabaseRecord, Role
 
@@ -19,8 +20,6 @@ from coffre.vault.parts import DatabaseRecord, Role
 _ROLES = """
 SELECT r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication,
        r.rolbypassrls, r.rolconnlimit, coalesce(r.rolvaliduntil, 'infinity')::text,
-       ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-             WHERE m.member = r.oid ORDER BY 1)::text[],
        ARRAY(SELECT unnest(s.setconfig) FROM pg_db_role_setting s
              WHERE s.setrole = r.oid AND s.setdatabase = 0)::text[],
        EXISTS (SELECT FROM pg_shdepend d WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
@@ -81,14 +80,15 @@ _ELEMENT = re.compile(
 
 def read_roles(session: Session) -> list[Role]:
     """All roles of the cluster but PostgreSQL's own."""
-    roles = []
+    roles, groups = [], read_memberships(session)
     for row in session.run(_ROLES):
         if row[0].startswith("pg_"):  # asked of the server, a name of another encoding may be an error
             continue
         flags = [name if held else f"NO{name}" for name, held in zip(_ATTRIBUTES, row[1:8], strict=True)]
         limit = [f"CONNECTION LIMIT {row[8]}"] if row[8] != -1 else []
         attributes = (*flags, *limit, f"{_EXPIRY}{literal(row[9])}")
-        roles.append(Role(row[0], attributes, tuple(row[10] or ()), tuple(row[11] or ()), row[12]))
+        role = Role(row[0], attributes, settings=tuple(row[10] or ()), used=row[11])
+        roles.append(with_memberships(role, groups.get(role.name, {})))
     return roles
 
 
@@ -141,13 +141,17 @@ def without_reserved(role: Role) -> Role:
 
 def lacks_expiry(role: Role) -> bool:
     """Whether its record says nothing of how long its password is valid: those of older backups don't."""
-    return "LOGIN" in role.attributes and not any(one.startswith(_EXPIRY) for one in role.attributes)
+    return "LOGIN" in role.attributes and _is_older(role)
 
 
-def grant_memberships(role: Role) -> Iterable[str]:
-    """The ``GRANT`` statements that make ``role`` a member of others."""
-    for group in role.member_of:
-        yield f"GRANT {identifier(group)} TO {identifier(role.name)}"
+def lacks_options(role: Role) -> bool:
+    """Whether it is a member of others and its record says nothing of how: those of older backups don't."""
+    return bool(role.member_of) and _is_older(role)
+
+
+def _is_older(role: Role) -> bool:
+    """Whether its record is of a version that wrote neither expiry nor options of memberships."""
+    return not any(attribute.startswith(_EXPIRY) for attribute in role.attributes)
 
 
 def set_role(role: Role) -> Iterable[str]:
