@@ -181,7 +181,7 @@ def bound_to(
         "roles": roles,
         "exceptions": exceptions,
         "role_map": dict(situation.role_map),
-        "create_roles": [[role.name, *role.member_of] for role in situation.roles.create],
+        "create_roles": [[role.name, role.member_of, role.options] for role in situation.roles.create],
         "swap": [swap.standing.oid, swap.aside, swap.registered] if swap else None,
     }
 

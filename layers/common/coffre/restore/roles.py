@@ -1,7 +1,8 @@
 """The roles that a restore creates and joins: planned, created once with all that is theirs, and told.
 
 What a role had at the source and doesn't get is a finding: a password (never), rights that reach beyond a
-database (unless a superuser restores), memberships that aren't there or would give more than a database.
+database (unless a superuser restores), memberships in groups that aren't there or may do more than a database
+allows, and ADMIN OPTION in groups that were there before.
 
 Names are those of the backup, as its databases' encoding reads them: the same bytes are another name in a
 session with a database of another encoding.
@@ -10,16 +11,24 @@ session with a database of another encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.encodings import can_say, recoded
-from coffre.databases.postgresql.memberships import grant_memberships
+from coffre.databases.postgresql.memberships import (
+    Groups,
+    grant_memberships,
+    memberships,
+    renamed,
+    spelled,
+    with_memberships,
+)
 from coffre.databases.postgresql.roles import (
     RENAME,
     create_role,
     lacks_expiry,
+    lacks_options,
     nameless,
     reserved_rights,
     set_role,
@@ -30,7 +39,7 @@ from coffre.restore.attempts import attempt, batches
 from coffre.results import Finding
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
-from coffre.vault.parts import Role
+from coffre.vault.parts import ADMIN, Role
 
 # Whoever is a member may become the group, and what that may become.  Predefined roles have initdb's
 # numbers; pg_database_owner reaches nothing beyond one database.  Those of providers may reach further, and
@@ -102,17 +111,10 @@ def needed_roles(
     superuser:
         Whether the session's role is one; others don't give every attribute.
     """
-    mapped = [
-        replace(
-            role,
-            name=role_map.get(role.name, role.name),
-            member_of=tuple(dict.fromkeys(role_map.get(group, group) for group in role.member_of)),
-        )
-        for role in used
-    ]
+    mapped = [renamed(role, role_map) for role in used]
     create, join, lacking = _actions(session, mapped, encoding, superuser)
     given, left_out = _memberships(session, create, encoding, superuser)
-    findings = [_created(role, superuser) for role in given] + left_out + _expiries(create)
+    findings = [_created(role, superuser) for role in given] + left_out + _unknown(given)
     made = given if superuser else [without_reserved(role) for role in given]
     return NeededRoles(tuple(made), tuple(join), tuple(lacking), tuple(findings))
 
@@ -223,7 +225,8 @@ def _join(session: Session, names: Iterable[str]) -> None:
 
 
 def _only(role: Role, groups: Collection[str]) -> Role:
-    return replace(role, member_of=tuple(group for group in role.member_of if group in groups))
+    held = memberships(role)
+    return with_memberships(role, {group: how for group, how in held.items() if group in groups})
 
 
 def _actions(
@@ -260,7 +263,7 @@ def _memberships(
     """The roles with the memberships that they may be given, and findings that say why not with others.
 
     A group of the target only bears the name of the source's: who gave it its rights meant other members.  So
-    it may have rights on objects, and no others.
+    it may have rights on objects, and no others, and nobody comes to say who else belongs to it.
     """
     created = {role.name for role in create}
     groups = {group for role in create for group in role.member_of} - created
@@ -273,8 +276,18 @@ def _memberships(
             refused[group] = "with more than rights on objects"
         elif not (everywhere or administered):
             refused[group] = f"not administered by {session.target.user}"
-    findings = [_left_out(role, refused) for role in create if not refused.keys().isdisjoint(role.member_of)]
-    return [_only(role, {g for g in role.member_of if g not in refused}) for role in create], findings
+    given, findings = [], []
+    for role in create:
+        held = memberships(role)
+        if not refused.keys().isdisjoint(held):
+            findings.append(_left_out(role.name, held, refused))
+        held = {group: how for group, how in held.items() if group not in refused}
+        foreign = [group for group, how in held.items() if ADMIN in how and group not in created]
+        if foreign:
+            findings.append(_unadministered(role.name, foreign))
+        held.update((group, tuple(one for one in held[group] if one != ADMIN)) for group in foreign)
+        given.append(with_memberships(role, held))
+    return given, findings
 
 
 def _groups(session: Session, names: Collection[str], encoding: str) -> list[tuple[str, bool, bool]]:
@@ -286,33 +299,44 @@ def _groups(session: Session, names: Collection[str], encoding: str) -> list[tup
     return [(there[oid], powerful, administered) for oid, powerful, administered in found]
 
 
-def _left_out(role: Role, refused: Mapping[str, str]) -> Finding:
-    groups: dict[str, list[str]] = {}
-    for group in role.member_of:
+def _left_out(name: str, held: Groups, refused: Mapping[str, str]) -> Finding:
+    groups: dict[str, dict[str, tuple[str, ...]]] = {}
+    for group, how in held.items():
         if group in refused:
-            groups.setdefault(refused[group], []).append(group)
-    without = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in groups.items())
-    message = f"role {role.name} will not be a member of {without}"
+            groups.setdefault(refused[group], {})[group] = how
+    without = "; ".join(f"{', '.join(spelled(those))} ({reason})" for reason, those in groups.items())
+    message = f"role {name} will not be a member of {without}"
     advice = "GRANT the membership by hand, where it is meant."
-    return _warning("membership-left-out", role.name, message, advice)
+    return _warning("membership-left-out", name, message, advice)
+
+
+def _unadministered(name: str, groups: Sequence[str]) -> Finding:
+    message = f"role {name} will not grant to others what was there before: {', '.join(groups)}"
+    advice = "GRANT the membership WITH ADMIN OPTION by hand, where it is meant."
+    return _warning("admin-left-out", name, message, advice)
 
 
 def _created(role: Role, superuser: bool) -> Finding:
     """That a role is created, and with what of weight."""
     reserved = ", ".join(reserved_rights(role))
     rights = f" and with{'' if superuser else 'out'} {reserved}" if reserved else ""
-    groups = f", as a member of {', '.join(role.member_of)}" if role.member_of else ""
+    groups = f", as a member of {', '.join(spelled(memberships(role)))}" if role.member_of else ""
     message = f"role {role.name} will be created without a password{rights}{groups}"
     return _warning("role-created", role.name, message, "Set its password afterwards.")
 
 
-def _expiries(create: Sequence[Role]) -> list[Finding]:
-    unknown = [role.name for role in create if lacks_expiry(role)]
-    if not unknown:
-        return []
-    message = f"the backup doesn't say until when passwords are valid, of {', '.join(unknown)}"
-    advice = "Where they expire: ALTER ROLE ... VALID UNTIL."
-    return [_warning("expiry-unknown", "roles", message, advice)]
+def _unknown(create: Sequence[Role]) -> list[Finding]:
+    """What older backups don't say of roles."""
+    findings = []
+    if names := ", ".join(role.name for role in create if lacks_expiry(role)):
+        message = f"the backup doesn't say until when passwords are valid, of {names}"
+        advice = "Where they expire: ALTER ROLE ... VALID UNTIL."
+        findings.append(_warning("expiry-unknown", "roles", message, advice))
+    if names := ", ".join(role.name for role in create if lacks_options(role)):
+        message = f"the backup doesn't say with which options roles are members of others, of {names}"
+        advice = "Where it was with ADMIN, or without INHERIT or SET: GRANT the membership again WITH that."
+        findings.append(_warning("membership-options-unknown", "roles", message, advice))
+    return findings
 
 
 def _warning(code: str, what: str, message: str, advice: str) -> Finding:
