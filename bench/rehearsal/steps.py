@@ -76,6 +76,7 @@ def plan(rehearsal: Rehearsal) -> None:
     from coffre.backup.artefacts import write_catalog_part
     from coffre.backup.commit import draft_manifest
     from coffre.backup.estimate import UNMEASURED, forecast
+    from coffre.backup.job import VERSION
     from coffre.backup.paperwork import write_batches, write_draft
     from coffre.backup.plan import plan_batches
     from coffre.prices import load_prices
@@ -98,7 +99,7 @@ def plan(rehearsal: Rehearsal) -> None:
     write_batches(job, services.store, name, batches)
     ledger = services.catalogue.ledger(job.database, job.attempt)
     deadline = job.started + timedelta(seconds=services.max_run_seconds)
-    ledger.open(job.id, deadline, pause=0)
+    ledger.open(job.id, deadline, version=VERSION)
     ledger.publish(1, "-")
     ledger.planned(name, batches=len(batches), total=sum(batch.size for batch in batches))
 

@@ -37,7 +37,7 @@ def follow(catalogue: Catalogue, name: str, attempt: str, tick: Callable[[], Non
     CoffreError
         With which it ended.
     """
-    from coffre.errors import revive
+    from coffre.errors import RowsLostError, RunOfAnotherVersionError, revive
 
     state = wait(catalogue, name, attempt, tick)
     if state.state == "committed":
@@ -46,7 +46,9 @@ def follow(catalogue: Catalogue, name: str, attempt: str, tick: Callable[[], Non
     entry = _ended(catalogue, name, attempt)
     code = (entry.error_code if entry is not None else None) or "internal"
     message = (entry.error_message if entry is not None else None) or "it ended without a word"
-    raise revive({"type": class_of(code), "code": code, "message": message, "advice": _ADVICE})
+    anew = {cls.code: cls.advice for cls in (RowsLostError, RunOfAnotherVersionError)}
+    advice = anew.get(code, _ADVICE)
+    raise revive({"type": class_of(code), "code": code, "message": message, "advice": advice})
 
 
 _ADVICE = "`coffre restore resume NAME` goes on where it stopped; `coffre restore list NAME` keeps the cause."

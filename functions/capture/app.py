@@ -7,12 +7,12 @@ from typing import Any
 from coffre import wiring
 from coffre.backup.batch import capture_batch
 from coffre.events.backup import CaptureRequest
-from coffre.events.base import parse
+from coffre.events.base import parse_step
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point; see `coffre.events.backup.CaptureRequest` for the event."""
-    request = parse(CaptureRequest, event)
+    request = parse_step(CaptureRequest, event)
     job, services = wiring.machine_job(request.run, context)
     left, reading = wiring.seconds_left(context), wiring.settings().capture_seconds
     return capture_batch(job, services, request.batch, seconds=left, reading_seconds=reading).answer()

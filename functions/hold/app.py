@@ -7,12 +7,12 @@ from typing import Any
 from coffre import wiring
 from coffre.backup.hold import hold
 from coffre.events.backup import HolderRequest
-from coffre.events.base import parse
+from coffre.events.base import parse_step
 
 
 def handler(event: dict[str, Any], context: wiring.Context) -> dict[str, Any]:
     """Lambda's entry point; see `coffre.events.backup.HolderRequest` for the event."""
-    request = parse(HolderRequest, event)
+    request = parse_step(HolderRequest, event)
     token = wiring.task_token(request.token)
     job, services = wiring.machine_job(request.run, context)
     left, pass_on = wiring.seconds_left(context), wiring.settings().hold_seconds

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from coffre.errors import InvalidEventError
+from coffre.errors import InvalidEventError, RunOfAnotherVersionError
 from coffre.events.backup import (
     BackupRequest,
     CaptureRequest,
@@ -20,7 +20,7 @@ from coffre.events.backup import (
     PlanRequest,
     StepRequest,
 )
-from coffre.events.base import Event, parse
+from coffre.events.base import Event, parse, parse_step
 from coffre.events.health import HealthRequest, ProbeRequest
 from coffre.events.report import ExerciseEvent, LoadTestEnded, ReportRequest
 from coffre.events.restore import DrillRequest, RestoreRequest
@@ -34,7 +34,7 @@ def backup_event(event: dict[str, Any]) -> Event:
     if event.get("source") == "aws.states":
         return MachineEnded.from_event(event)
     if "step" in event:
-        return parse(StepRequest, event)
+        return parse_step(StepRequest, event)
     return parse(PlanRequest if "action" in event else BackupRequest, event)
 
 
@@ -50,7 +50,7 @@ def restore_event(event: dict[str, Any]) -> Event:
     if event.get("source") == "aws.states":
         return RestoreEnded.from_event(event)
     if "step" in event:
-        return parse(RestoreStepRequest, event)
+        return parse_step(RestoreStepRequest, event)
     kinds: dict[str, type[Event]] = {"drill": DrillRequest, "resume": ResumeRequest}
     return parse(kinds.get(event["action"], RestoreRequest), event)
 
@@ -58,9 +58,9 @@ def restore_event(event: dict[str, Any]) -> Event:
 EVENTS = Path(__file__).parents[2] / "events"
 PARSERS: dict[str, Callable[[Any], Event]] = {
     "backup": backup_event,
-    "hold": lambda event: parse(HolderRequest, event),
-    "capture": lambda event: parse(CaptureRequest, event),
-    "load": lambda event: parse(LoadRequest, event),
+    "hold": lambda event: parse_step(HolderRequest, event),
+    "capture": lambda event: parse_step(CaptureRequest, event),
+    "load": lambda event: parse_step(LoadRequest, event),
     "verify": lambda event: (
         parse(CopyRequest if event["action"] == "copy" else RecheckRequest, event)
         if "action" in event
@@ -106,6 +106,29 @@ def changed(**detail: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_every_payload_is_accepted_by_its_function(payload: str) -> None:
     PARSERS[payload.split("/", maxsplit=1)[0]](load(payload))
+
+
+def widened(event: Any) -> Any:
+    """The same, with a field more wherever there are some: as a later version's definition would hand it."""
+    if isinstance(event, dict):
+        return {**{name: widened(value) for name, value in event.items()}, "later": 1}
+    return event
+
+
+@pytest.mark.parametrize("payload", ["backup/step-prepare.json", "hold/hold.json", "capture/batch.json"])
+def test_a_step_that_another_version_asks_for_is_refused_as_such(payload: str) -> None:
+    """The state machine goes on as it began, whatever is deployed meanwhile, or taken back."""
+    with pytest.raises(RunOfAnotherVersionError, match="later"):
+        PARSERS[payload.split("/", maxsplit=1)[0]](widened(load(payload)))
+
+
+@pytest.mark.parametrize("function", ["backup", "restore"])
+def test_what_another_version_began_is_ended_all_the_same(function: str) -> None:
+    parsed, abort = PARSERS[function], load(f"{function}/step-abort.json")
+    assert parsed(widened(abort)) == parsed({**abort, "error": widened(abort["error"])})
+    stopped = load(f"{function}/machine-stopped.json")
+    given = json.dumps(widened(json.loads(stopped["detail"]["input"])))
+    assert parsed({**stopped, "detail": {**stopped["detail"], "input": given}}) == parsed(stopped)
 
 
 def test_every_function_has_a_payload_to_try() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import localcloud
+from coffre.backup.job import VERSION
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration, encode
@@ -173,7 +174,7 @@ class Desk:
             tries=1,
         )
         ledger = self.catalogue.ledger(name, run.attempt)
-        assert ledger.open(run.backup_id, utc_now() + timedelta(hours=1), pause=1)
+        assert ledger.open(run.backup_id, utc_now() + timedelta(hours=1), version=VERSION, pause=1)
         waiting = {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",

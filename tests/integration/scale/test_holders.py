@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from coffre.backup import hold as holding
-from coffre.backup.job import Job, Services
+from coffre.backup.job import VERSION, Job, Services
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.ledger import Ledger, Progress
 from coffre.databases.postgresql.connection import open_session
@@ -29,6 +29,7 @@ from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.tables import TABLE
 from tests.integration.scale.desk import ROWS, no_sessions_left_of, soon
 from tests.support.postgres import create, sql, target
+from tests.support.versions import OTHERS, begun_by_another
 
 DATABASE = "held"
 ATTEMPT = "a" * 12
@@ -81,7 +82,7 @@ class Run:
     def __init__(self, source: Target) -> None:
         self.source = source
         self.catalogue = Catalogue(MemoryDynamo(), TABLE)
-        self.ledger.open(BACKUP, utc_now() + timedelta(hours=1))
+        self.ledger.open(BACKUP, utc_now() + timedelta(hours=1), version=VERSION)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -185,6 +186,19 @@ def test_a_successor_tries_again_while_its_predecessor_holds_on(run: Run, server
     assert (run.now.code, run.is_read()) == ("", True)
     run.end()
     assert (before.told, after.told) == ([{"over": False}], [{"over": True}])
+
+
+@pytest.mark.parametrize("version", OTHERS.values(), ids=OTHERS.keys())
+def test_a_successor_takes_nothing_over_from_another_version_and_says_so(
+    run: Run, version: int | None
+) -> None:
+    """Functions were deployed, or an older version was: the attempt ends at once, and by name."""
+    run.start(State())
+    begun_by_another(run.ledger, version)
+    held, after = run.now, State()
+    assert run.hold(after).code == "run-of-another-version"
+    assert after.told == ["RunOfAnotherVersionError"]
+    assert (run.now.holder, run.now.snapshot, run.now.code) == (1, held.snapshot, "run-of-another-version")
 
 
 def test_a_successor_does_not_wait_for_a_predecessor_that_is_gone(run: Run) -> None:

@@ -38,6 +38,7 @@ from tests.support.postgres import CUSTOMER, RestartedServer, create, customer_s
 from tests.support.proxy import Answer, Proxy
 from tests.support.stack import FunctionError, Stack
 from tests.support.vault import plain
+from tests.support.versions import begun_by_another
 
 LARGE_ROWS = 180_000
 LARGE = f"""CREATE TABLE quetzals AS
@@ -316,6 +317,20 @@ def test_a_holder_that_is_not_heard_of_is_started_again(
     assert entry.status == "completed", entry.error_message
     assert hurried.manifest("unheard").attempt == unheard.attempt().attempt
     assert no_sessions_left_of(server, "unheard")
+
+
+def test_a_backup_that_another_version_began_is_begun_anew_by_the_one_that_was_deployed(
+    hurried: Stack, server: EphemeralServer, paused: threading.Event
+) -> None:
+    run = planned(hurried, server, "deployed", waiters=1)
+    begun_by_another(run.ledger(), None)
+    soon(lambda: (state := run.ledger().read()) and state.state == "failed", "the attempt's end")
+    paused.set()
+    entry = run.ended()
+    assert entry.status == "completed", entry.error_message
+    assert hurried.manifest("deployed").attempt == run.attempt(2).attempt
+    assert not [event for event in hurried.events("deployed") if event.type == "Backup Failed"]
+    assert no_sessions_left_of(server, "deployed")
 
 
 @pytest.mark.usefixtures("throttled", "crammed")  # which go on meanwhile

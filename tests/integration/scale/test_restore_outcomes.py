@@ -26,6 +26,7 @@ from coffre.errors import (
     RestoreOverError,
     RestoreStoppedError,
     RestoreTooLargeError,
+    RunOfAnotherVersionError,
 )
 from coffre.ids import utc_now
 from coffre.restore import check, estimate, machine
@@ -37,6 +38,7 @@ from tests.integration.scale.desk import content
 from tests.integration.scale.steps import Hand, KilledError, dying
 from tests.support.postgres import create, databases, sql, target
 from tests.support.vault import SECONDS, Verbs
+from tests.support.versions import OTHERS, begun_by_another
 
 VIOLATED = """
 CREATE FUNCTION fits(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END';
@@ -189,6 +191,35 @@ def test_it_goes_on_at_no_other_place_than_was_planned(small: Small) -> None:
     hand.wanted = target(small.server, "another place")
     with pytest.raises(PlanChangedError):
         hand.resume()
+
+
+@pytest.mark.parametrize("version", OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize("step", ["prepare", "rows", "load", "finish"])
+def test_what_another_version_began_is_given_up_and_neither_goes_on_nor_looks_finished(
+    small: Small, version: int | None, step: str
+) -> None:
+    """Functions were deployed, or an older version was, while it went on."""
+    hand = small.hand("deployed")
+    hand.confirm(exceptions="accept")
+    if step != "prepare":
+        hand.step("prepare")
+    begun_by_another(small.catalogue.ledger("shop", hand.token[:12]), version)
+    with pytest.raises(RunOfAnotherVersionError, match="another version of Coffre") as error:
+        if step == "load":
+            hand.item({"kind": "rows", "number": 1, "part": 1, "first": 0, "end": 1})
+        else:
+            hand.step(step)
+    hand.fail(error.value)
+    assert (small.newest().status, small.newest().error_code) == ("failed", "run-of-another-version")
+    assert not hand.live()
+    with pytest.raises(RunOfAnotherVersionError) as error:
+        hand.resume()
+    assert "Ask for a new plan" in error.value.hint
+    assert "deployed" not in databases(small.server)
+    again = small.hand("deployed")
+    again.confirm(exceptions="accept")
+    assert again.go()["status"] == "completed"
+    sql(target(small.server, "postgres"), 'DROP DATABASE "deployed"')
 
 
 def test_what_was_never_begun_or_has_not_failed_does_not_go_on(small: Small) -> None:

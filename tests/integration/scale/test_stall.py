@@ -15,7 +15,7 @@ import pytest
 
 from coffre.backup import stall
 from coffre.backup.hold import hold
-from coffre.backup.job import Job, Services
+from coffre.backup.job import VERSION, Job, Services
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.copy import copy_out
@@ -55,7 +55,7 @@ class Run:
         self._catalogue = Catalogue(MemoryDynamo(), "table", self._now)
         self.ledger = self._catalogue.ledger("shop", ATTEMPT)
         name = backup_id("shop", "daily", scheduled)
-        self.ledger.open(name, scheduled + timedelta(hours=1))
+        self.ledger.open(name, scheduled + timedelta(hours=1), version=VERSION)
         self.ledger.planned("plan", batches=1, total=1)
         self._begun = False
         request = BackupRequest(type="daily", scheduled_time=scheduled, database="shop")

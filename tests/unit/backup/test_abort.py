@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from coffre.backup.abort import TRIES, abort, caught, clean_up
+from coffre.backup.abort import DEPLOYMENT, TRIES, abort, caught, clean_up
 from coffre.backup.job import Services
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.tools import Tools
@@ -26,6 +26,7 @@ from tests.fakes.dynamodb import MemoryEvents
 from tests.fakes.kms import MemoryKms
 from tests.fakes.store import FailingStore
 from tests.fakes.tables import TABLE, create_table
+from tests.support.versions import OTHERS, begun_by_another
 
 BACKUP = "20261120T030000Z-daily-1f09ab"
 ENDED = MachineEnded(
@@ -68,7 +69,7 @@ class World:
         self.catalogue.acquire("shop", run.attempt, deadline)
         self.catalogue.start_run("shop", "backup", run.attempt, deadline)
         self.catalogue.begin("shop", BACKUP, "daily", utc_now())
-        self.catalogue.ledger("shop", run.attempt).open(BACKUP, deadline, pause=7)
+        self.catalogue.ledger("shop", run.attempt).open(BACKUP, deadline, version=1, pause=7)
 
     @property
     def told(self) -> list[str]:
@@ -168,6 +169,24 @@ def test_a_store_that_does_not_answer_keeps_no_lease_and_hides_no_failure(world:
         assert world.catalogue.lease("shop") is None
     assert world.ended == ("failed", "store-unavailable", True)
     assert world.told == ["store-unavailable"]
+
+
+OTHER = {"Error": "RunOfAnotherVersionError", "Cause": "[run-of-another-version] it was deployed"}
+
+
+@pytest.mark.parametrize("version", OTHERS.values(), ids=OTHERS.keys())
+def test_what_another_version_began_is_ended_and_begun_anew_after_the_deployment(
+    world: World, version: int | None
+) -> None:
+    world.begin()
+    begun_by_another(world.catalogue.ledger("shop", RUN.attempt), version)
+    answer = abort(world.services, RUN, OTHER)
+    assert (answer.go, answer.wait) == (True, DEPLOYMENT)
+    assert world.ended == ("in_progress", None, True)
+    world.begin(ENDED.attempt(TRIES))
+    assert not abort(world.services, ENDED.attempt(TRIES), OTHER).go
+    assert world.ended == ("failed", "run-of-another-version", True)
+    assert world.told == ["run-of-another-version"]
 
 
 def test_an_execution_that_was_stopped_is_ended_in_its_attempt_or_between_two(world: World) -> None:

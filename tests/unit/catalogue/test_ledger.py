@@ -25,12 +25,12 @@ def ledger() -> Iterator[Ledger]:
         client = boto3.client("dynamodb", region_name="eu-west-1")
         create_table(client)
         begun = Catalogue(client, TABLE).ledger("shop", "0123456789ab")
-        assert begun.open("20261120T030000Z-daily-1f09ab", utc_now() + timedelta(hours=1), pause=2)
+        assert begun.open("20261120T030000Z-daily-1f09ab", utc_now() + timedelta(hours=1), version=1, pause=2)
         yield begun
 
 
 def test_an_attempt_begins_once(ledger: Ledger) -> None:
-    assert not ledger.open("20261120T030000Z-daily-1f09ab", utc_now(), pause=2)
+    assert not ledger.open("20261120T030000Z-daily-1f09ab", utc_now(), version=1, pause=2)
 
 
 def test_of_two_holders_with_one_number_only_one_publishes(ledger: Ledger) -> None:

@@ -22,7 +22,7 @@ def in_progress(world: World) -> None:
     catalogue.acquire("shop", ATTEMPT, deadline)
     catalogue.begin("shop", BACKUP, "daily", utc_now() - timedelta(seconds=10))
     ledger = catalogue.ledger("shop", ATTEMPT)
-    ledger.open(BACKUP, deadline, pause=60)
+    ledger.open(BACKUP, deadline, version=1, pause=60)
     ledger.publish(1, "a-snapshot")
     ledger.planned("a plan", batches=4, total=2_000_000)
     catalogue.progress("shop", BACKUP, rows=1234, done=1_000_000, total=2_000_000)

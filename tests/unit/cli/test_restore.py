@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -190,7 +191,7 @@ def large(world: World) -> World:
         if event["action"] == "resume":
             assert ledger.open_again(utc_now() + timedelta(hours=1))
             ledger.conclude(json.dumps(RESULT))
-        elif not ledger.open(BACKUP, utc_now() + timedelta(hours=1)):
+        elif not ledger.open(BACKUP, utc_now() + timedelta(hours=1), version=1):
             raise AssertionError("it runs already")
         elif event.get("exceptions") == "accept":
             ledger.conclude(json.dumps(RESULT))
@@ -240,6 +241,15 @@ def test_one_that_failed_tells_its_cause_keeps_its_target_and_is_resumed(large: 
     assert large.functions.calls[-1][1] == {"action": "resume", "database": "shop", "token": TOKEN}
 
 
+def test_one_that_cannot_go_on_says_what_to_do_instead(large: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed = replace(FAILED, error_code="run-of-another-version", error_message="it was deployed")
+    monkeypatch.setitem(globals(), "FAILED", deployed)
+    outcome = large.run("restore", "shop", "latest", "--to", URL, "--yes", "--wait")
+    assert "[run-of-another-version]" in outcome.err
+    assert "Begin it again" in outcome.err
+    assert "coffre restore resume" not in outcome.err
+
+
 def test_nothing_is_resumed_where_nothing_failed(large: World) -> None:
     outcome = large.run("restore", "resume", "shop")
     assert (outcome.code, "[nothing-to-resume]" in outcome.err) == (2, True)
@@ -248,7 +258,7 @@ def test_nothing_is_resumed_where_nothing_failed(large: World) -> None:
 def test_status_follows_a_restore_on_the_state_machine(world: World) -> None:
     deadline = utc_now() + timedelta(hours=1)
     ledger = world.catalogue.ledger("shop", TOKEN[:12])
-    ledger.open(BACKUP, deadline)
+    ledger.open(BACKUP, deadline, version=1)
     world.catalogue.start_run("shop", "restore", f"{BACKUP}-{TOKEN[:12]}", deadline, BACKUP)
     ledger.enter("rows", batches=7, total=2_000_000)
     ledger.add(rows=1234, done=1_000_000)

@@ -15,6 +15,7 @@ from coffre.errors import (
     CatalogueUnavailableError,
     FunctionFailedError,
     FunctionUnavailableError,
+    RunOfAnotherVersionError,
     SnapshotLostError,
     SourceUnreachableError,
     StoreUnavailableError,
@@ -34,6 +35,7 @@ AGAIN = {
     "lock-not-granted",
     "catalog-changed",
     FunctionUnavailableError.code,
+    RunOfAnotherVersionError.code,
     StoreUnavailableError.code,
     CatalogueUnavailableError.code,
 }
@@ -41,6 +43,9 @@ AGAIN = {
 
 PAUSE = 60
 """Seconds before another attempt, where the first didn't come far enough to say."""
+
+DEPLOYMENT = 300
+"""The same after a deployment: it changes one function after the other, which takes minutes."""
 
 _SILENT = {"States.HeartbeatTimeout", "States.Timeout"}
 
@@ -77,7 +82,7 @@ def abort(
             _tell(services, run, code, message, entry=entry)
     finally:
         let_go(services, run.database, run.attempt)
-    return nothing.model_copy(update={"go": again, "wait": state.pause if state is not None else PAUSE})
+    return nothing.model_copy(update={"go": again, "wait": _pause(code, state)})
 
 
 def clean_up(services: Services, ended: MachineEnded) -> StepResult:
@@ -123,6 +128,13 @@ def _may_be_gone(code: str, run: MachineRun, state: Progress | None) -> bool:
     if code == SourceUnreachableError.code:  # it was there before: a restart, or a failover
         return run.tries > 1 or (state is not None and state.holder > 0)
     return code in AGAIN
+
+
+def _pause(code: str, state: Progress | None) -> int:
+    """Seconds before another attempt."""
+    if code == RunOfAnotherVersionError.code:
+        return DEPLOYMENT
+    return state.pause if state is not None else PAUSE
 
 
 def _tell(services: Services, run: MachineRun, code: str, message: str, *, entry: bool) -> None:

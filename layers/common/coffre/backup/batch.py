@@ -53,10 +53,11 @@ def capture_batch(
     began = time.monotonic()
     clock = Clock(began, began + min(reading_seconds, READING_SHARE * seconds), began + seconds)
     state = _still_open(ledger, job)
-    done = ledger.batch(name)
-    if done is not None:
-        return CaptureResult(rest=done.rest, rows=done.rows)
     try:
+        job.require_own_version(state)
+        done = ledger.batch(name)
+        if done is not None:
+            return CaptureResult(rest=done.rest, rows=done.rows)
         services = as_begun(services, state)
         busy = too_busy(job.target, job.registration.limits, job.application)
         if busy:

@@ -117,6 +117,7 @@ def _needed(ledger: Ledger, job: Job) -> Progress:
     state = ledger.read()
     if state is None or state.state not in ("open", "released"):
         raise _over(job)
+    job.require_own_version(state)
     return state
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
+from coffre.catalogue.ledger import Progress
 from coffre.databases.postgresql.target import Source, Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.databases.registration import Registration
@@ -21,6 +22,12 @@ from coffre.workers import Message, WorkerPool
 
 COMMIT_SECONDS = 20.0
 """Seconds before the function's end after which nothing is committed any more."""
+
+
+VERSION = 1
+"""Of what the functions of a backup on the state machine leave for each other: records of the ledger, papers
+in the vault.  It counts up with each change after which functions from before it, or from after it, would
+read them wrongly (``tests/contract/test_versions.py``)."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +92,12 @@ class Job:
     def seconds_left(self) -> float:
         """Until nothing may be committed any more."""
         return self.ends - COMMIT_SECONDS - time.monotonic()
+
+    def require_own_version(self, run: Progress) -> None:
+        """Refuse to go on with what another version of Coffre began.
+
+        Raises
+        ------
+        RunOfAnotherVersionError
+        """
+        run.require_version(VERSION, f"the backup {self.id} of {self.database}")

@@ -19,7 +19,7 @@ from coffre.backup.complete import Captured, check_batches
 from coffre.backup.examine import inspect
 from coffre.backup.feed import locking, write_known_chunks
 from coffre.backup.finish import finish, let_go, remember_rate
-from coffre.backup.job import Job, Services
+from coffre.backup.job import VERSION, Job, Services
 from coffre.backup.joining import join_parts
 from coffre.backup.paperwork import batches_key, read_draft, write_batches, write_draft, write_known_file
 from coffre.backup.plan import plan_batches
@@ -72,13 +72,14 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     findings = inspect(job.source, services, job.database, job.seconds_left, limits=limits, on_machine=True)
     preflight.raise_refusal(findings, job.target.label)
     store = sealing(job, services, _attempt_before(catalogue, run)).store
+    ledger, pause = catalogue.ledger(job.database, job.attempt), 2 * int(job.registration.waiters or 30)
+    seal = store.seal.key.model_dump_json(by_alias=True) if store.seal.key else ""
+    if not ledger.open(job.id, deadline, version=VERSION, pause=pause, seal=seal):
+        store = as_begun(services, _current(ledger, job)).store  # as this step did when it was done before
     with scratch_folder(services.scratch, "prepare") as folder:
         known = folder / "known"
         write_known_chunks(store, job.database, known, stored_before(catalogue, run))
         write_known_file(job, store, known)
-    pause = 2 * int(job.registration.waiters or 30)
-    seal = store.seal.key.model_dump_json(by_alias=True) if store.seal.key else ""
-    catalogue.ledger(job.database, job.attempt).open(job.id, deadline, pause=pause, seal=seal)
     return StepResult(run=told, concurrency=job.registration.concurrency, bucket=services.store.bucket)
 
 
@@ -145,6 +146,7 @@ def commit(job: Job, services: Services) -> BackupResult:
             raise _over(job)
         let_go(services, job.database, job.attempt)  # which the one before may not have come to
         return BackupResult(database=job.database, backup_id=job.id, status="skipped")
+    job.require_own_version(state)
     services = as_begun(services, state)
     locked = locking(job, services)
     draft, catalog, planned = read_draft(job, services.store, state.plan)
@@ -167,15 +169,24 @@ def commit(job: Job, services: Services) -> BackupResult:
 def stored_before(catalogue: Catalogue, run: MachineRun) -> Iterator[PartFile]:
     """The parts of earlier attempts: what they stored needn't be sent again."""
     for tries in range(1, run.tries):
-        before = run.model_copy(update={"tries": tries})
-        for record in catalogue.ledger(run.database, before.attempt).batches():
-            yield PartFile.model_validate(json.loads(record.part))
+        ledger = _ledger_of(catalogue, run, tries)
+        if _is_own(ledger.read()):
+            for record in ledger.batches():
+                yield PartFile.model_validate(json.loads(record.part))
 
 
 def _attempt_before(catalogue: Catalogue, run: MachineRun) -> Progress | None:
-    """How far the attempt before this one came; None if there was none."""
-    before = run.model_copy(update={"tries": run.tries - 1})
-    return catalogue.ledger(run.database, before.attempt).read() if before.tries else None
+    """How far the attempt before this one came; None if there was none that this version reads."""
+    state = _ledger_of(catalogue, run, run.tries - 1).read() if run.tries > 1 else None
+    return state if _is_own(state) else None
+
+
+def _ledger_of(catalogue: Catalogue, run: MachineRun, tries: int) -> Ledger:
+    return catalogue.ledger(run.database, run.model_copy(update={"tries": tries}).attempt)
+
+
+def _is_own(state: Progress | None) -> bool:
+    return state is not None and state.version == VERSION
 
 
 def _over(job: Job) -> BackupOverError:
@@ -186,6 +197,7 @@ def _current(ledger: Ledger, job: Job) -> Progress:
     state = ledger.read()
     if state is None or state.state in ("failed", "committed"):
         raise _over(job)
+    job.require_own_version(state)
     return state
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from coffre.catalogue.entries import known_values
 from coffre.catalogue.table import Table, expiry
+from coffre.errors import RunOfAnotherVersionError
 from coffre.ids import stamp
 
 State = Literal["open", "released", "failed", "committed"]
@@ -23,8 +24,13 @@ State = Literal["open", "released", "failed", "committed"]
 class Progress:
     """A run as the ledger knows it.
 
+    Whatever version of Coffre began a run, every other one ends it: so its state, code and message stay what
+    they are.
+
     Attributes
     ----------
+    version:
+        Of all that the run's functions leave for each other (`require_version`); 0 if nobody said.
     state:
         ``open`` while rows are read, ``released`` when all are and the snapshot isn't needed any more; then
         ``committed`` or ``failed``.
@@ -70,6 +76,32 @@ class Progress:
     given: str = ""
     result: str = ""
     seal: str = ""
+    version: int = 0
+
+    def require_version(self, version: int, what: str, advice: str | None = None) -> None:
+        """Refuse to go on with a run that another version of Coffre began.
+
+        A deployment, or its undoing, changes the functions of a run that goes on.
+
+        Parameters
+        ----------
+        version:
+            What this version of Coffre reads.
+        what:
+            The run, for the message.
+        advice:
+            What to do, if it isn't the error's own.
+
+        Raises
+        ------
+        RunOfAnotherVersionError
+        """
+        if self.version != version:
+            raise RunOfAnotherVersionError(
+                f"{what} was begun by another version of Coffre: its notes have version {self.version}, "
+                f"this one reads version {version}",
+                advice,
+            )
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,14 @@ class Ledger:
         self._now = now
 
     def open(
-        self, backup_id: str, deadline: datetime, *, pause: int = 0, given: str = "", seal: str = ""
+        self,
+        backup_id: str,
+        deadline: datetime,
+        *,
+        version: int,
+        pause: int = 0,
+        given: str = "",
+        seal: str = "",
     ) -> bool:
         """Begin.  False if this attempt has been begun before."""
         moment = stamp(self._now())
@@ -124,6 +163,7 @@ class Ledger:
             "deadline": stamp(deadline),
             "started": moment,
             "moved": moment,
+            "version": version,
             "pause": pause,
             "given": given or None,
             "seal": seal or None,

@@ -61,6 +61,7 @@ from coffre.errors.runs import (
     LeaseHeldError,
     MetricsUnavailableError,
     ReportsIncompleteError,
+    RunOfAnotherVersionError,
 )
 from coffre.errors.seal import KeyServiceUnavailableError, SealBrokenError, SealKeyUnavailableError
 from coffre.errors.source import (
@@ -169,6 +170,7 @@ __all__ = [
     "RowCountMismatchError",
     "RowSecurityError",
     "RowsLostError",
+    "RunOfAnotherVersionError",
     "SafetyBackupImpossibleError",
     "SealBrokenError",
     "SealKeyUnavailableError",

@@ -33,6 +33,13 @@ class BackupStoppedError(CoffreError):
     advice = "Nothing of it is left that looks like a backup; run it again."
 
 
+class RunOfAnotherVersionError(CoffreError):
+    """A run on the state machine was begun by a version of Coffre whose notes this one doesn't read."""
+
+    code = "run-of-another-version"
+    advice = "Begin it again; nothing of it is left that looks finished."
+
+
 class CatalogueUnavailableError(CoffreError):
     """The catalogue table failed or refused."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from coffre.events.base import DatabaseName, Event, ExactBackup, UtcTime, machine_event, parse
+from coffre.events.base import DatabaseName, Event, ExactBackup, UtcTime, machine_event, parse, parse_step
 from coffre.ids import BackupType
 
 
@@ -109,7 +109,8 @@ class MachineEnded(Event):
         with machine_event("backup"):
             detail = event["detail"]
             asked = json.loads(detail["input"])
-            return parse(cls, {**asked, "execution": detail["executionArn"], "status": detail["status"]})
+            told = {**asked, "execution": detail["executionArn"], "status": detail["status"]}
+            return parse(cls, told, extra="ignore")  # as of an `abort`
 
 
 def read(event: object) -> BackupRequest | PlanRequest | StepRequest | MachineEnded:
@@ -117,10 +118,10 @@ def read(event: object) -> BackupRequest | PlanRequest | StepRequest | MachineEn
 
     Raises
     ------
-    InvalidEventError
+    InvalidEventError, RunOfAnotherVersionError
     """
     if not isinstance(event, dict) or not event.keys() & {"step", "detail", "action"}:
         return parse(BackupRequest, event)
     if "step" in event:
-        return parse(StepRequest, event)
+        return parse_step(StepRequest, event)
     return MachineEnded.from_event(event) if "detail" in event else parse(PlanRequest, event)

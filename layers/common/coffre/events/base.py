@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from coffre.errors import InvalidEventError
+from coffre.errors import InvalidEventError, RunOfAnotherVersionError
 from coffre.ids import BACKUP_ID, DATABASE_NAME
 
 
@@ -54,8 +54,13 @@ class Event(BaseModel):
 E = TypeVar("E", bound=Event)
 
 
-def parse(model: type[E], event: object) -> E:
+def parse(model: type[E], event: object, *, extra: Literal["ignore"] | None = None) -> E:
     """Validate ``event`` as ``model``.
+
+    Parameters
+    ----------
+    extra:
+        What becomes of unknown fields, if they aren't refused.
 
     Raises
     ------
@@ -63,10 +68,30 @@ def parse(model: type[E], event: object) -> E:
         Naming every field that is unknown, missing or malformed.
     """
     try:
-        return model.model_validate(event)
+        return model.model_validate(event, extra=extra)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'event'}: {e['msg']}" for e in error.errors())
         raise InvalidEventError(f"not a valid {model.__name__}: {faults}") from error
+
+
+def parse_step(model: type[E], event: dict[str, Any]) -> E:
+    """Validate what a state machine asks of a function, which may be of another version than its definition.
+
+    An execution goes on with the definition that it began with, whatever is deployed meanwhile.  Functions of
+    every version end it: of an ``abort`` they leave out what they don't know.
+
+    Raises
+    ------
+    RunOfAnotherVersionError
+        Naming every field that is unknown, missing or malformed.
+    """
+    if event.get("step") == "abort":
+        return parse(model, event, extra="ignore")
+    try:
+        return parse(model, event)
+    except InvalidEventError as error:
+        message = f"the state machine asks what this version of Coffre doesn't know: {error.message}"
+        raise RunOfAnotherVersionError(message) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_serializer
 
-from coffre.events.base import DatabaseName, Event, ExactBackup, machine_event, parse
+from coffre.events.base import DatabaseName, Event, ExactBackup, machine_event, parse, parse_step
 from coffre.events.restore import RestoreRequest
 
 
@@ -156,7 +156,8 @@ class RestoreEnded(Event):
         """
         with machine_event("restore"):
             detail = event["detail"]
-            return parse(cls, {"run": json.loads(detail["input"])["run"], "status": detail["status"]})
+            told = {"run": json.loads(detail["input"])["run"], "status": detail["status"]}
+            return parse(cls, told, extra="ignore")  # as of an `abort`
 
 
 MachineEvent = ResumeRequest | RestoreStepRequest | RestoreEnded
@@ -167,8 +168,8 @@ def read_machine_event(event: dict[str, Any]) -> MachineEvent:
 
     Raises
     ------
-    InvalidEventError
+    InvalidEventError, RunOfAnotherVersionError
     """
     if "detail" in event:
         return RestoreEnded.from_event(event)
-    return parse(RestoreStepRequest, event) if "step" in event else parse(ResumeRequest, event)
+    return parse_step(RestoreStepRequest, event) if "step" in event else parse(ResumeRequest, event)

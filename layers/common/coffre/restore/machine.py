@@ -32,6 +32,14 @@ from coffre.vault.manifest import Manifest
 
 SHOWN_AS = "coffre/restore"
 
+VERSION = 1
+"""Of what the functions of a restore on the state machine leave for each other: records of the ledger, notes
+in the database that is filled, and the numbers of runs, relations and waves in both.  It counts up with each
+change after which functions from before it, or from after it, would read them wrongly
+(``tests/contract/test_versions.py``)."""
+
+_BEGIN_ANEW = "Ask for a new plan: it restores everything again. Drop the database that this restore left."
+
 SHOWN = 700
 """Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
 
@@ -83,12 +91,13 @@ class MachineJob:
 
         Raises
         ------
-        RestoreOverError, DeadlineExceededError
-            If it has ended, or its time is over.
+        RestoreOverError, DeadlineExceededError, RunOfAnotherVersionError
+            If it has ended, its time is over, or another version of Coffre began it.
         """
         state, what = self.ledger.read(), f"the restore {self.run.run_id} of {self.run.database}"
         if state is None or (state.state, state.tries) != ("open", self.run.tries):
             raise RestoreOverError(f"{what} isn't running any more")
+        state.require_version(VERSION, what, _BEGIN_ANEW)
         if stamp(utc_now()) > state.deadline:
             raise DeadlineExceededError(f"{what} didn't end in its time")
         return state
@@ -147,7 +156,7 @@ def start(restore: Restore, situation: Situation, audited: Mapping[str, str]) ->
     catalogue = services.catalogue
     catalogue.start_run(run.database, "restore", run.run_id, deadline, run.backup_id)
     catalogue.audit(run.database, "restore", run.backup_id, {**audited, "where": "machine"})
-    catalogue.ledger(run.database, run.attempt).open(run.backup_id, deadline, given=given)
+    catalogue.ledger(run.database, run.attempt).open(run.backup_id, deadline, version=VERSION, given=given)
     _begin(services, run)
     totals = manifest.totals
     return _started(run, restore.wanted, tables=totals.relations, rows=totals.rows, size=totals.bytes)
@@ -189,8 +198,12 @@ def failed_run(request: ResumeRequest, services: Services) -> RestoreRun:
     ------
     NothingToResumeError
         There is none.
+    RunOfAnotherVersionError
+        Another version of Coffre began it.
     """
     state = services.catalogue.ledger(request.database, request.token[:12]).read()
+    if state is not None:
+        state.require_version(VERSION, f"this restore of {request.database}", _BEGIN_ANEW)
     run = RestoreRun.model_validate_json(state.given) if state is not None and state.given else None
     if run is None or run.request.token != request.token:
         raise NothingToResumeError(f"no restore of {request.database} on the state machine has this token")
