@@ -118,6 +118,22 @@ def test_whoever_could_not_begin_leaves_the_run_that_goes_on_alone(world: World)
     assert world.ended == ("in_progress", None, False)
 
 
+def test_an_attempt_that_somebody_else_came_before_is_told_and_leaves_nothing_that_seems_to_go_on(
+    world: World,
+) -> None:
+    """Between two attempts the lease is free, and the next scheduled backup takes it."""
+    world.begin()
+    assert abort(world.services, RUN, LOST).go
+    world.catalogue.acquire("shop", "another", utc_now() + timedelta(hours=1))
+    held = {"Error": "LeaseHeldError", "Cause": "[lease-held] run another works on shop"}
+    assert not abort(world.services, ENDED.attempt(2), held).go
+    assert world.told == ["lease-held"]
+    assert world.ended[:2] == ("failed", "lease-held")
+    lease = world.catalogue.lease("shop")
+    assert lease is not None
+    assert lease.holder == "another"
+
+
 def test_a_backup_that_exists_has_not_failed(world: World) -> None:
     world.begin()
     world.store.put(Layout("shop").manifest(BACKUP), b"{}")

@@ -77,8 +77,9 @@ def abort(
     code, message = ledger.fault() or caught(error)
     again = ours and not final and run.tries < TRIES and _may_be_gone(code, run, state)
     try:
-        if not again:  # an entry in the catalogue may be of another run, which goes on
-            entry = ours or catalogue.backup(run.database, run.backup_id) is None
+        if not again:
+            # An entry that an earlier attempt didn't make may be of another run, which goes on.
+            entry = ours or run.tries > 1 or catalogue.backup(run.database, run.backup_id) is None
             _tell(services, run, code, message, entry=entry)
     finally:
         let_go(services, run.database, run.attempt)
