@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from coffre.backup import paperwork, plan
+from coffre.backup.abort import TRIES
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import StoreUnavailableError
 from tests.faults.cases import FIRST, Told, cases, clean_scratch, nobody_is_left
+from tests.faults.injection import Way
 from tests.faults.machine import STEPS, Machine
 from tests.faults.world import DATABASE, World
 from tests.support.postgres import sql
@@ -59,6 +61,37 @@ def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
         assert world.verify(new).verdict == "proven", hit
         assert (world.status(new), world.backups()) == ("completed", [old, new]), hit
     told.print(len(calls))
+
+
+@pytest.mark.parametrize("tries", [1, TRIES])
+def test_an_attempt_that_is_given_up_lets_go_tells_and_is_tried_again_whichever_call_fails(
+    world: World, source: Target, tries: int
+) -> None:
+    """The machine gives it up again; the answer is the one that the first time would have had."""
+    machine = Machine(world, source, "arn:one")
+    machine.run = machine.run.model_copy(update={"tries": tries})
+    machine.do("prepare")
+    begun, again = world.state(), tries < TRIES
+
+    def give_up() -> Any:
+        return machine.abort({"Error": "SnapshotLostError", "Cause": "[snapshot-lost] it is gone"})
+
+    world.attempt(give_up, -1, Way.ERROR)
+    told = Told(f"attempt {tries}")
+    for number, way in cases(calls := len(world.injector.calls), 30):
+        world.reset(begun)
+        outcome = world.attempt(give_up, number, way)
+        hit = f"{way} of call {number}: {world.injector.hit}"
+        world.injector.disarm()
+        answer = outcome.result or give_up()
+        told.count(outcome)
+        assert (answer.go, answer.wait) == (again, 60), hit
+        assert world.catalogue.lease(DATABASE) is None, hit
+        assert not list(world.catalogue.live_runs(DATABASE)), hit
+        assert world.status(machine.run.backup_id) == ("in_progress" if again else "failed"), hit
+        codes = [json.loads(event["Detail"])["code"] for event in world.events.entries]
+        assert set(codes) == (set() if again else {"snapshot-lost"}), hit
+    told.print(calls)
 
 
 def test_a_plan_that_broke_off_and_is_made_again_reads_each_table_once(

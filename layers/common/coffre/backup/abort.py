@@ -55,7 +55,8 @@ def abort(
 ) -> StepResult:
     """End an attempt that failed: workers and holder find out by the ledger; tell why, or try again.
 
-    It may be called twice, and for an attempt that had come to nothing or is committed.
+    It may be called twice, and for an attempt that had come to nothing or is committed.  Killed at any moment and
+    called again it does what is missing, and answers the same.
 
     Parameters
     ----------
@@ -68,19 +69,20 @@ def abort(
     nothing = StepResult(run=run.model_dump(mode="json"), go=False)
     lease, state = catalogue.lease(run.database), ledger.read()
     holds = lease is not None and lease.holder == run.attempt
-    if state is not None and not ledger.fail() and not holds:
-        return nothing
-    if _exists(services, run):
+    if state is not None:
+        ledger.fail()
+    if (state is not None and state.state == "committed") or _exists(services, run):
         let_go(services, run.database, run.attempt)  # it was committed after all, or by another run
         return nothing
     ours = state is not None or holds or lease is None
     code, message = ledger.fault() or caught(error)
     again = ours and not final and run.tries < TRIES and _may_be_gone(code, run, state)
     try:
-        if not again:
+        if not again and not (state is not None and state.told):
             # An entry that an earlier attempt didn't make may be of another run, which goes on.
             entry = ours or run.tries > 1 or catalogue.backup(run.database, run.backup_id) is None
             _tell(services, run, code, message, entry=entry)
+            ledger.announce(run.tries)
     finally:
         let_go(services, run.database, run.attempt)
     return nothing.model_copy(update={"go": again, "wait": _pause(code, state)})

@@ -51,6 +51,8 @@ class Progress:
         Of a restore: what it does now, and how often it was started.
     given, result:
         Of a restore: what the state machine was given, and what came out, as JSON.
+    told:
+        How many tries, by now, everybody was told the end of.
     seal:
         The key that everything is sealed with (`coffre.vault.manifest.SealKey`) as JSON; empty if nothing is.
     """
@@ -77,6 +79,7 @@ class Progress:
     result: str = ""
     seal: str = ""
     version: int = 0
+    told: int = 0
 
     def require_version(self, version: int, what: str, advice: str | None = None) -> None:
         """Refuse to go on with a run that another version of Coffre began.
@@ -300,6 +303,10 @@ class Ledger:
         """Nobody needs the snapshot any more.  False if the run has failed, or was committed, before."""
         given = {"open": "open", "released": "released"}
         return self._set({"state": "failed"}, "#state IN (:open, :released)", given)
+
+    def announce(self, tries: int) -> None:
+        """Say that everybody was told how so many tries ended."""
+        self._set({"told": tries}, "attribute_exists(#state)", {})
 
     def _set(self, values: dict[str, Any], condition: str, given: dict[str, Any]) -> bool:
         return self._table.update(self._database, self._sort, values, condition=condition, given=given)
