@@ -29,8 +29,9 @@ from coffre.errors import (
     RunOfAnotherVersionError,
 )
 from coffre.ids import utc_now
+from coffre.notify.publisher import Publisher
 from coffre.restore import check, estimate, machine
-from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.dynamodb import MemoryDynamo, MemoryEvents
 from tests.fakes.kms import KEY
 from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
@@ -279,19 +280,30 @@ def test_a_worker_of_an_execution_that_was_stopped_changes_nothing_when_another_
     assert hand.go()["status"] == "completed"
 
 
-def test_a_failure_that_could_not_be_told_whole_is_told_by_the_next_try_and_once(
-    small: Small, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("of", "call"), [(Catalogue, "record_restore"), (Publisher, "publish"), (Catalogue, "end_run")]
+)
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_an_end_that_could_not_be_told_whole_is_told_by_the_next_try_and_once(
+    small: Small, monkeypatch: pytest.MonkeyPatch, of: type, call: str, ends: str
 ) -> None:
-    hand = small.hand("untold")
+    hand, bus = small.hand(f"untold {call} {ends}"), MemoryEvents()
+    hand.services = replace(hand.services, publisher=Publisher(bus, "default", "stack"))
     hand.confirm(exceptions="accept")
+
+    def end() -> object:
+        return hand.go() if ends == "well" else hand.fail(RestoreStoppedError("stopped"))
+
     with monkeypatch.context() as patch:
-        patch.setattr(Catalogue, "record_restore", dying(1, Catalogue.record_restore, [0]))
+        patch.setattr(of, call, dying(1, getattr(of, call), [0]))
         with pytest.raises(KilledError):
-            hand.fail(RestoreStoppedError("stopped"))
+            end()
     for _ in range(2):
-        hand.fail(RestoreStoppedError("stopped"))
-    told = [entry.error_code for entry in small.catalogue.restores("shop") if entry.token == hand.token]
-    assert told == ["restore-stopped"]
+        hand.step("finish", report={}) if ends == "well" else end()
+    kept = [entry.error_code for entry in small.catalogue.restores("shop") if entry.token == hand.token]
+    assert kept == ([None] if ends == "well" else ["restore-stopped"])
+    told = [event["DetailType"] for event in bus.entries]
+    assert told == (["Restore Completed"] if ends == "well" else ["Restore Failed"])
     assert not hand.live()
 
 

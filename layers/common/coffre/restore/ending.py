@@ -77,12 +77,13 @@ def fail(services: Services, run: RestoreRun, code: str, message: str) -> None:
     state = ledger.read()
     if state is None or state.tries != run.tries or not (ledger.fail() or state.state == "failed"):
         return  # it goes on in another execution, or has ended well
-    if len(_told(services, run, "failed")) >= run.tries:  # each try before has failed, too
-        return
     try:
-        keep(services.catalogue, history(run, state, status="failed", error_code=code, error_message=message))
-        told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
-        services.publisher.publish("Restore Failed", told)
+        if len(_kept(services, run, "failed")) < run.tries:  # each try before has failed, too
+            keep(catalogue, history(run, state, status="failed", error_code=code, error_message=message))
+        if state.told < run.tries:
+            told = {"database": run.database, "backup_id": run.backup_id, "code": code, "message": message}
+            services.publisher.publish("Restore Failed", told)
+            ledger.announce(run.tries)
     finally:
         catalogue.end_run(run.database, run.run_id)
 
@@ -97,7 +98,7 @@ def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
     state = ledger.read()
     ledger.conclude(result.model_dump_json())
     try:
-        if not _told(services, run, "completed"):
+        if not _kept(services, run, "completed"):
             done = history(
                 run,
                 state,
@@ -109,8 +110,10 @@ def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
                 bytes=result.bytes,
                 exceptions=len(result.exceptions),
             )
-            keep(services.catalogue, done)
+            keep(catalogue, done)
+        if state is None or state.told < run.tries:
             services.publisher.publish("Restore Completed", result.answer())
+            ledger.announce(run.tries)
     finally:
         catalogue.end_run(run.database, run.run_id)
 
@@ -133,7 +136,7 @@ def history(run: RestoreRun, state: Progress | None, **values: Any) -> RestoreEn
     return RestoreEntry(**{**entry, **values})
 
 
-def _told(services: Services, run: RestoreRun, status: str) -> list[RestoreEntry]:
+def _kept(services: Services, run: RestoreRun, status: str) -> list[RestoreEntry]:
     """What the history holds of this restore already."""
     entries = islice(services.catalogue.restores(run.database), LOOKED_AT)
     return [entry for entry in entries if (entry.token, entry.status) == (run.request.token, status)]
