@@ -161,6 +161,13 @@ def test_every_step_of_a_restore_waits_longer_than_a_minute_for_a_store_that_is_
     assert patience(definition) == dict.fromkeys(tasks, 70)
 
 
+def test_whoever_tells_the_world_waits_for_the_bus(whole: dict[str, Any]) -> None:
+    """What is done can be done again, and is told then."""
+    last = "Finish" if "Finish" in whole["States"] else "Commit"
+    for name in (last, "Give up this attempt"):
+        assert longest_wait(whole["States"][name], "EventNotPublishedError") > 60, name
+
+
 def test_an_operator_can_read_the_graph(whole: dict[str, Any]) -> None:
     assert whole["Comment"]
     for scope in scopes(whole):

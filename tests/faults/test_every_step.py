@@ -63,6 +63,31 @@ def test_a_backup_on_the_state_machine_loses_nothing_whichever_call_fails(
     told.print(len(calls))
 
 
+def test_a_commit_that_broke_off_and_is_done_again_tells_of_the_backup(world: World, source: Target) -> None:
+    """It may have broken off between the manifest and all that is told of it."""
+    machine = Machine(world, source, "arn:one")
+    machine.run = machine.run.model_copy(update={"tries": 1})
+    for step in STEPS[:-1]:
+        machine.do(step)
+        if step == "prepare":
+            machine.hold()
+    read = world.state()
+    world.attempt(lambda: machine.do("commit"), -1, Way.ERROR)
+    told = Told("commit")
+    for number, way in cases(calls := len(world.injector.calls), 12):
+        world.reset(read)
+        outcome = world.attempt(lambda: machine.do("commit"), number, way)
+        hit = f"{way} of call {number}: {world.injector.hit}"
+        world.injector.disarm()
+        if outcome.result is None:
+            machine.do("commit")
+        told.count(outcome)
+        assert world.status(machine.run.backup_id) == "completed", hit
+        assert {event["DetailType"] for event in world.events.entries} == {"Backup Completed"}, hit
+        assert world.catalogue.lease(DATABASE) is None, hit
+    told.print(calls)
+
+
 @pytest.mark.parametrize("tries", [1, TRIES])
 def test_an_attempt_that_is_given_up_lets_go_tells_and_is_tried_again_whichever_call_fails(
     world: World, source: Target, tries: int

@@ -55,8 +55,8 @@ def abort(
 ) -> StepResult:
     """End an attempt that failed: workers and holder find out by the ledger; tell why, or try again.
 
-    It may be called twice, and for an attempt that had come to nothing or is committed.  Killed at any moment and
-    called again it does what is missing, and answers the same.
+    It may be called twice, and for an attempt that had come to nothing or is committed.  Killed at any moment
+    and called again it does what is missing, and answers the same.
 
     Parameters
     ----------

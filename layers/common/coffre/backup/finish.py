@@ -15,6 +15,8 @@ from coffre.vault.manifest import Manifest
 def finish(job: Job, services: Services, manifest: Manifest, findings: list[Finding]) -> BackupResult:
     """Write the manifest, and tell of the backup: from here on it exists.
 
+    Done again by the same attempt it only tells.
+
     Raises
     ------
     DeadlineExceededError
@@ -28,7 +30,10 @@ def finish(job: Job, services: Services, manifest: Manifest, findings: list[Find
     try:
         digest = commit(services.store, manifest, job.layout.manifest(job.id))
     except ObjectExistsError:
-        return BackupResult(database=job.database, backup_id=job.id, status="skipped")
+        found, digest, _ = services.keys.load(services.store, job.database, job.id, services.store.seal)
+        if found.attempt != job.attempt:
+            return BackupResult(database=job.database, backup_id=job.id, status="skipped")
+        manifest = found  # ours: the one who wrote it was ended before it could tell
     totals = manifest.totals
     result = BackupResult(
         database=job.database,
