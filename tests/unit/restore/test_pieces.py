@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coffre.events.restore_machine import LoadItem
@@ -20,10 +21,11 @@ from coffre.restore.pieces import (
     plan_rows,
     runs,
 )
+from coffre.restore.steps import OBJECT_ITEMS
 from coffre.vault.parts import Chunk, End, Record, Relation, Role
 
-STATE_BYTES = 256 << 10
-"""What a state machine hands on at most."""
+STATE_BYTES = (256 - 16) << 10
+"""What a state machine hands on at most, without what it tells of the run and of the function's answer."""
 
 sections = st.lists(st.lists(st.integers(1, 40 << 20), max_size=12), max_size=6)
 relations = st.lists(st.tuples(st.integers(0, 1 << 36), st.integers(0, 1 << 22)), max_size=60)
@@ -93,6 +95,33 @@ def test_the_items_of_the_largest_databases_fit_into_a_state() -> None:
     assert size_of(items) < STATE_BYTES
     items = plan_rows([[64 << 20] * 80] * 1200, 1200 * 80 * (64 << 20))
     assert size_of(items) < STATE_BYTES
+
+
+PARTS_MOST = 2900
+"""As many as a manifest of 1 MiB can name, and early versions wrote (`coffre.backup.joining`)."""
+
+
+@pytest.mark.parametrize("parts", [1, ITEMS, 2 * ITEMS, PARTS_MOST])
+@pytest.mark.parametrize("large", [0, ITEMS // 3, 2 * ITEMS // 3, ITEMS])
+def test_rows_fit_into_a_state_however_a_backup_is_divided(parts: int, large: int) -> None:
+    """Each part is at least one item, and one that is a little larger than an item should be is two."""
+    sizes = [[25 << 30] * 40 if number < large else [1 << 20] for number in range(parts)]
+    assert size_of(plan_rows(sizes, sum(map(sum, sizes)))) < STATE_BYTES
+
+
+@given(shares=st.lists(st.floats(0.1, 3.5), min_size=1, max_size=8))
+@example(shares=[1.05, 0.01])
+@settings(max_examples=30, deadline=None)
+def test_digests_fit_into_a_state_however_sizes_are_distributed(shares: list[float]) -> None:
+    """As with a thousand partitions of about one size, each beside a small one of another table."""
+    total, sizes = 5 << 40, []
+    while (left := total - sum(sizes)) > 0 and len(sizes) < 100_000:
+        size = int(shares[len(sizes) % len(shares)] * total / ITEMS)
+        sizes.append(min(size, left))
+    stored = {n: Stored(size, max(1, size >> 13)) for n, size in enumerate(sizes, 1 << 20)}
+    edges = tuple((1 << 56) - number for number in range(2 * OBJECT_ITEMS, 0, -1))
+    stored[(1 << 20) + len(sizes)] = Stored(1 << 40, 1, edges)
+    assert size_of(plan_digests(stored)) < STATE_BYTES
 
 
 def size_of(items: list[LoadItem]) -> int:

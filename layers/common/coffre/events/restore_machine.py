@@ -46,7 +46,7 @@ class LoadItem(Event):
 
     def short(self) -> dict[str, Any]:
         """The item without what goes without saying: what a state machine hands on has 256 KB."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        return self.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
 
 
 class ResumeRequest(Event):

@@ -18,7 +18,11 @@ PIECE_BYTES = 1 << 29
 """What an item holds at least, where there is as much: minutes of a worker's time."""
 
 ITEMS = 1000
-"""About as many items of a kind at most: what a state machine hands on has 256 KB."""
+"""Into so many items at most a database of any size is divided."""
+
+ROW_ITEMS = 3000
+"""Items of rows at most: what a state machine hands on has 256 KB.  Each part is one at least, and a manifest
+names up to 2,900 (`coffre.backup.joining`)."""
 
 ITEM_RELATIONS = 500
 """Relations that are compared in one item at most: each costs a round trip, however small it is."""
@@ -72,7 +76,7 @@ def runs(records: Iterable[Record], run_bytes: int = ITEM_BYTES) -> Iterator[Run
             number, size, chunks = number + 1, 0, []
 
 
-def plan_rows(parts: Iterable[Iterable[int]], total: int) -> list[LoadItem]:
+def plan_rows(parts: Sequence[Iterable[int]], total: int) -> list[LoadItem]:
     """The rows of all parts as items, the largest first, so that workers end together.
 
     Parameters
@@ -82,7 +86,7 @@ def plan_rows(parts: Iterable[Iterable[int]], total: int) -> list[LoadItem]:
     total:
         Bytes of COPY text of all of them.
     """
-    enough = max(PIECE_BYTES, total // ITEMS)
+    enough = max(PIECE_BYTES, total // max(1, min(ITEMS, ROW_ITEMS - len(parts))))
     found: list[tuple[int, int, int, int]] = []  # bytes, part, first run, the one after the last
     for part, part_runs in enumerate(parts):
         first = end = size = 0
@@ -134,10 +138,10 @@ def plan_digests(stored: Mapping[int, Stored]) -> list[LoadItem]:
 
 
 def page_ranges(stored: Stored, enough: int) -> Sequence[Pages]:
-    """Ranges of pages with about ``enough`` bytes each, the last one with an open end."""
+    """Ranges of pages with at least ``enough`` bytes each, the last one with an open end."""
     if stored.edges:
         return ranges_from([0, *stored.edges])
-    pieces = min(-(-stored.bytes // enough), stored.pages)
+    pieces = min(stored.bytes // enough, stored.pages)
     if pieces < 2:
         return [(0, None)]
     step = -(-stored.pages // pieces)
