@@ -40,8 +40,11 @@ change after which functions from before it, or from after it, would read them w
 
 _BEGIN_ANEW = "Ask for a new plan: it restores everything again. Drop the database that this restore left."
 
-SHOWN = 700
-"""Of a message, in characters: twice a hundred of them fit into the 256 KB that a state machine hands on."""
+SHOWN = 1100
+"""Of a finding, in bytes of JSON: twice a hundred of them fit into the 256 KB that a state machine hands on."""
+
+SHOWN_BESIDE = 400
+"""Of the object that it is about, and of its advice."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,20 @@ class MachineJob:
 
 def told(findings: list[Finding]) -> list[dict[str, Any]]:
     """As many findings as the state machine hands on, each as long as it may be for that."""
-    shown = (found.model_copy(update={"message": found.message[:SHOWN]}) for found in listed(findings))
-    return [found.model_dump() for found in shown]
+    return [_shown(found.model_dump()) for found in listed(findings)]
+
+
+def _shown(found: dict[str, Any]) -> dict[str, Any]:
+    """A finding whose texts are cut if need be: what isn't ASCII takes up to six bytes a character."""
+    beside = {name: _cut(found[name], SHOWN_BESIDE) for name in ("object", "advice")}
+    room = SHOWN - len(json.dumps({**found, **beside, "message": ""}))
+    return {**found, **beside, "message": _cut(found["message"], room)}
+
+
+def _cut(text: str, most: int) -> str:
+    while text and len(json.dumps(text)) - 2 > most:
+        text = text[: len(text) * 9 // 10]
+    return text
 
 
 def machine_job(run: RestoreRun, wanted: Target, services: Services, *, seconds: float) -> MachineJob:
