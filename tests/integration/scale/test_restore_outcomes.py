@@ -18,6 +18,7 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
+    FunctionUnavailableError,
     NothingToResumeError,
     PlanChangedError,
     RestoreExceptionsError,
@@ -134,6 +135,22 @@ def test_a_chunk_that_is_damaged_fails_it_with_its_cause_and_healed_it_goes_on(s
     hand.resume()
     assert hand.go()["status"] == "completed"
     assert content(hand.wanted) == content(small.source)
+
+
+def test_what_a_worker_of_an_earlier_try_failed_with_is_no_cause_of_the_next_failure(small: Small) -> None:
+    hand = small.hand("resumed")
+    hand.confirm(exceptions="accept")
+    hand.step("prepare")
+    (chunk, *_) = (key for key in small.store.keys() if "/chunks/" in key)  # noqa: SIM118 - not a mapping
+    small.store.tamper(chunk, lambda sound: bytes(reversed(sound)))
+    with pytest.raises(CoffreError) as error:
+        hand._items(hand.step("rows"))
+    hand.fail(RestoreIncompleteError("rows are missing"))
+    assert small.newest().error_code == error.value.code
+    small.store.tamper(chunk, lambda damaged: bytes(reversed(damaged)))
+    hand.resume()
+    hand.fail(FunctionUnavailableError("AWS Lambda didn't run a function"))
+    assert small.newest().error_code == "function-unavailable"
 
 
 @pytest.mark.parametrize(

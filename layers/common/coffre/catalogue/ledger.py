@@ -285,12 +285,18 @@ class Ledger:
         """Keep what a worker failed with; the last one counts, unless the batch is captured after all."""
         self._table.update(self._database, self._batch(name), {"code": code, "message": message})
 
-    def fault(self) -> tuple[str, str] | None:
-        """(code, message) of what went wrong, if a function could say it before it ended."""
+    def fault(self, names: str = "") -> tuple[str, str] | None:
+        """(code, message) of what went wrong, if a function could say it before it ended.
+
+        Parameters
+        ----------
+        names:
+            How the names of the batches begin that are looked at.
+        """
         run = self.read()
         if run is not None and run.code:
             return run.code, run.message
-        for item in self._table.query(self._database, f"{self._sort}#"):
+        for item in self._table.query(self._database, self._batch(names)):
             if "part" not in item and "code" in item:
                 return str(item["code"]), str(item["message"])
         return None

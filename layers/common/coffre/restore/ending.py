@@ -53,7 +53,7 @@ def abort(
     ledger = services.catalogue.ledger(run.database, run.attempt)
     code, message = caught(error)
     if code in _OF_A_WORKER:
-        code, message = ledger.fault() or (code, message)
+        code, message = ledger.fault(batches_of(run)) or (code, message)
     state = ledger.read()
     if state is not None and state.tries == run.tries:
         fail(services, run, code, message)
@@ -116,6 +116,11 @@ def succeed(services: Services, run: RestoreRun, result: RestoreResult) -> None:
             ledger.announce(run.tries)
     finally:
         catalogue.end_run(run.database, run.run_id)
+
+
+def batches_of(run: RestoreRun) -> str:
+    """How the names of a try's batches begin in the ledger."""
+    return f"{run.tries}-"
 
 
 def history(run: RestoreRun, state: Progress | None, **values: Any) -> RestoreEntry:

@@ -17,6 +17,7 @@ from coffre.databases.postgresql.schema import SUBSCRIPTION
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.errors import CoffreError, DeadlineExceededError, RestoreOverError, revive
 from coffre.events.restore_machine import LoadItem
+from coffre.restore.ending import batches_of
 from coffre.restore.late import archive_of, waves_of
 from coffre.restore.machine import MachineJob
 from coffre.restore.pieces import Run, runs
@@ -82,7 +83,7 @@ def do_item(job: MachineJob, item: LoadItem, clock: Clock) -> LoadResult:
 
 
 def _name(job: MachineJob, item: LoadItem) -> str:
-    return f"{job.run.tries}-{item.name}"
+    return f"{batches_of(job.run)}{item.name}"
 
 
 class _Watch:

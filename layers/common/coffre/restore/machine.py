@@ -41,7 +41,7 @@ change after which functions from before it, or from after it, would read them w
 _BEGIN_ANEW = "Ask for a new plan: it restores everything again. Drop the database that this restore left."
 
 SHOWN = 1100
-"""Of a finding, in bytes of JSON: twice a hundred of them fit into the 256 KB that a state machine hands on."""
+"""Of a finding, in bytes of JSON: twice a hundred fit into the 256 KB that a state machine hands on."""
 
 SHOWN_BESIDE = 400
 """Of the object that it is about, and of its advice."""
