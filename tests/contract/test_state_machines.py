@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coffre.backup.hold import BLIND_SECONDS
 from localcloud.documents import parse
 from tests.conftest import ROOT
 
@@ -126,6 +127,14 @@ def test_a_holder_that_is_not_heard_of_has_successors_while_its_predecessor_hold
     assert rule["MaxAttempts"] >= 2
     silent = (rule["MaxAttempts"] + 1) * state["HeartbeatSeconds"]
     assert silent + longest_wait(state, "States.HeartbeatTimeout") < 300
+
+
+def test_a_successor_that_finds_no_catalogue_is_started_again_while_its_predecessor_holds_on() -> None:
+    (left, _) = machine(ROOT / "statemachines/backup.asl.yaml")["States"]["Read under one snapshot"][
+        "Branches"
+    ]
+    assert longest_wait(left["States"]["Hold the snapshot"], "CatalogueUnavailableError") == 70
+    assert BLIND_SECONDS > 70
 
 
 def patience(definition: dict[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
 from coffre.backup import hold as holding
 from coffre.backup.job import VERSION, Job, Services
@@ -76,12 +77,32 @@ class State:
         return waited
 
 
+class Dynamo(MemoryDynamo):
+    """A catalogue's table that doesn't answer while it ``is_away``."""
+
+    is_away = False
+
+    def get_item(self, **given: Any) -> Any:
+        """One item."""
+        return self._if_there(super().get_item, given)
+
+    def update_item(self, **given: Any) -> Any:
+        """Change one."""
+        return self._if_there(super().update_item, given)
+
+    def _if_there(self, call: Callable[..., Any], given: Any) -> Any:
+        if self.is_away:
+            raise ClientError({"Error": {"Code": "InternalServerError", "Message": ""}}, "any")
+        return call(**given)
+
+
 class Run:
     """A run whose holders are started by hand."""
 
     def __init__(self, source: Target) -> None:
         self.source = source
-        self.catalogue = Catalogue(MemoryDynamo(), TABLE)
+        self.dynamo = Dynamo()
+        self.catalogue = Catalogue(self.dynamo, TABLE)
         self.ledger.open(BACKUP, utc_now() + timedelta(hours=1), version=VERSION)
         self._threads: list[threading.Thread] = []
 
@@ -199,6 +220,35 @@ def test_a_successor_takes_nothing_over_from_another_version_and_says_so(
     assert run.hold(after).code == "run-of-another-version"
     assert after.told == ["RunOfAnotherVersionError"]
     assert (run.now.holder, run.now.snapshot, run.now.code) == (1, held.snapshot, "run-of-another-version")
+
+
+def test_a_holder_keeps_the_snapshot_while_the_catalogue_does_not_answer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine hears of it meanwhile: nobody is started in its place."""
+    monkeypatch.setattr(holding, "BEAT_SECONDS", 0.1)
+    state = State()
+    run.start(state)
+    run.dynamo.is_away, heard = True, state.beats
+    soon(lambda: state.beats > heard + 3, "signs of life")
+    run.dynamo.is_away = False
+    assert (state.told, run.is_read()) == ([], True)
+    run.end()
+    assert state.told == [{"over": True}]
+
+
+def test_a_catalogue_that_stays_away_ends_a_holder_and_its_machine_hears_why(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing for it to write that to.  Another one may be in time."""
+    monkeypatch.setattr(holding, "BLIND_SECONDS", 0.5)
+    state = State()
+    run.start(state)
+    run.dynamo.is_away = True
+    soon(lambda: state.told, "the end")
+    run.dynamo.is_away = False
+    assert state.told == ["CatalogueUnavailableError"]
+    assert run.now.code == ""
 
 
 def test_a_successor_does_not_wait_for_a_predecessor_that_is_gone(run: Run) -> None:

@@ -9,6 +9,7 @@ Its event may come late or twice, so a holder takes nothing over before it has a
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -19,6 +20,7 @@ from coffre.catalogue.ledger import Ledger, Progress
 from coffre.databases.postgresql.snapshot import HeldSnapshot
 from coffre.errors import (
     BackupOverError,
+    CatalogueUnavailableError,
     CoffreError,
     ConnectionLostError,
     DeadlineExceededError,
@@ -39,6 +41,10 @@ TICK_SECONDS = 1.0
 BEAT_SECONDS = 10.0
 """How often it tells the state machine that it lives; the machine waits for four of them."""
 
+BLIND_SECONDS = 80.0
+"""How long it holds on without a word from the catalogue: workers wait for that as long, a little more than a
+minute (``docs/decisions/0029-outages.md``)."""
+
 LINGER_SECONDS = 20.0
 """How long it holds on after its successor took over, for workers that are about to import its snapshot."""
 
@@ -55,8 +61,15 @@ class _Watch:
     beat_at: float = 0.0
     asked: bool = False
     leaves_at: float | None = None
+    blind_since: float | None = None
     told: Progress | None = None
     stall: StallGuard = field(default_factory=StallGuard)
+
+    def is_blind_for_too_long(self) -> bool:
+        """Whether the catalogue, which didn't answer just now, hasn't for longer than is waited for it."""
+        now = time.monotonic()
+        self.blind_since = self.blind_since or now
+        return now > min(self.blind_since + BLIND_SECONDS, self.ends)
 
 
 def hold(
@@ -90,7 +103,9 @@ def hold(
         ended = "abandoned"
     except Exception as error:
         fault = describe(error)
-        ledger.tell(fault["code"], fault["message"])
+        if not isinstance(error, CatalogueUnavailableError):  # after that the machine starts another one
+            with suppress(CatalogueUnavailableError):
+                ledger.tell(fault["code"], fault["message"])
         token.fail(type(error).__name__, f"[{fault['code']}] {fault['message']}")
         log("a holder failed", database=job.database, code=fault["code"], reason=fault["message"])
         return HolderResult(holder=watch.number, ended="failed", code=fault["code"])
@@ -108,9 +123,23 @@ def _hold(job: Job, services: Services, ledger: Ledger, token: TaskToken, watch:
         snapshot.watch(waiters=job.registration.waiters)
         while True:
             time.sleep(TICK_SECONDS)
-            ended = _look(job, services, ledger, token, snapshot, watch)
+            try:
+                ended = _look(job, services, ledger, token, snapshot, watch)
+                watch.blind_since = None
+            except CatalogueUnavailableError:
+                if watch.is_blind_for_too_long():
+                    raise
+                ended = _hold_on(token, snapshot, watch)
             if ended is not None:
                 return ended
+
+
+def _hold_on(token: TaskToken, snapshot: HeldSnapshot, watch: _Watch) -> Ended | None:
+    """Keep the snapshot while the catalogue doesn't answer: hours of reading rest on it."""
+    snapshot.check()
+    with suppress(CatalogueUnavailableError):
+        return None if watch.asked or _beat(token, watch) else "abandoned"
+    return None
 
 
 def _needed(ledger: Ledger, job: Job) -> Progress:
