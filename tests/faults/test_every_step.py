@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from coffre.backup import paperwork, plan
-from coffre.backup.abort import TRIES
+from coffre.backup.abort import TRIES, clean_up
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.errors import StoreUnavailableError
+from coffre.errors import BackupStoppedError, StoreUnavailableError
+from coffre.events.backup import MachineEnded
 from tests.faults.cases import FIRST, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.injection import Way
 from tests.faults.machine import STEPS, Machine
@@ -86,6 +87,24 @@ def test_a_commit_that_broke_off_and_is_done_again_tells_of_the_backup(world: Wo
         assert {event["DetailType"] for event in world.events.entries} == {"Backup Completed"}, hit
         assert world.catalogue.lease(DATABASE) is None, hit
     told.print(calls)
+
+
+def test_an_execution_that_is_stopped_before_its_first_step_begins_leaves_no_lease(
+    world: World, source: Target
+) -> None:
+    """The function starts although nobody waits for it any more; who cleaned up was there before it."""
+    machine = Machine(world, source, "arn:stopped")
+    ended = machine.run.model_dump(exclude={"tries"})
+    machine.run = machine.run.model_copy(update={"tries": 1})
+    clean_up(world.backup_services(), MachineEnded(**ended, status="ABORTED"))
+    world.executions_ended.add("arn:stopped")
+    with pytest.raises(BackupStoppedError):
+        machine.do("prepare")
+    assert world.catalogue.lease(DATABASE) is None
+    assert not list(world.catalogue.live_runs(DATABASE))
+    assert world.status(machine.run.backup_id) == "failed"
+    (event,) = world.events.entries
+    assert json.loads(event["Detail"])["code"] == "backup-stopped"
 
 
 @pytest.mark.parametrize("tries", [1, TRIES])

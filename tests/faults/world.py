@@ -100,6 +100,7 @@ class World:
         self.injector = Injector()
         self.store = FaultyStore(self.injector)
         self.dynamo, self.events = MemoryDynamo(), MemoryEvents()
+        self.executions_ended: set[str] = set()
         self.offset = timedelta()
         self.restore_seconds = float(SECONDS)
         self.catalogue = Catalogue(FaultyClient("dynamodb", self.dynamo, self.injector), "table", self.clock)
@@ -153,6 +154,7 @@ class World:
             self.scratch,
             3600,
             self._start_workers,
+            is_running=lambda execution: execution not in self.executions_ended,
         )
 
     def verify(self, backup_id: str, *, prove: str = "every") -> VerifyResult:

@@ -188,6 +188,7 @@ def backup_services() -> BackupServices:
         max_run_seconds=here.max_run_seconds,
         start_workers=start_workers,
         start_machine=_starting(here.backup_machine),
+        is_running=_is_running,
     )
 
 
@@ -374,6 +375,13 @@ def _starting(machine: str) -> Callable[[str, dict[str, Any]], None] | None:
         machines.start(client("stepfunctions"), machine, name, content)
 
     return start if machine else None
+
+
+def _is_running(execution: str) -> bool:
+    """Whether an execution of a state machine goes on."""
+    from coffre.notify import machines
+
+    return machines.is_running(client("stepfunctions"), execution)
 
 
 def fan_out(context: Context, request: Event, covers: Callable[[Registration], bool]) -> FanOutResult:

@@ -42,6 +42,8 @@ class Services:
         Starts worker processes: (one setup message for each, what to call every second) -> a pool.
     start_machine:
         Starts the state machine: (the execution's name, its input); None where there is none.
+    is_running:
+        Whether an execution of it, by its ARN, still goes on.
     """
 
     store: ObjectStore
@@ -53,6 +55,7 @@ class Services:
     max_run_seconds: int
     start_workers: Callable[[Sequence[Message], Callable[[], None]], WorkerPool]
     start_machine: Callable[[str, dict[str, str]], None] | None = None
+    is_running: Callable[[str], bool] = lambda _: True
 
 
 @dataclass(frozen=True)

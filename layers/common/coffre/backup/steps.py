@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from coffre.backup.abort import abort
 from coffre.backup.artefacts import write_catalog_part, write_globals, write_schema
 from coffre.backup.commit import New, complete_manifest, draft_manifest, tally_parts
 from coffre.backup.complete import Captured, check_batches
@@ -32,6 +33,7 @@ from coffre.databases.postgresql.description import describe as describe_source
 from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.errors import (
     BackupOverError,
+    BackupStoppedError,
     DeadlineExceededError,
     SnapshotLostError,
 )
@@ -68,6 +70,7 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
     catalogue.acquire(job.database, job.attempt, deadline)
     catalogue.start_run(job.database, "backup", job.attempt, deadline)
     catalogue.begin(job.database, job.id, job.request.type, job.started, job.request.reason)
+    _require_running(services, run)
     limits = job.registration.limits
     findings = inspect(job.source, services, job.database, job.seconds_left, limits=limits, on_machine=True)
     preflight.raise_refusal(findings, job.target.label)
@@ -81,6 +84,19 @@ def prepare(job: Job, services: Services, run: MachineRun) -> StepResult:
         write_known_chunks(store, job.database, known, stored_before(catalogue, run))
         write_known_file(job, store, known)
     return StepResult(run=told, concurrency=job.registration.concurrency, bucket=services.store.bucket)
+
+
+def _require_running(services: Services, run: MachineRun) -> None:
+    """Let go of all that was taken, if the execution was stopped before: who cleaned up then found nothing.
+
+    Raises
+    ------
+    BackupStoppedError
+    """
+    if not services.is_running(run.execution):
+        error = BackupStoppedError("the state machine's execution was stopped before the backup was begun")
+        abort(services, run, {"Error": type(error).__name__, "Cause": str(error)}, final=True)
+        raise error
 
 
 def make_plan(job: Job, services: Services, run: MachineRun) -> StepResult:

@@ -6,6 +6,8 @@ import json
 import secrets
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from coffre.errors import FunctionFailedError, FunctionUnavailableError
 
 _NOT_RUN = {
@@ -45,6 +47,20 @@ def start(client: Any, machine: str, name: str, content: dict[str, Any]) -> None
         if client.describe_execution(executionArn=execution)["status"] != "RUNNING":
             again = f"{name[:73]}-{secrets.token_hex(3)}"
             client.start_execution(stateMachineArn=machine, name=again, input=given)
+
+
+def is_running(client: Any, execution: str) -> bool:
+    """Whether an execution goes on; one that nothing can be learned of now does.
+
+    Parameters
+    ----------
+    execution:
+        Its ARN.
+    """
+    try:
+        return bool(client.describe_execution(executionArn=execution)["status"] == "RUNNING")
+    except (BotoCoreError, ClientError):
+        return True
 
 
 def caught(error: dict[str, Any] | None) -> tuple[str, str]:
