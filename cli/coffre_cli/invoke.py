@@ -74,7 +74,9 @@ def start(stack: Stack, verb: str, event: dict[str, Any]) -> None:
 
 
 def _invoke(client: Any, function: str, event: dict[str, Any]) -> dict[str, Any]:
-    answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+    from coffre.notify.functions import invoke
+
+    answer = invoke(client, function, event)
     content: dict[str, Any] = json.loads(answer["Payload"].read())
     if "FunctionError" in answer:
         error = from_function(function, content)

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from coffre.backup.hold import BLIND_SECONDS
+from coffre.notify.machines import _NOT_RUN
 from localcloud.documents import parse
 from tests.conftest import ROOT
 
 PATHS = sorted((ROOT / "statemachines").glob("*.asl.yaml"))
 UNAVAILABLE = ["StoreUnavailableError", "CatalogueUnavailableError"]
 LAMBDA = [f"Lambda.{name}Exception" for name in ("Service", "AWSLambda", "SdkClient", "TooManyRequests")]
+ASLEEP = [
+    f"Lambda.{name}Exception" for name in ("ResourceNotReady", "ENINotReady", "CodeArtifactUserPending")
+]
 NEEDS_COMMENT = ("Task", "Map", "Parallel", "Wait")
 
 
@@ -134,7 +138,11 @@ def test_a_successor_that_finds_no_catalogue_is_started_again_while_its_predeces
         "Branches"
     ]
     assert longest_wait(left["States"]["Hold the snapshot"], "CatalogueUnavailableError") == 70
-    assert BLIND_SECONDS > 70
+
+
+def test_a_holder_waits_for_the_catalogue_as_long_as_its_workers_do() -> None:
+    found = patience(machine(ROOT / "statemachines/backup.asl.yaml"))
+    assert found["Capture the batch"] < BLIND_SECONDS
 
 
 def patience(definition: dict[str, Any]) -> dict[str, float]:
@@ -143,7 +151,7 @@ def patience(definition: dict[str, Any]) -> dict[str, float]:
     for scope in scopes(definition):
         for name, state in scope["States"].items():
             for rule in state.get("Retry", []):
-                if rule["ErrorEquals"] in (UNAVAILABLE, ["States.ItemReaderFailed"]):
+                if rule["ErrorEquals"] in (UNAVAILABLE, UNAVAILABLE + ASLEEP, ["States.ItemReaderFailed"]):
                     assert "JitterStrategy" not in rule, "the wait is a promise"
                     assert "MaxDelaySeconds" not in rule
                     times = range(rule["MaxAttempts"])
@@ -155,7 +163,7 @@ def test_what_rests_on_rows_that_were_read_waits_longer_than_a_minute_for_a_stor
     """What comes before rows is a new attempt's."""
     found = patience(machine(ROOT / "statemachines/backup.asl.yaml"))
     names = ("Capture all batches", "Capture the batch", "Let the snapshot go", "Commit")
-    assert found == dict.fromkeys(names, 70)
+    assert found == dict.fromkeys(names, 70) | {"Capture the batch": 150}
 
 
 def test_every_step_of_a_restore_waits_longer_than_a_minute_for_a_store_that_is_slow() -> None:
@@ -167,7 +175,28 @@ def test_every_step_of_a_restore_waits_longer_than_a_minute_for_a_store_that_is_
         if state["Type"] == "Task" and name != "Give up this attempt"
     }
     assert len(tasks) > 8
-    assert patience(definition) == dict.fromkeys(tasks, 70)
+    assert patience(definition) == dict.fromkeys(tasks, 150)
+
+
+def test_a_function_that_nobody_has_called_for_weeks_is_given_two_minutes_to_wake_up() -> None:
+    """Those of a restore, and the workers of a backup; its other functions are called for every backup.
+
+    Sources: https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html (Inactive: the first call
+    fails), https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (errors)
+    """
+    restore, backup = (machine(ROOT / f"statemachines/{name}.asl.yaml") for name in ("restore", "backup"))
+    asked = [*tasks_of(restore), *(one for one in tasks_of(backup) if one[0] == "Capture the batch")]
+    assert len(asked) > 12
+    for name, state in asked:
+        for error in ASLEEP:
+            assert name == "Give up this attempt" or longest_wait(state, error) > 120, (name, error)
+        assert set(ASLEEP) <= _NOT_RUN
+
+
+def tasks_of(definition: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The states that call a function, by name."""
+    every = (pair for scope in scopes(definition) for pair in scope["States"].items())
+    return [(name, state) for name, state in every if state["Type"] == "Task"]
 
 
 def test_whoever_tells_the_world_waits_for_the_bus(whole: dict[str, Any]) -> None:

@@ -63,7 +63,7 @@ def hurried(
         (folder / "statemachines" / path.name).write_text(path.read_text())
     backup = folder / "statemachines/backup.asl.yaml"
     text = changed(backup.read_text(), r"SecondsPath: \$\.aborted\.answer\.wait", "Seconds: 1")
-    text = changed(text, r"IntervalSeconds: 10\n( +MaxAttempts:) 3", r"IntervalSeconds: 1\n\1 1", times=5)
+    text = changed(text, r"IntervalSeconds: 10\n( +MaxAttempts:) \d", r"IntervalSeconds: 1\n\1 1", times=5)
     text = changed(text, "HeartbeatSeconds: 40", "HeartbeatSeconds: 20")
     backup.write_text(text)
     made = Stack(folder / "template.yaml", tmp_path_factory.mktemp("cloud"))

@@ -41,9 +41,9 @@ TICK_SECONDS = 1.0
 BEAT_SECONDS = 10.0
 """How often it tells the state machine that it lives; the machine waits for four of them."""
 
-BLIND_SECONDS = 80.0
-"""How long it holds on without a word from the catalogue: workers wait for that as long, a little more than a
-minute (``docs/decisions/0029-outages.md``)."""
+BLIND_SECONDS = 160.0
+"""How long it holds on without a word from the catalogue: workers wait for that nearly as long
+(``docs/decisions/0029-outages.md``)."""
 
 LINGER_SECONDS = 20.0
 """How long it holds on after its successor took over, for workers that are about to import its snapshot."""

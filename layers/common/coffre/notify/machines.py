@@ -15,9 +15,13 @@ _NOT_RUN = {
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.ENINotReadyException",
+    "Lambda.CodeArtifactUserPendingException",
 }
-"""Errors of the service, not of a function.
-Source: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html"""
+"""Errors of the service, not of a function; the last three of one that hasn't been called for weeks.
+Sources: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html,
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 
 _UNTOLD = "States.ExceedToleratedFailureThreshold"
 """A Map's, of whatever its children failed with; a worker that ran has told its own fault."""
