@@ -225,6 +225,7 @@ def test_an_execution_that_was_stopped_is_ended_in_its_attempt_or_between_two(wo
         ({"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "Task timed out"}'}, "function-failed"),
         ({"Error": "Lambda.TooManyRequestsException", "Cause": "Rate Exceeded."}, "function-unavailable"),
         (UNTOLD, "function-unavailable"),
+        ({"Error": "States.ItemReaderFailed", "Cause": "Service Unavailable (503)"}, "store-unavailable"),
         (None, "function-failed"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coffre.errors import FunctionFailedError, FunctionUnavailableError
+from coffre.errors import FunctionFailedError, FunctionUnavailableError, StoreUnavailableError
 
 _NOT_RUN = {
     "Lambda.ServiceException",
@@ -25,6 +25,10 @@ https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 
 _UNTOLD = "States.ExceedToleratedFailureThreshold"
 """A Map's, of whatever its children failed with; a worker that ran has told its own fault."""
+
+
+_UNREAD = "States.ItemReaderFailed"
+"""A Map's, whose list the store didn't give in a minute."""
 
 
 def start(client: Any, machine: str, name: str, content: dict[str, Any]) -> None:
@@ -84,6 +88,8 @@ def caught(error: dict[str, Any] | None) -> tuple[str, str]:
         code, _, message = text[1:].partition("]")
         return code, message.strip()
     text = text or "no cause given"
+    if name == _UNREAD:
+        return StoreUnavailableError.code, f"the list of batches can't be read ({name}): {text}"
     if name in _NOT_RUN:
         return FunctionUnavailableError.code, f"AWS Lambda didn't run a function: {name}: {text}"
     if name == _UNTOLD:
