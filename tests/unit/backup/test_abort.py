@@ -221,6 +221,7 @@ def test_an_execution_that_was_stopped_is_ended_in_its_attempt_or_between_two(wo
     ("error", "code"),
     [
         ({"Error": "X", "Cause": json.dumps({"errorMessage": "[table-changed] public.t"})}, "table-changed"),
+        ({"Error": "X", "Cause": json.dumps({"errorMessage": "[table-changed] a, b"})[:34]}, "table-changed"),
         ({"Error": "States.HeartbeatTimeout"}, "snapshot-lost"),
         ({"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "Task timed out"}'}, "function-failed"),
         ({"Error": "Lambda.TooManyRequestsException", "Cause": "Rate Exceeded."}, "function-unavailable"),

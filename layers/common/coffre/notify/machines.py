@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from typing import Any
 
@@ -26,6 +27,10 @@ https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 _UNTOLD = "States.ExceedToleratedFailureThreshold"
 """A Map's, of whatever its children failed with; a worker that ran has told its own fault."""
 
+
+_CUT = re.compile(r'^\{"errorMessage": *"')
+"""How the cause of a function's error begins; a machine keeps 32,768 characters of it, so it may not end.
+Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ExecutionFailedEventDetails.html"""
 
 _UNREAD = "States.ItemReaderFailed"
 """A Map's, whose list the store didn't give in a minute."""
@@ -83,7 +88,7 @@ def caught(error: dict[str, Any] | None) -> tuple[str, str]:
     try:
         text = str(json.loads(cause)["errorMessage"])
     except (ValueError, KeyError, TypeError):
-        text = cause
+        text = _CUT.sub("", cause)
     if text.startswith("[") and "]" in text:
         code, _, message = text[1:].partition("]")
         return code, message.strip()
