@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,11 +14,12 @@ from coffre_cli.output import emit
 from coffre_cli.stack import Stack, find_stack
 
 if TYPE_CHECKING:
-    from coffre.catalogue.entries import BackupEntry
+    from coffre.catalogue.entries import BackupEntry, RehearsalEntry
     from coffre.vault.manifest import Manifest
 
 VERDICT_EXITS = {"proven": 0, "upgrade-ready": 0, "failed": 1, "upgrade-blocked": 1, "inconclusive": 3}
 _GRAVEST = (1, 3, 0)
+SHOWN_REHEARSALS = 5
 
 
 def backup(
@@ -117,8 +119,17 @@ def show_backup(
     document |= {"root_hash": root_hash or document.get("root_hash"), "manifest": _summary(manifest)}
     document["compared"] = evidence.compared.model_dump() if evidence else None
     document["sample"] = evidence.sample.model_dump() if evidence and evidence.sample else None
-    document["upgrade"] = evidence.upgrade.model_dump(mode="json") if evidence and evidence.upgrade else None
-    emit(document, as_json, show_backups.one_backup(entry, manifest, root_hash, protection, evidence))
+    rehearsals = _rehearsals(found, name, identifier, document["root_hash"])
+    document["rehearsals"] = [_document(one) for one in rehearsals]
+    told = show_backups.one_backup(entry, manifest, root_hash, protection, evidence, rehearsals)
+    emit(document, as_json, told)
+
+
+def _rehearsals(stack: Stack, name: str, identifier: str, root_hash: str | None) -> list[RehearsalEntry]:
+    """The newest upgrades that were rehearsed with exactly this backup."""
+    kept = stack.catalogue().rehearsals(name)
+    same = (one for one in kept if (one.backup_id, one.root_hash) == (identifier, root_hash))
+    return list(islice(same, SHOWN_REHEARSALS))
 
 
 def _protection(stack: Stack, name: str, identifier: str) -> dict[str, Any]:
@@ -187,15 +198,15 @@ def verify(
     found = find_stack(stack, region)
     event: dict[str, Any] = {"database": name, "backup_id": reference}
     if upgrade_to is not None:
-        event["upgrade_to"] = upgrade_to
-        _check_upgrade(found, name, reference, upgrade_to)
-    if not wait:
+        event |= {"backup_id": _checked_upgrade(found, name, reference, upgrade_to), "upgrade_to": upgrade_to}
+    elif not wait:
         event["backup_id"] = _existing(found, name, reference)
+    if not wait:
         invoke.start(found, "verify", event)
         told = f"the verification is started; `coffre show {name} {event['backup_id']}` tells its verdict"
         emit({**event, "status": "started"}, as_json, told)
         return
-    read = run_reader(found, name, "verify", reference)
+    read = run_reader(found, name, "verify", event["backup_id"])
     with bar(f"verification of {name}", read) as tick:
         answer = invoke.call(found, "verify", event, tick)
     result = VerifyResult.model_validate(answer)
@@ -204,22 +215,24 @@ def verify(
     raise typer.Exit(min((VERDICT_EXITS[verdict] for verdict in verdicts), key=_GRAVEST.index))
 
 
-def _check_upgrade(stack: Stack, name: str, reference: str, major: int) -> None:
-    """Find out now, not where nobody may see it, whether a major version is one to upgrade to.
+def _checked_upgrade(stack: Stack, name: str, reference: str, major: int) -> str:
+    """The id of a backup that exists and comes from an older major version.
 
     Raises
     ------
-    UsageError, UnknownBackupError, UnknownDatabaseError
+    NoUpgradeError, UnknownBackupError, UnknownDatabaseError
     """
+    from coffre.errors import UnknownBackupError
     from coffre.vault.reader import load_manifest
+    from coffre.verify.rehearsal import check_upgrade
 
-    manifest, _ = load_manifest(stack.store(), name, _existing(stack, name, reference))
-    source = manifest.engine.major
-    if major <= source:
-        raise UsageError(
-            f"--upgrade-to {major} is no upgrade: {manifest.id} comes from PostgreSQL {source}",
-            "Name a newer major version.",
-        )
+    try:
+        manifest, _ = load_manifest(stack.store(), name, _resolve(stack, name, reference))
+    except UnknownBackupError:
+        stack.registry().get(name)
+        raise
+    check_upgrade(manifest, major)
+    return manifest.id
 
 
 def _verify_copy(stack: Stack, name: str, reference: str, *, read: bool, as_json: bool) -> None:
@@ -270,7 +283,7 @@ def _existing(stack: Stack, name: str, reference: str) -> str:
     return identifier
 
 
-def _document(entry: BackupEntry) -> dict[str, Any]:
+def _document(entry: BackupEntry | RehearsalEntry) -> dict[str, Any]:
     return {**vars(entry), "reasons": [reason.model_dump(mode="json") for reason in entry.reasons]}
 
 

@@ -13,7 +13,7 @@ from coffre_cli.output import clean, count, duration, moment, size
 from coffre_cli.tables import facts, findings, findings_below, table, word
 
 if TYPE_CHECKING:
-    from coffre.catalogue.entries import BackupEntry
+    from coffre.catalogue.entries import BackupEntry, RehearsalEntry
     from coffre.results import (
         BackupResult,
         CopyResult,
@@ -87,6 +87,7 @@ def one_backup(
     root_hash: str,
     protection: Mapping[str, Any],
     evidence: VerifyResult | None = None,
+    rehearsals: Sequence[RehearsalEntry] = (),
 ) -> Group:
     """Everything about one backup; ``evidence`` is what its newest verification left."""
     parts: list[RenderableType] = []
@@ -96,6 +97,7 @@ def one_backup(
     if evidence is not None:
         parts += [facts({"sample": _sample(evidence)})] if evidence.sample is not None else []
         parts += _compared(evidence)
+    parts += _rehearsed(rehearsals)
     if manifest is not None:
         parts.append("")
         protected = {"holds": "; ".join(protection["holds"]), "immutable": protection["immutable"]}
@@ -104,6 +106,19 @@ def one_backup(
             rows = ((item.kind, item.name, item.reason) for item in manifest.left_out)
             parts += ["", table("left out", "name", "why", rows=rows)]
     return Group(*parts)
+
+
+def _rehearsed(found: Sequence[RehearsalEntry]) -> list[RenderableType]:
+    """The newest upgrades that were rehearsed, and what the last one of them found."""
+    if not found:
+        return []
+    rows = (
+        (moment(one.time), f"{one.from_version} to {one.major}", word(one.verdict), one.evidence)
+        for one in found
+    )
+    columns = ("upgrade rehearsed", "PostgreSQL", "verdict", "kept as")
+    shown = table(*columns, rows=rows, whole=columns[1:3])
+    return ["", shown, *findings_below(found[0].reasons)]
 
 
 def _entry_facts(entry: BackupEntry) -> dict[str, object]:
@@ -209,7 +224,8 @@ def _compared(result: VerifyResult) -> list[RenderableType]:
     rows = ((_what_was(name, result), count(number)) for name, number in result.compared)
     parts: list[RenderableType] = ["", table("compared", "count", rows=rows, numbers=("count",))]
     if result.upgrade is not None:
-        parts += ["", facts({f"PostgreSQL {result.upgrade.major}": word(result.upgrade.verdict)})]
+        told = {f"PostgreSQL {result.upgrade.major}": word(result.upgrade.verdict)}
+        parts += ["", facts({**told, "kept as": result.upgrade.evidence})]
         parts += findings_below(result.upgrade.reasons)
     return parts
 

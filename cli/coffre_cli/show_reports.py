@@ -65,7 +65,20 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
     )
     columns = ("ended", "what", "status", "backup", "time")
     restores = table(*columns, rows=rows, numbers=("time",), whole=("status", "backup"))
-    return [summary, "", restores, *findings_below([*report.damage, *report.exceptions])]
+    found = findings_below([*report.damage, *report.exceptions])
+    return [summary, "", restores, *_rehearsals(report), *found]
+
+
+def _rehearsals(report: MonthlyReport) -> list[RenderableType]:
+    """Upgrades that were rehearsed, where there were any."""
+    if not report.rehearsals:
+        return []
+    rows = (
+        (moment(one.time), f"{one.from_version} to {one.major}", word(one.verdict), one.backup_id)
+        for one in report.rehearsals
+    )
+    columns = ("upgrade rehearsed", "PostgreSQL", "verdict", "backup")
+    return ["", table(*columns, rows=rows, whole=columns[1:])]
 
 
 def _sampled(report: MonthlyReport) -> str:

@@ -271,7 +271,7 @@ def test_each_role_may_write_its_own_only(resources: Resources) -> None:
     assert writers == {
         "BackupRole": ["*/backups/*", "*/chunks/*"],
         "CaptureRole": ["*/backups/*", "*/chunks/*"],
-        "VerifyRole": ["*/proofs/*", "*/copies/*", "_tickets/*"],
+        "VerifyRole": ["*/proofs/*", "*/upgrades/*", "*/copies/*", "_tickets/*"],
         "RotateRole": ["*/backups/*/notes/*"],
         "ReportRole": ["*/reports/*"],
     }

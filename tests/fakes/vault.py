@@ -12,7 +12,7 @@ import zstandard
 from coffre.events.base import Verdict
 from coffre.ids import BACKUP_ID, backup_time, new_attempt, stamp, utc_now
 from coffre.prove.fit import sampled
-from coffre.results import Compared, Sample, VerifyResult
+from coffre.results import Compared, Finding, Rehearsal, Sample, UpgradeReport, UpgradeVerdict, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import (
     Engine,
@@ -179,6 +179,7 @@ def put_evidence(
     verdict: Verdict,
     time: datetime | None = None,
     sample: Sample | None = None,
+    reasons: Sequence[Finding] = (),
 ) -> VerifyResult:
     """What a verification writes."""
     key = f"{Layout(manifest.database).proofs(manifest.id)}{stamp(time or utc_now())}.json"
@@ -186,7 +187,7 @@ def put_evidence(
         database=manifest.database,
         backup_id=manifest.id,
         verdict=verdict,
-        reasons=[sampled(sample, manifest.id)] if sample is not None else [],
+        reasons=[sampled(sample, manifest.id)] if sample is not None else list(reasons),
         root_hash=root,
         completed=manifest.completed,
         tables=1,
@@ -199,3 +200,21 @@ def put_evidence(
     )
     put_object(store, key, result.model_dump_json().encode())
     return result
+
+
+def make_rehearsal(
+    backup_id: str, time: str, verdict: UpgradeVerdict, *, root: str = "ab" * 32, database: str = DATABASE
+) -> Rehearsal:
+    """What a rehearsal of an upgrade from 16 to 18 found; an index stood in the way, if it is blocked."""
+    index = Finding(level="refuse", code="exception-index", object="public.by_old", message="gone in 17")
+    upgrade = UpgradeReport(
+        major=18,
+        verdict=verdict,
+        reasons=[index] if verdict == "upgrade-blocked" else [],
+        compared=Compared(tables=1),
+        server_version="PostgreSQL 18",
+        from_version="16.14",
+        rehearsed=time,
+        evidence=Layout(database).rehearsal(backup_id, time),
+    )
+    return Rehearsal(database=database, backup_id=backup_id, root_hash=root, upgrade=upgrade)

@@ -9,7 +9,10 @@ import pytest
 from coffre.databases.postgresql import compare
 from coffre.databases.postgresql.readback import CompareTask
 from coffre.databases.postgresql.server import EphemeralServer
-from coffre.errors import InvalidEventError
+from coffre.databases.registration import Registration
+from coffre.errors import NoUpgradeError
+from coffre.vault.evidence import newest_evidence
+from coffre.vault.rehearsals import kept_rehearsals
 from coffre.workers import Message
 from tests.integration.proof.conftest import Bench
 from tests.support.vault import ServedStore, Verbs
@@ -87,7 +90,25 @@ def test_a_major_that_is_not_installed_is_a_need(
     assert "16, 18" in proof.upgrade.reasons[0].message
 
 
+def test_a_rehearsal_is_kept_where_the_verdict_stands_and_counts_as_no_proof(bench: Bench) -> None:
+    bench.back_up(FINE)
+    first = bench.prove()
+    second = bench.prove(Registration(secret="none", prove="never"), upgrade_to=18)
+    assert (second.verdict, second.evidence) == ("inconclusive", first.evidence), "the first verdict stands"
+    assert second.upgrade is not None
+    (kept,) = kept_rehearsals(bench.store, "shop")
+    assert kept.upgrade == second.upgrade
+    assert (kept.backup_id, kept.root_hash) == (first.backup_id, first.root_hash)
+    assert (kept.upgrade.verdict, kept.upgrade.from_version, kept.upgrade.major) == (
+        "upgrade-ready",
+        bench.verbs.manifest().engine.server_version,
+        18,
+    )
+    assert kept.upgrade.evidence in bench.store.keys("shop/upgrades/")
+    assert newest_evidence(bench.store, "shop", first.backup_id, first.root_hash) == first
+
+
 def test_the_same_or_an_older_major_is_no_upgrade(bench: Bench) -> None:
     bench.back_up("CREATE TABLE one (id int)")
-    with pytest.raises(InvalidEventError, match="no upgrade"):
+    with pytest.raises(NoUpgradeError, match="no upgrade"):
         bench.prove(upgrade_to=16)

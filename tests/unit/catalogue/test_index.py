@@ -15,11 +15,13 @@ from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
 from coffre.catalogue.standing import Standing, read_standing
 from coffre.errors import CatalogueUnavailableError, LeaseHeldError
+from coffre.results import Finding
 from coffre.vault.layout import Layout
+from coffre.vault.rehearsals import keep_rehearsal
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START, MemoryStore
 from tests.fakes.tables import TABLE, create_table, dynamodb
-from tests.fakes.vault import DATABASE, SAMPLE, put_backup, put_evidence
+from tests.fakes.vault import DATABASE, SAMPLE, make_rehearsal, put_backup, put_evidence
 
 FIRST, SECOND = "20261119T030000Z-daily-aaaaaa", "20261120T030000Z-hourly-bbbbbb"
 
@@ -224,6 +226,37 @@ def test_the_index_is_the_same_after_its_table_was_lost(client: Any, catalogue: 
     )
     assert rebuild(store, catalogue, [DATABASE]).completed == 2
     assert [list(catalogue.backups(database)) for database in (DATABASE, "other")] == before
+
+
+def test_a_rebuild_finds_the_rehearsals_of_upgrades_again_and_changes_none(catalogue: Catalogue) -> None:
+    store = MemoryStore()
+    put_backup(store, FIRST, [b"rows\n"])
+    sealed = make_rehearsal(FIRST, "2026-11-19T04:00:00.000000Z", "upgrade-blocked")
+    keep_rehearsal(store, sealed)
+    keep_rehearsal(store, make_rehearsal(SECOND, "2026-11-20T04:00:00.000000Z", "upgrade-ready"))
+    told = sealed.upgrade.model_copy(update={"reasons": [*sealed.upgrade.reasons, *sealed.upgrade.reasons]})
+    assert catalogue.record_rehearsal(sealed.model_copy(update={"upgrade": told}))
+    rebuild(store, catalogue, [DATABASE])
+    rebuild(store, catalogue, [DATABASE])
+    newest, oldest = catalogue.rehearsals(DATABASE)
+    assert (newest.backup_id, newest.verdict) == (SECOND, "upgrade-ready"), (
+        "its backup needn't exist any more"
+    )
+    assert (oldest.from_version, oldest.major, oldest.reasons) == ("16.14", 18, tuple(told.reasons))
+    entry = catalogue.backup(DATABASE, FIRST)
+    assert entry is not None
+    assert entry.verdict is None
+
+
+def test_a_rebuild_enters_evidence_with_more_findings_than_an_item_holds(catalogue: Catalogue) -> None:
+    store = MemoryStore()
+    manifest, root = put_backup(store, FIRST, [b"rows\n"])
+    one = Finding(level="refuse", code="content-differs", object="public.t", message="it differs " * 20)
+    put_evidence(store, manifest, root, "failed", START, reasons=[one] * 5000)
+    rebuild(store, catalogue, [DATABASE])
+    entry = catalogue.backup(DATABASE, FIRST)
+    assert entry is not None
+    assert (entry.verdict, entry.reasons[-1].code) == ("failed", "more")
 
 
 def test_a_rebuild_names_what_is_broken_and_what_is_gone(catalogue: Catalogue) -> None:

@@ -12,6 +12,7 @@ from coffre.events.backup import BackupRequest
 from coffre.events.base import parse
 from coffre.ids import backup_id, utc_now
 from coffre.results import VerifyResult
+from tests.fakes.vault import make_rehearsal
 from tests.unit.cli.conftest import BACKUP, World
 
 VERIFIED: dict[str, Any] = {
@@ -212,9 +213,55 @@ def test_what_is_no_upgrade_is_told_before_a_verification_is_started(
 ) -> None:
     world.store_backup()
     outcome = world.run("verify", "shop", "latest", "--upgrade-to", "16", *options, "--json")
-    assert (outcome.code, outcome.document["error"]["code"]) == (2, "bad-usage")
-    assert "--upgrade-to 16 is no upgrade" in outcome.document["error"]["message"]
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "no-upgrade")
+    assert "PostgreSQL 16 is no upgrade" in outcome.document["error"]["message"]
     assert world.functions.calls == []
+
+
+def test_a_rehearsal_that_isnt_waited_for_is_of_the_backup_that_was_looked_at(world: World) -> None:
+    world.store_backup()
+    outcome = world.run("verify", "shop", "latest", "--upgrade-to", "18", "--json")
+    event = {"database": "shop", "backup_id": BACKUP, "upgrade_to": 18}
+    assert outcome.document == {**event, "status": "started"}
+    assert world.functions.calls == [("verify", event, False)]
+
+
+@pytest.mark.parametrize("reference", ["latest", BACKUP])
+def test_an_upgrade_of_what_isnt_there_is_told_as_such(world: World, reference: str) -> None:
+    for code in ("unknown-database", "unknown-backup"):
+        outcome = world.run("verify", "shop", reference, "--upgrade-to", "18", "--json")
+        assert (outcome.code, outcome.document["error"]["code"]) == (2, code)
+        if code == "unknown-database":
+            world.register()
+    assert world.functions.calls == []
+
+
+def test_show_lists_the_newest_upgrades_that_were_rehearsed_with_exactly_this_backup(world: World) -> None:
+    root = world.store_backup()
+    for day, verdict in enumerate(["upgrade-ready"] * 6 + ["upgrade-blocked"], 1):
+        time = f"2026-11-{20 + day}T03:00:00.000000Z"
+        world.catalogue.record_rehearsal(make_rehearsal(BACKUP, time, verdict, root=root))  # type: ignore[arg-type]
+    other = BACKUP.replace("20261120", "20261119")
+    for rehearsal in (
+        make_rehearsal(BACKUP, "2026-12-01T00:00:00.000000Z", "inconclusive", root="0" * 64),
+        make_rehearsal(other, "2026-12-02T00:00:00.000000Z", "inconclusive", root=root),
+    ):
+        world.catalogue.record_rehearsal(rehearsal)
+    outcome = world.run("show", "shop", BACKUP)
+    for words in (
+        "2026-11-27 03:00:00 UTC",
+        "16.14 to 18",
+        "upgrade-blocked",
+        "public.by_old",
+        "shop/upgrades/",
+    ):
+        assert words in outcome.out
+    found = world.run("show", "shop", BACKUP, "--json").document
+    assert found["verdict"] is None, "a rehearsal is no proof"
+    assert [(one["verdict"], one["time"][8:10]) for one in found["rehearsals"]] == [
+        ("upgrade-blocked", "27"),
+        *[("upgrade-ready", day) for day in ("26", "25", "24", "23")],
+    ]
 
 
 def test_partitions_that_are_compared_as_one_table_do_not_look_like_tables_that_were_not(

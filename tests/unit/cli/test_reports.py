@@ -90,6 +90,16 @@ def test_samples_are_told_beside_the_verdicts(world: World) -> None:
     assert "5 inconclusive (4 by sample)" in " ".join(world.run("report", "shop").out.split())
 
 
+def test_upgrades_that_were_rehearsed_are_listed(world: World) -> None:
+    answer = report()
+    one = {"time": "2026-11-20T04:00:00.000000Z", "backup_id": BACKUP, "from_version": "16.14", "major": 18}
+    more = {"verdict": "upgrade-ready", "findings": 0, "first": None, "evidence": "shop/upgrades/x.json"}
+    answer["reports"][0]["report"] |= {"rehearsals": [one | more]}
+    world.functions.answers["report"] = lambda _: answer
+    told = " ".join(world.run("report", "shop").out.split())
+    assert f"2026-11-20 04:00:00 UTC 16.14 to 18 upgrade-ready {BACKUP}" in told
+
+
 def test_programs_get_one_document(world: World) -> None:
     world.functions.answers["report"] = lambda _: report()
     document = world.run("report", "shop", "--json").document

@@ -11,11 +11,13 @@ import pytest
 
 from coffre.databases.registration import Registration
 from coffre.errors import InvalidRegistrationError, MetricsUnavailableError, UnknownDatabaseError
+from coffre.ids import stamp
 from coffre.report.month import Month
 from coffre.report.page import monthly_page
 from coffre.report.scores import DayScore
 from coffre.results import Finding, MonthlyReport
 from tests.fakes.kms import KEY
+from tests.fakes.vault import make_rehearsal
 from tests.unit.report.conftest import DECEMBER, NAME, NOVEMBER, World
 
 JSON, PAGE = f"{NAME}/reports/2026-11.json", f"{NAME}/reports/2026-11.html"
@@ -121,6 +123,31 @@ def test_proofs_crowd_no_restore_out(world: World) -> None:
     assert "No drill and no restore" not in monthly_page(found)
 
 
+def test_upgrades_that_were_rehearsed_are_listed_and_none_counts_as_a_proof(world: World) -> None:
+    identifier = world.backup(on(3), None)
+    for day, verdict in ((4, "upgrade-ready"), (5, "upgrade-blocked")):
+        world.catalogue.record_rehearsal(
+            make_rehearsal(identifier, stamp(on(day)), verdict, database=NAME)  # type: ignore[arg-type]
+        )
+    world.catalogue.record_rehearsal(
+        make_rehearsal(identifier, stamp(NOVEMBER - timedelta(days=1)), "upgrade-ready", database=NAME)
+    )
+    found = report(world)
+    assert [(one.from_version, one.major, one.verdict, one.findings) for one in found.rehearsals] == [
+        ("16.14", 18, "upgrade-blocked", 1),
+        ("16.14", 18, "upgrade-ready", 0),
+    ]
+    assert (found.proven, found.proofs, found.unverified, found.restores) == (0, 0, 1, [])
+    page = monthly_page(found)
+    for words in (
+        "Upgrades rehearsed",
+        "16.14 to 18",
+        "public.by_old: gone in 17",
+        found.rehearsals[0].evidence,
+    ):
+        assert words in page
+
+
 def test_a_run_of_which_nothing_was_heard_any_more_failed(world: World) -> None:
     for day, identifier in ((10, "20261110T120000Z-daily-abcdef"), (30, "20261130T230000Z-daily-abcdef")):
         world.catalogue.begin(NAME, identifier, "daily", NOVEMBER + timedelta(days=day - 1, hours=23))
@@ -130,7 +157,12 @@ def test_a_run_of_which_nothing_was_heard_any_more_failed(world: World) -> None:
 def test_a_report_on_a_sealed_database_names_nothing(world: World) -> None:
     world.registry.known[NAME] = Registration(secret="s", seal_key=KEY)
     world.backup(on(3), "failed", (finding("exception-constraint", "public.orders positive"),))
-    (found,) = report(world).exceptions
+    world.catalogue.record_rehearsal(
+        make_rehearsal("20261103T030000Z-daily-abcdef", stamp(on(4)), "upgrade-blocked", database=NAME)
+    )
+    told = report(world)
+    (found,) = told.exceptions
+    assert "by_old" not in told.model_dump_json()
     assert (found.code, found.object, found.count) == ("exception-constraint", "", 1)
     assert "orders" not in found.message
 

@@ -8,7 +8,7 @@ import json
 
 import zstandard
 
-from coffre.results import Compared, Finding, Sample, UpgradeReport, VerifyResult
+from coffre.results import Compared, Finding, Sample, VerifyResult
 from coffre.vault.evidence import SEALED_MESSAGE, evidence_of, is_proof
 from coffre.vault.keys import SealKeys
 from coffre.vault.sealing import UNSEALED
@@ -43,9 +43,6 @@ def found() -> VerifyResult:
         seconds=1.5,
         sample=Sample(
             tables=seen, of_tables=seen, bytes=4_000, of_bytes=5_000, large_objects=seen, names=["quetzals"]
-        ),
-        upgrade=UpgradeReport(
-            major=18, verdict="upgrade-blocked", reasons=reasons, compared=compared, server_version="18.1"
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from coffre.events.base import Verdict
 from coffre.ids import BackupType
-from coffre.results import SAMPLED, CopyCompared, CopyVerdict, Finding
+from coffre.results import SAMPLED, CopyCompared, CopyVerdict, Finding, UpgradeVerdict
 
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
 RunKind = Literal["backup", "verify", "restore", "rotate"]
@@ -230,7 +230,32 @@ class RestoreEntry:
     error_message: str | None = None
 
 
-T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, Rate, AuditEntry, RestoreEntry)
+@dataclass(frozen=True)
+class RehearsalEntry:
+    """An upgrade that was rehearsed: no proof, and nothing that estimates are made from.
+
+    Attributes
+    ----------
+    time:
+        When it ended.
+    from_version, major:
+        The source's version, and the major version that the backup was restored on.
+    evidence:
+        The key in the vault under which all is kept.
+    """
+
+    database: str
+    time: str
+    backup_id: str
+    root_hash: str
+    from_version: str
+    major: int
+    verdict: UpgradeVerdict
+    evidence: str
+    reasons: tuple[Finding, ...] = ()
+
+
+T = TypeVar("T", BackupEntry, RunRecord, Lease, Recheck, Rate, AuditEntry, RestoreEntry, RehearsalEntry)
 
 
 def from_item(cls: type[T], database: str, item: dict[str, Any]) -> T:

@@ -17,6 +17,7 @@ from coffre.catalogue.entries import (
     Lease,
     Rate,
     Recheck,
+    RehearsalEntry,
     RestoreEntry,
     RunKind,
     RunRecord,
@@ -28,7 +29,7 @@ from coffre.catalogue.plans import Plans
 from coffre.catalogue.table import Table, expiry
 from coffre.errors import LeaseHeldError
 from coffre.ids import BACKUP_ID, BackupType, stamp, utc_now
-from coffre.results import CopyResult, VerifyResult
+from coffre.results import CopyResult, Rehearsal, VerifyResult
 from coffre.vault.evidence import evidence_time
 from coffre.vault.manifest import Manifest
 
@@ -345,3 +346,26 @@ class Catalogue:
         """What `record_restore` kept, newest first."""
         for item in self._table.query(database, "RESTORE#", newest_first=True):
             yield from_item(RestoreEntry, database, item)
+
+    # Rehearsals of upgrades
+
+    def record_rehearsal(self, found: Rehearsal) -> bool:
+        """Keep what a rehearsal found, with its reasons.  False if it is recorded already."""
+        upgrade = found.upgrade
+        values = {
+            "time": upgrade.rehearsed,
+            "backup_id": found.backup_id,
+            "root_hash": found.root_hash,
+            "from_version": upgrade.from_version,
+            "major": upgrade.major,
+            "verdict": upgrade.verdict,
+            "evidence": upgrade.evidence,
+            "reasons": [reason.model_dump() for reason in upgrade.reasons],
+        }
+        sort = f"UPGRADE#{upgrade.rehearsed}#{found.backup_id}"
+        return self._table.update(found.database, sort, values, condition="attribute_not_exists(#time)")
+
+    def rehearsals(self, database: str) -> Iterator[RehearsalEntry]:
+        """What `record_rehearsal` kept, newest first."""
+        for item in self._table.query(database, "UPGRADE#", newest_first=True):
+            yield from_item(RehearsalEntry, database, item)

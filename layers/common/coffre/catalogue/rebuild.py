@@ -1,4 +1,4 @@
-"""Makes the index again from the bucket: manifests and evidence."""
+"""Makes the index again from the bucket: manifests, evidence and rehearsals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from coffre.catalogue.index import Catalogue
 from coffre.errors import FormatUnsupportedError, ManifestInvalidError, UnknownBackupError
 from coffre.ids import DATABASE_NAME
+from coffre.results import listed
 from coffre.vault.evidence import newest_copy_check, newest_evidence
 from coffre.vault.layout import Layout
 from coffre.vault.reader import list_backups, load_manifest
+from coffre.vault.rehearsals import kept_rehearsals
 from coffre.vault.store import ObjectStore
 
 
@@ -63,6 +65,9 @@ def rebuild(
     for database in names:
         for backup_id in list_backups(store, database):
             counts.update(_enter(store, catalogue, database, backup_id))
+        for found in kept_rehearsals(store, database):
+            shown = found.upgrade.model_copy(update={"reasons": listed(found.upgrade.reasons)})
+            catalogue.record_rehearsal(found.model_copy(update={"upgrade": shown}))
         counts["gone"] += 0 if only_add else reconcile(store, catalogue, database)
     return Rebuilt(len(names), *(counts[what] for what in ("completed", "verified", "invalid", "gone")))
 
@@ -105,5 +110,5 @@ def _enter(store: ObjectStore, catalogue: Catalogue, database: str, backup_id: s
     evidence = newest_evidence(store, database, backup_id, root_hash)
     if evidence is None:
         return ["completed"]
-    catalogue.verdict(evidence)
+    catalogue.verdict(evidence.model_copy(update={"reasons": listed(evidence.reasons)}))
     return ["completed", "verified"]

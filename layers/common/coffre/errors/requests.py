@@ -47,6 +47,13 @@ class NoScratchServerError(BadInputError):
     advice = "Name one in the registration (`scratch`), or give its URL."
 
 
+class NoUpgradeError(BadInputError):
+    """The major version to rehearse an upgrade to isn't newer than the one that a backup comes from."""
+
+    code = "no-upgrade"
+    advice = "Name a newer major version."
+
+
 class UnknownDatabaseError(BadInputError):
     """No database is registered under this name."""
 

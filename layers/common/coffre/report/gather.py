@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from typing import TypeVar
 
-from coffre.catalogue.entries import AuditEntry, RestoreEntry
+from coffre.catalogue.entries import AuditEntry, RehearsalEntry, RestoreEntry
 from coffre.catalogue.objectives import report as objectives
 from coffre.databases.registration import Registration
 from coffre.ids import backup_time, stamp
@@ -17,13 +17,20 @@ from coffre.report.hidden import shown
 from coffre.report.job import Services
 from coffre.report.month import Month
 from coffre.report.scores import DayScore
-from coffre.results import MonthlyReport, ReportedCost, ReportedDay, ReportedRestore, ReportedVault
+from coffre.results import (
+    MonthlyReport,
+    ReportedCost,
+    ReportedDay,
+    ReportedRehearsal,
+    ReportedRestore,
+    ReportedVault,
+)
 from coffre.vault.layout import Layout
 
 MAX_RESTORES = 100
 GB = 1e9
 
-T = TypeVar("T", RestoreEntry, AuditEntry)
+T = TypeVar("T", RestoreEntry, RehearsalEntry, AuditEntry)
 
 
 def gather(
@@ -53,6 +60,7 @@ def gather(
     listed = _listed(restores)
     audits = _between(services.catalogue.audits(database), month.begins, until)
     deleted = list(_deletions(audits))
+    rehearsals = _between(services.catalogue.rehearsals(database), month.begins, until)
     days = (until - month.begins).days or 1
     met = objectives(database, registration, services.catalogue, days=days, now=until)
     vault = _vault(database, services, now)
@@ -86,6 +94,7 @@ def gather(
         restores=[_restore(entry) for entry in listed],
         restores_left_out=len(restores) - len(listed),
         proofs=sum(entry.kind == "proof" for entry in restores),
+        rehearsals=[_rehearsal(entry, registration) for entry in rehearsals[:MAX_RESTORES]],
         verdict=met.verdict,
         objectives=met,
         vault=vault,
@@ -146,6 +155,21 @@ def _restore(entry: RestoreEntry) -> ReportedRestore:
         seconds=entry.milliseconds / 1000,
         exceptions=entry.exceptions,
         error_code=entry.error_code,
+    )
+
+
+def _rehearsal(entry: RehearsalEntry, registration: Registration) -> ReportedRehearsal:
+    found = [reason for reason in entry.reasons if reason.level != "info"]
+    gravest = sorted(found, key=lambda reason: reason.level != "refuse")[:1]
+    return ReportedRehearsal(
+        time=entry.time,
+        backup_id=entry.backup_id,
+        from_version=entry.from_version,
+        major=entry.major,
+        verdict=entry.verdict,
+        findings=len(found),
+        first=next(iter(shown(gravest, registration, entry.database)), None),
+        evidence=entry.evidence,
     )
 
 

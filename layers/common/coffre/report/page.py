@@ -5,9 +5,10 @@ from __future__ import annotations
 from coffre.report import charts
 from coffre.report.markup import Markup, badge, element, page, table
 from coffre.report.text import dollars, duration, moment, size
-from coffre.results import MonthlyReport
+from coffre.results import MonthlyReport, ReportedRehearsal
 
 KINDS = {"new": "restore", "swap": "restore in place", "tables": "restore of tables"}
+UPGRADES = {"upgrade-ready": "good", "upgrade-blocked": "bad", "inconclusive": "fair"}
 VERDICTS = {"met": ("met", "good"), "missed": ("missed", "bad"), "inconclusive": ("inconclusive", "fair")}
 
 
@@ -26,6 +27,7 @@ def monthly_page(report: MonthlyReport) -> str:
             class_="pair",
         ),
         _restores(report),
+        *_rehearsals(report),
         element("div", _vault(report), _health(report), class_="pair"),
         _exceptions(report),
         *_damage(report),
@@ -181,6 +183,33 @@ def _restores(report: MonthlyReport) -> Markup:
         "p", f"{report.proofs} proofs were restores, too, into a server of their own.{more}", class_="note"
     )
     return _section("Restores and drills", charts.restores(picture), legend, listed, note)
+
+
+def _rehearsals(report: MonthlyReport) -> list[Markup]:
+    """Upgrades that were rehearsed, where there were any."""
+    if not report.rehearsals:
+        return []
+    rows = [
+        (
+            moment(one.time),
+            f"{one.from_version} to {one.major}",
+            badge(one.verdict, UPGRADES[one.verdict]),
+            one.backup_id,
+            _in_the_way(one),
+            one.evidence,
+        )
+        for one in report.rehearsals
+    ]
+    columns = ("ended", "PostgreSQL", "verdict", "backup", "what was found", "kept as")
+    note = element("p", "A restore on a newer major version. It counts as no proof.", class_="note")
+    return [_section("Upgrades rehearsed", table(columns, rows), note)]
+
+
+def _in_the_way(one: ReportedRehearsal) -> str:
+    if one.first is None:
+        return ""
+    more = f"; and {one.findings - 1} more" if one.findings > 1 else ""
+    return ": ".join(filter(None, (one.first.object, one.first.message))) + more
 
 
 def _vault(report: MonthlyReport) -> Markup:

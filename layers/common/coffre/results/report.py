@@ -6,6 +6,7 @@ from typing import Literal
 
 from coffre.results.finding import Finding, Result
 from coffre.results.health import Met, ObjectivesReport
+from coffre.results.verify import UpgradeVerdict
 
 
 class ReportedDay(Result):
@@ -50,6 +51,25 @@ class ReportedRestore(Result):
     error_code: str | None = None
 
 
+class ReportedRehearsal(Result):
+    """An upgrade that was rehearsed in the month; see `UpgradeReport`.
+
+    Attributes
+    ----------
+    findings, first:
+        How many things stand in the way or leave a doubt, and the gravest of them.
+    """
+
+    time: str
+    backup_id: str
+    from_version: str
+    major: int
+    verdict: UpgradeVerdict
+    findings: int
+    first: Finding | None
+    evidence: str
+
+
 class ReportedCost(Result):
     """What the vault costs: current objects at the list price, without requests and hidden versions."""
 
@@ -87,6 +107,8 @@ class MonthlyReport(Result):
         The newest ones, at most a hundred, and as many proofs; ``restores_left_out`` counts the others.
     proofs:
         How many of all were proofs.
+    rehearsals:
+        The newest upgrades that were rehearsed, at most a hundred; none of them counts as a proof.
     sampled:
         How many of the inconclusive ones were proven by sample.
     verdict:
@@ -136,6 +158,7 @@ class MonthlyReport(Result):
     damage: list[Finding]
     exceptions: list[Finding]
     sampled: int = 0
+    rehearsals: list[ReportedRehearsal] = []
     lowest_score: float | None
     mean_score: float | None
     cost: ReportedCost

@@ -70,14 +70,46 @@ class ProofReport(Result):
     sample: Sample | None = None
 
 
+UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
+
+
 class UpgradeReport(Result):
-    """What a restore on a newer major version found: whether the database is ready for it, or what isn't."""
+    """What a restore on a newer major version found: whether the database is ready for it, or what isn't.
+
+    Attributes
+    ----------
+    major, server_version:
+        What it was restored on; the version is empty if it wasn't.
+    from_version:
+        The source's version, for example ``16.14``.
+    rehearsed, evidence:
+        When, and where what was found is kept.
+    """
 
     major: int
-    verdict: Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
+    verdict: UpgradeVerdict
     reasons: list[Finding]
     compared: Compared
     server_version: str
+    from_version: str = ""
+    rehearsed: str = ""
+    evidence: str = ""
+
+
+class Rehearsal(Result):
+    """An upgrade that was rehearsed with a backup, as the vault keeps it.
+
+    Attributes
+    ----------
+    sealed:
+        Only of a sealed backup: all of this, sealed, in base64.
+    """
+
+    database: str
+    backup_id: str
+    root_hash: str
+    upgrade: UpgradeReport
+    sealed: str | None = None
 
 
 class VerifyResult(Result):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError
 from coffre.ids import BACKUP_ID
-from coffre.results import Compared, CopyResult, Finding, Sample, UpgradeReport, VerifyResult
+from coffre.results import Compared, CopyResult, Finding, Result, Sample, VerifyResult
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Note, list_notes, newest_doubt
 from coffre.vault.sealing import Seal
@@ -119,9 +119,13 @@ def evidence_of(result: VerifyResult, seal: Seal) -> bytes:
     """
     if seal.key is None:
         return result.model_dump_json(indent=1, exclude={"sealed"}).encode()
-    packed = zstandard.ZstdCompressor(level=3).compress(result.model_dump_json().encode())
-    body = b"".join(seal.sealed([packed], result.evidence))
-    return _public(result, base64.b64encode(body).decode()).model_dump_json(indent=1).encode()
+    return _public(result, packed(result, seal, result.evidence)).model_dump_json(indent=1).encode()
+
+
+def packed(found: Result, seal: Seal, key: str) -> str:
+    """All that was found, sealed for the place where it is kept, in base64."""
+    body = zstandard.ZstdCompressor(level=3).compress(found.model_dump_json().encode())
+    return base64.b64encode(b"".join(seal.sealed([body], key))).decode()
 
 
 def _public(result: VerifyResult, sealed: str) -> VerifyResult:
@@ -140,23 +144,12 @@ def _public(result: VerifyResult, sealed: str) -> VerifyResult:
         evidence=result.evidence,
         seconds=result.seconds,
         sample=_public_sample(result.sample) if result.sample else None,
-        upgrade=_public_upgrade(result.upgrade, result.database) if result.upgrade else None,
         sealed=sealed,
     )
 
 
 def _public_sample(sample: Sample) -> Sample:
     return Sample(tables=0, of_tables=0, bytes=sample.bytes, of_bytes=sample.of_bytes)
-
-
-def _public_upgrade(upgrade: UpgradeReport, database: str) -> UpgradeReport:
-    return UpgradeReport(
-        major=upgrade.major,
-        verdict=upgrade.verdict,
-        reasons=public_findings(upgrade.reasons, database),
-        compared=Compared(),
-        server_version=upgrade.server_version,
-    )
 
 
 def public_findings(reasons: Iterable[Finding], database: str) -> list[Finding]:

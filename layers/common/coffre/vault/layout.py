@@ -79,6 +79,15 @@ class Layout:
         """The prefix of what checks of a backup's copy found."""
         return f"{self.database}/copies/{backup_id}/"
 
+    @property
+    def rehearsals(self) -> str:
+        """The prefix of what rehearsals of upgrades found, whatever the backup."""
+        return f"{self.database}/upgrades/"
+
+    def rehearsal(self, backup_id: str, time: str) -> str:
+        """The key of what a rehearsal with this backup found, which ended then."""
+        return f"{self.rehearsals}{backup_id}/{time}.json"
+
     def proofs(self, backup_id: str) -> str:
         """The prefix of a backup's evidence."""
         return f"{self.database}/proofs/{backup_id}/"

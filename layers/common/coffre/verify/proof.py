@@ -1,17 +1,15 @@
-"""Have a backup proven, and an upgrade rehearsed, where nothing can be stolen."""
+"""Have a backup proven where nothing can be stolen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import Literal
 
 from coffre.databases.checks import for_ticket, read_checks
 from coffre.errors import FunctionFailedError, InvalidChecksError, ObjectCorruptError, ObjectMissingError
-from coffre.events.base import Verdict
 from coffre.ids import backup_time
-from coffre.results import Finding, ProofReport, UpgradeReport
+from coffre.results import Finding, ProofReport
 from coffre.vault.contents import read_sections
 from coffre.vault.evidence import is_proof, newest_evidence
 from coffre.vault.layout import Layout
@@ -22,7 +20,6 @@ from coffre.verify.job import Verification
 from coffre.verify.reasons import doubt, report_of
 
 SHORTEST_PROOF = 60.0
-UpgradeVerdict = Literal["upgrade-ready", "upgrade-blocked", "inconclusive"]
 
 
 def have_proven(work: Verification, *, once_a_day: bool) -> ProofReport:
@@ -36,31 +33,11 @@ def have_proven(work: Verification, *, once_a_day: bool) -> ProofReport:
     reason = _not_due(work, once_a_day)
     if reason is not None:
         return report_of("inconclusive", [reason])
-    return _ask_for_proof(work, {})
+    return ask_for_proof(work, work.manifest.engine.major)
 
 
-def rehearse(work: Verification, major: int, report: ProofReport) -> UpgradeReport:
-    """Have the backup restored on a newer major version."""
-    if report.verdict == "failed":
-        reason = doubt("no-rehearsal", "the backup itself failed: an upgrade says nothing about it")
-        found = report_of("inconclusive", [reason])
-    else:
-        found = _ask_for_proof(work, {"major": major})
-    verdicts: dict[Verdict, UpgradeVerdict] = {
-        "proven": "upgrade-ready",
-        "failed": "upgrade-blocked",
-        "inconclusive": "inconclusive",
-    }
-    return UpgradeReport(
-        major=major,
-        verdict=verdicts[found.verdict],
-        reasons=found.reasons,
-        compared=found.compared,
-        server_version=found.server_version,
-    )
-
-
-def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
+def ask_for_proof(work: Verification, major: int) -> ProofReport:
+    """Have the backup restored and compared on a server of this major version; see `coffre.prove`."""
     seconds = work.seconds_left
     if seconds < SHORTEST_PROOF:
         return report_of("inconclusive", [doubt("no-time", "there is too little time left for a proof")])
@@ -76,9 +53,8 @@ def _ask_for_proof(work: Verification, more: dict[str, object]) -> ProofReport:
             {
                 "ticket_url": url,
                 "seconds": min(seconds, 860.0),
-                "major": work.manifest.engine.major,
+                "major": major,
                 "seal": work.store.seal.hand_over(),
-                **more,
             },
             seconds + 10,
         )

@@ -35,13 +35,13 @@ def bounded(result: VerifyResult, most: int) -> VerifyResult:
         result = result.model_copy(update={"sample": sample})
     upgrade = result.upgrade
     if upgrade is None:
-        return result.model_copy(update={"reasons": _first(result.reasons, most)})
+        return result.model_copy(update={"reasons": first_reasons(result.reasons, most)})
     half = most // 2
-    upgrade = upgrade.model_copy(update={"reasons": _first(upgrade.reasons, half)})
-    return result.model_copy(update={"reasons": _first(result.reasons, half), "upgrade": upgrade})
+    upgrade = upgrade.model_copy(update={"reasons": first_reasons(upgrade.reasons, half)})
+    return result.model_copy(update={"reasons": first_reasons(result.reasons, half), "upgrade": upgrade})
 
 
-def _first(reasons: list[Finding], most: int) -> list[Finding]:
+def first_reasons(reasons: list[Finding], most: int) -> list[Finding]:
     """The first reasons, and how many more there are; a proof may have left out some already."""
     last = reasons[-1:] if reasons and reasons[-1].code == "more" else []
     left = len(reasons) - len(last) - most

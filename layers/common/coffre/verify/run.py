@@ -11,7 +11,6 @@ from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
 from coffre.catalogue.rebuild import vault_databases
 from coffre.errors import (
-    InvalidEventError,
     SealBrokenError,
     SealKeyUnavailableError,
     UnknownDatabaseError,
@@ -28,11 +27,12 @@ from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest
 from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
-from coffre.verify.proof import have_proven, rehearse
+from coffre.verify.proof import have_proven
 from coffre.verify.readback import read_back
 from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded, refusal, report_of
 from coffre.verify.recheck import Services as RecheckServices
 from coffre.verify.recheck import recheck
+from coffre.verify.rehearsal import check_upgrade, rehearse
 from coffre.verify.standing import standing, told
 
 EVENTS: dict[Verdict, DetailType] = {
@@ -62,11 +62,8 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
     """
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
     manifest, digest = load_manifest(services.store, request.database, request.backup_id)
-    source = manifest.engine.major
-    if request.upgrade_to is not None and request.upgrade_to <= source:
-        raise InvalidEventError(
-            f"{manifest.id} comes from PostgreSQL {source}: {request.upgrade_to} is no upgrade"
-        )
+    if request.upgrade_to is not None:
+        check_upgrade(manifest, request.upgrade_to)
     recorded = _recorded_hash(services.catalogue, manifest)
     if recorded not in (None, digest):
         return _record(services, manifest, recorded, report_of("failed", [_another(manifest)]))
@@ -186,8 +183,8 @@ def _record(
         _tell_catalogue(services.catalogue, earlier)
         services.publisher.publish(EVENTS[result.verdict], result.answer())
         return result
-    result = bounded(result, MAX_REASONS)
-    put_bytes(services.store, evidence, evidence_of(result, services.store.seal))
+    kept = bounded(result.model_copy(update={"upgrade": None}), MAX_REASONS)
+    put_bytes(services.store, evidence, evidence_of(kept, services.store.seal))
     shown = bounded(result, SHOWN_REASONS)
     services.catalogue.verdict(shown)
     if result.verdict == "proven":
