@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 
-from coffre.report.text import dollars
+from coffre.report.text import dollars, scores
 from coffre_cli.output import count, duration, moment, size
 from coffre_cli.tables import facts, findings_below, table, word
 
@@ -32,11 +32,6 @@ def monthly(written: WrittenReport) -> Group:
 
 def _report(report: MonthlyReport) -> list[RenderableType]:
     met, cost = report.objectives, report.cost
-    score = (
-        ""
-        if report.lowest_score is None
-        else f"{report.lowest_score:.0f} at the lowest, {report.mean_score:.0f} on average"
-    )
     summary = facts(
         {
             "objectives": word(report.verdict),
@@ -53,7 +48,7 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
             "RPO": f"{_met(met.rpo_met)}, "
             f"{duration(met.proven_exposure_seconds) or 'nothing proven'} at stake",
             "RTO": f"{_met(met.rto_met)}, {duration(met.restore_seconds) or 'no restore was measured'}",
-            "health": score,
+            "health": scores(report) or "no score",
             "vault": f"{size(report.vault.bytes)} in {count(report.vault.objects)} objects, about "
             f"{dollars(cost.dollars_per_month)} a month by list prices of {cost.as_of}",
         }

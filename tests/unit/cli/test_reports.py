@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,21 @@ def test_samples_are_told_beside_the_verdicts(world: World) -> None:
     answer["reports"][0]["report"] |= {"inconclusive": 5, "sampled": 4}
     world.functions.answers["report"] = lambda _: answer
     assert "5 inconclusive (4 by sample)" in " ".join(world.run("report", "shop").out.split())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ({"scored_days": 0}, "scores of 0 of 30 days"),
+        ({"scored_days": 23, "lowest_score": 98.0}, "98 at the lowest; scores of 23 of 30 days"),
+        ({"scored_days": 30, "lowest_score": 98.0, "mean_score": 99.0}, "98 at the lowest, 99 on average"),
+    ],
+)
+def test_scores_say_of_how_many_days_they_are(world: World, numbers: dict[str, Any], told: str) -> None:
+    answer = report()
+    answer["reports"][0]["report"] |= {"scored_of": 30, **numbers}
+    world.functions.answers["report"] = lambda _: answer
+    assert f"health {told} " in re.sub(r"\s+", " ", world.run("report", "shop").out)
 
 
 def test_upgrades_that_were_rehearsed_are_listed(world: World) -> None:

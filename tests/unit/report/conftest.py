@@ -66,7 +66,8 @@ class Recorded:
     def daily(self, _: str, begins: datetime, ends: datetime) -> dict[date, DayScore]:
         if self.error is not None:
             raise self.error
-        return {day: score for day, score in self.days.items() if begins.date() <= day < ends.date()}
+        last = (ends - timedelta(microseconds=1)).date()
+        return {day: score for day, score in self.days.items() if begins.date() <= day <= last}
 
 
 class World:

@@ -213,9 +213,31 @@ def test_the_vault_grows_against_the_month_before(world: World) -> None:
 
 
 def test_scores_are_those_of_the_month(world: World) -> None:
-    world.scores.days = {date(2026, 11, 2): DayScore(70, 90), date(2026, 12, 1): DayScore(0, 0)}
+    world.scores.days = {date(2026, 11, day): DayScore(90, 95) for day in range(1, 31)}
+    world.scores.days |= {date(2026, 11, 2): DayScore(70, 80), date(2026, 12, 1): DayScore(0, 0)}
     found = report(world)
-    assert (found.lowest_score, found.mean_score, found.days[1].lowest_score) == (70, 90, 70)
+    assert (found.lowest_score, found.mean_score, found.days[1].lowest_score) == (70, 94.5, 70)
+    assert (found.scored_days, found.scored_of) == (30, 30)
+    assert "70 at the lowest, 94 on average." in monthly_page(found)
+
+
+def test_a_month_with_holes_says_of_how_many_days_its_scores_are_and_tells_no_average(world: World) -> None:
+    world.scores.days = {date(2026, 11, day): DayScore(98, 99) for day in range(8, 31)}
+    found = report(world)
+    assert (found.lowest_score, found.mean_score, found.scored_days, found.scored_of) == (98, None, 23, 30)
+    page = monthly_page(found)
+    assert "98 at the lowest; scores of 23 of 30 days." in page
+    assert 'class="tile fair"><b>98</b><span>lowest health score, of 100, on 23 of 30 days' in page
+
+
+def test_days_to_come_are_no_holes_and_the_present_one_only_counts_if_it_has_a_score(world: World) -> None:
+    world.scores.days = {date(2026, 11, day): DayScore(98, 99) for day in (1, 2)}
+    for now, numbers in ((on(3, 1), (2, 2)), (on(4, 1), (2, 3))):
+        found = report(world, now)
+        assert (found.scored_days, found.scored_of) == numbers
+    world.scores.days[date(2026, 11, 4)] = DayScore(98, 99)
+    found = report(world, on(4, 1))
+    assert (found.scored_days, found.scored_of, found.mean_score) == (3, 4, None)
 
 
 def test_a_month_that_is_over_is_written_once_as_json_and_as_a_page(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
+from statistics import mean
 from typing import TypeVar
 
 from coffre.catalogue.entries import AuditEntry, RehearsalEntry, RestoreEntry
@@ -56,6 +57,8 @@ def gather(
     until = min(month.ends, now)
     backups = read_backups(services.catalogue.backups(database), month, until)
     scores = services.scores.daily(database, month.begins, until)
+    asked = {day for day in month.days if day < until.date()} | scores.keys()
+    whole = len(scores) == len(asked)
     restores = _between(services.catalogue.restores(database), month.begins, until)
     listed = _listed(restores)
     audits = _between(services.catalogue.audits(database), month.begins, until)
@@ -104,7 +107,9 @@ def gather(
         damage=shown(backups.damage, registration, database),
         exceptions=shown(backups.exceptions, registration, database),
         lowest_score=min((score.lowest for score in scores.values()), default=None),
-        mean_score=sum(score.mean for score in scores.values()) / len(scores) if scores else None,
+        mean_score=mean([score.mean for score in scores.values()]) if scores and whole else None,
+        scored_days=len(scores),
+        scored_of=len(asked),
         cost=_cost(vault.bytes),
         days=[_day(day, backups, scores) for day in month.days],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coffre.report import charts
 from coffre.report.markup import Markup, badge, element, page, table
-from coffre.report.text import dollars, duration, moment, size
+from coffre.report.text import dollars, duration, moment, scores, size
 from coffre.results import MonthlyReport, ReportedRehearsal
 
 KINDS = {"new": "restore", "swap": "restore in place", "tables": "restore of tables"}
@@ -56,6 +56,8 @@ def _tiles(report: MonthlyReport) -> list[Markup]:
     exposed = f"at most {duration(met.proven_exposure_seconds)} at stake, of {duration(met.rpo_hours * 3600)}"
     allowed = f"of {duration(met.rto_minutes * 60)}" if met.rto_minutes is not None else "no RTO is set"
     rto_tone = {True: "good", False: "bad", None: "dim"}[met.rto_met]
+    is_whole = report.scored_days >= report.scored_of
+    holes = "" if is_whole else f", on {report.scored_days} of {report.scored_of} days"
     score = "none" if report.lowest_score is None else f"{report.lowest_score:.0f}"
     return [
         _tile(
@@ -64,7 +66,7 @@ def _tiles(report: MonthlyReport) -> list[Markup]:
         _tile(str(report.proven), f"proven; {others}", proven_tone if report.taken else "bad"),
         _tile("RPO met" if met.rpo_met else "RPO missed", exposed, "good" if met.rpo_met else "bad"),
         _tile(duration(met.restore_seconds), f"for a restore, {allowed}", rto_tone),
-        _tile(score, "lowest health score, of 100", _score_tone(report.lowest_score)),
+        _tile(score, f"lowest health score, of 100{holes}", _score_tone(report)),
     ]
 
 
@@ -72,8 +74,13 @@ def _tile(value: str, words: str, tone: str) -> Markup:
     return element("div", element("b", value), element("span", words), class_=f"tile {tone}")
 
 
-def _score_tone(score: float | None) -> str:
-    return "dim" if score is None else "good" if score >= 90 else "fair" if score >= 60 else "bad"
+def _score_tone(report: MonthlyReport) -> str:
+    """What wasn't looked at each day is at best fair."""
+    score = report.lowest_score
+    if score is None:
+        return "dim"
+    is_good = score >= 90 and report.scored_days >= report.scored_of
+    return "good" if is_good else "fair" if score >= 60 else "bad"
 
 
 def _section(title: str, *content: object) -> Markup:
@@ -243,9 +250,9 @@ def _growth(report: MonthlyReport) -> str:
 
 
 def _health(report: MonthlyReport) -> Markup:
-    mean = "" if report.mean_score is None else f"{report.mean_score:.0f} on average."
-    note = element("p", f"The lowest score of each day, and its mean above. {mean}", class_="note")
-    return _section("Health", charts.health(report.days), note)
+    told = scores(report)
+    note = "The lowest score of each day, and its mean above" + (f": {told}." if told else ".")
+    return _section("Health", charts.health(report.days), element("p", note, class_="note"))
 
 
 def _exceptions(report: MonthlyReport) -> Markup:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coffre.results import MonthlyReport
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
@@ -30,6 +34,17 @@ def duration(seconds: float | None) -> str:
 def moment(text: str) -> str:
     """A time to the minute: ``2026-11-20 03:00 UTC``."""
     return f"{text[:10]} {text[11:16]} UTC" if text else ""
+
+
+def scores(report: MonthlyReport) -> str:
+    """``70 at the lowest, 93 on average``, or ``...; scores of 23 of 30 days`` where there are holes."""
+    told = []
+    if report.lowest_score is not None:
+        average = f", {report.mean_score:.0f} on average" if report.mean_score is not None else ""
+        told.append(f"{report.lowest_score:.0f} at the lowest{average}")
+    if report.scored_days < report.scored_of:
+        told.append(f"scores of {report.scored_days} of {report.scored_of} days")
+    return "; ".join(told)
 
 
 def dollars(amount: float) -> str:

@@ -121,6 +121,11 @@ class MonthlyReport(Result):
         Backups of which something was found damaged or gone.
     exceptions:
         What proofs of the month's backups couldn't restore; ``count`` is the number of backups.
+    lowest_score, mean_score:
+        Health; None: no day has a score.  There is a mean only if every day has one: nobody knows how the
+        database was on the others.
+    scored_days, scored_of:
+        How many days have a score, of how many that are over or have one.
     """
 
     format: Literal[1] = 1
@@ -161,6 +166,8 @@ class MonthlyReport(Result):
     rehearsals: list[ReportedRehearsal] = []
     lowest_score: float | None
     mean_score: float | None
+    scored_days: int = 0
+    scored_of: int = 0
     cost: ReportedCost
     days: list[ReportedDay]
 
