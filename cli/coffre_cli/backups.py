@@ -250,20 +250,20 @@ def _verify_copy(stack: Stack, name: str, reference: str, *, read: bool, as_json
 
 
 def _resolve(stack: Stack, name: str, reference: str) -> str:
-    """An id; `latest` is the newest backup of the vault.
+    """An id; `latest` is the newest backup that isn't a safety backup.
 
     Raises
     ------
     UnknownBackupError, UnknownDatabaseError
     """
     from coffre.errors import UnknownBackupError
-    from coffre.vault.reader import newest_backup
+    from coffre.vault.reader import meant_backup
 
-    identifier = newest_backup(stack.store(), name) if reference == "latest" else reference
-    if identifier is None:
+    try:
+        return meant_backup(stack.store(), name, reference)
+    except UnknownBackupError:
         stack.registry().get(name)
-        raise UnknownBackupError(f"{name} has no backup yet", f"`coffre backup {name} --wait` takes one.")
-    return identifier
+        raise
 
 
 def _existing(stack: Stack, name: str, reference: str) -> str:

@@ -44,7 +44,12 @@ AnyDatabase = Annotated[
     typer.Argument(metavar="[NAME]", callback=database_name, help="One database; without it, all of them."),
 ]
 Backup = Annotated[
-    str, typer.Argument(metavar="ID|latest", callback=_backup, help="A backup's id, or `latest`.")
+    str,
+    typer.Argument(
+        metavar="ID|latest",
+        callback=_backup,
+        help="A backup's id, or `latest`: the newest that isn't a safety backup.",
+    ),
 ]
 StackName = Annotated[
     str | None,

@@ -112,10 +112,10 @@ def run(
 ) -> None:
     """Restore a backup: into a new or empty database, in the place of one, or some tables beside.
 
-    First shows what will happen, and asks.  `latest` is the newest backup that isn't a safety backup.  After
-    --mode swap the application's endpoints are asked; the exit code is 1 if one of them is down, and the
-    restored database stays in its place.  With --table nothing that is there is touched: the tables come into
-    a schema that is made for them, and the plan says what comes along and what stays out.
+    First shows what will happen, and asks.  After --mode swap the application's endpoints are asked; the exit
+    code is 1 if one of them is down, and the restored database stays in its place.  With --table nothing that
+    is there is touched: the tables come into a schema that is made for them, and the plan says what comes
+    along and what stays out.
 
     The target's URL lies in a secret of its own for as long as the restore needs it.  With --wait it is
     deleted at the end, unless a restore on the state machine failed and can go on; without --wait it is kept

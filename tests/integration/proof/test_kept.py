@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -18,6 +19,7 @@ from coffre.errors import CatalogueUnavailableError
 from coffre.results import VerifyResult
 from coffre.vault.parts import OPTIONS, Role
 from tests.fakes.dynamodb import MemoryDynamo
+from tests.fakes.store import START
 from tests.fakes.tables import TABLE
 from tests.integration.proof.conftest import Bench
 from tests.support.postgres import create, sql, target
@@ -207,3 +209,10 @@ def test_a_verdict_that_stands_is_told_to_a_catalogue_that_missed_it(
     entry = catalogue.backup(DATABASE, taken.backup_id)
     assert entry is not None
     assert entry.verdict == "proven"
+
+
+def test_latest_is_not_the_safety_backup_that_a_restore_took(bench: Bench) -> None:
+    source = bench.back_up("CREATE TABLE t AS SELECT 1 AS n")
+    meant = bench.verbs.manifest().id
+    bench.verbs.backup(source, kind="safety", time=START + timedelta(hours=1))
+    assert bench.prove().backup_id == meant

@@ -107,6 +107,16 @@ def test_show_puts_catalogue_and_manifest_together(world: World, reference: str)
         assert text in shown
 
 
+def test_latest_is_the_same_backup_for_every_command(world: World) -> None:
+    """A restore's own is `coffre.restore.plan.chosen_backup`."""
+    world.store_backup()
+    world.store_backup(identifier="20261121T040000Z-safety-aaaaaa")
+    assert world.run("show", "shop", "latest", "--json").document["backup_id"] == BACKUP
+    assert world.run("verify", "shop", "latest", "--json").document["backup_id"] == BACKUP
+    rehearsed = world.run("verify", "shop", "latest", "--upgrade-to", "18", "--json").document
+    assert rehearsed["backup_id"] == BACKUP
+
+
 def test_show_tells_why_a_backup_failed(world: World) -> None:
     world.catalogue.begin("shop", BACKUP, "daily", utc_now())
     world.catalogue.fail("shop", BACKUP, "lock-not-granted", "orders is locked")

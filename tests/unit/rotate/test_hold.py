@@ -14,7 +14,7 @@ from coffre.rotate import hold
 from coffre.rotate import run as rotation
 from coffre.vault.locks import LockRule
 from coffre.vault.notes import Hold, list_notes, write_note
-from tests.fakes.vault import DATABASE
+from tests.fakes.vault import DATABASE, put_backup
 from tests.unit.rotate.conftest import LAYOUT, World
 
 
@@ -44,6 +44,16 @@ def test_a_hold_keeps_a_backup_until_it_is_released(world: World) -> None:
     world.hold("hold", old)
     assert actions(world)[old.id] == "keep", "a hold after a release counts again"
     assert [entry.action for entry in world.catalogue.audits(DATABASE)] == ["hold", "release", "hold"]
+
+
+def test_latest_holds_what_a_restore_of_latest_would_take(world: World) -> None:
+    _, new = superseded(world)
+    safety = "20301231T030000Z-safety-aaaaaa"
+    put_backup(world.store, safety, [b"damaged\n"])
+    request = HoldRequest(action="hold", database=DATABASE, backup_id="latest")
+    assert hold.run(request, world.services, seconds=900).backup_id == new.id
+    request = HoldRequest(action="hold", database=DATABASE, backup_id=safety)
+    assert hold.run(request, world.services, seconds=900).backup_id == safety
 
 
 def test_a_hold_with_a_date_ends_by_itself(world: World) -> None:

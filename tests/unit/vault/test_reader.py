@@ -24,7 +24,7 @@ from coffre.vault.layout import Layout
 from coffre.vault.locate import fetch, locate
 from coffre.vault.manifest import PartFile, decode, encode
 from coffre.vault.parts import Chunk, Column, End, Record, Relation, Role
-from coffre.vault.reader import list_backups, load_manifest, newest_backup, read_part
+from coffre.vault.reader import list_backups, load_manifest, meant_backup, newest_backup, read_part
 from coffre.vault.sealing import UNSEALED
 from tests.fakes.store import MemoryStore
 from tests.fakes.vault import DATABASE, prepare, put_backup, put_object, put_part
@@ -70,6 +70,21 @@ def test_only_what_has_a_manifest_is_a_backup() -> None:
     assert newest_backup(store, DATABASE) == NEW
     store.mark_deleted(LAYOUT.manifest(NEW))
     assert list(list_backups(store, DATABASE)) == [OLD]
+
+
+def test_latest_means_no_safety_backup_unless_there_is_nothing_else() -> None:
+    store = MemoryStore()
+    with pytest.raises(UnknownBackupError) as raised:
+        meant_backup(store, DATABASE, "latest")
+    assert "coffre backup shop --wait" in raised.value.hint
+    safety = [f"2026112{day}T040000Z-safety-dddddd" for day in (1, 2)]
+    for one in safety:
+        put_backup(store, one, [b"damaged\n"])
+    assert meant_backup(store, DATABASE, "latest") == safety[1]
+    put_backup(store, OLD, [b"old\n"])
+    assert meant_backup(store, DATABASE, "latest") == OLD
+    assert newest_backup(store, DATABASE) == safety[1], "what comes next is compared with all that was stored"
+    assert meant_backup(store, DATABASE, safety[0]) == safety[0]
 
 
 def test_a_manifest_comes_back_with_its_root_hash() -> None:

@@ -15,7 +15,7 @@ from coffre.rotate.promote import objects_of
 from coffre.rotate.run import Services
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Hold, active_holds, describe_hold, list_notes, write_note
-from coffre.vault.reader import load_manifest
+from coffre.vault.reader import load_manifest, meant_backup
 from coffre.vault.retention import set_legal_hold
 from coffre.vault.store import ObjectStore
 
@@ -38,7 +38,8 @@ def run(request: HoldRequest, services: Services, *, seconds: float) -> HoldResu
         If there is no such backup, or a rotation deleted it at this moment.
     CoffreError
     """
-    manifest, _ = load_manifest(services.store, request.database, request.backup_id)
+    meant = meant_backup(services.store, request.database, request.backup_id)
+    manifest, _ = load_manifest(services.store, request.database, meant)
     layout, check = Layout(request.database), _deadline_check(request, seconds)
     change = _hold if request.action == "hold" else _release
     objects = change(request, services, layout, manifest.id, check)

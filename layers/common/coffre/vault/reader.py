@@ -34,14 +34,45 @@ def list_backups(store: ObjectStore, database: str) -> Iterator[str]:
 
 
 def newest_backup(store: ObjectStore, database: str) -> str | None:
-    """The id of the newest backup; None if there is none.
+    """The id of the newest backup, a safety backup too; None if there is none."""
+    return next(_newest_first(store, database), None)
 
-    A backup may have a thousand files, so they aren't listed for that.
+
+def meant_backup(store: ObjectStore, database: str, reference: str) -> str:
+    """The id of the backup that somebody means: ``latest`` is the newest one that isn't a safety backup.
+
+    A safety backup holds what somebody wanted to be rid of: it must be named, unless there is nothing else.
+
+    Raises
+    ------
+    UnknownBackupError
+        If ``latest`` is asked for and there is none.  Whether an id exists isn't looked at.
+    StoreUnavailableError
     """
+    if reference != "latest":
+        return reference
+    safety = None
+    for backup_id in _newest_first(store, database):
+        if "-safety-" not in backup_id:
+            return backup_id
+        safety = safety or backup_id
+    if safety is None:
+        raise _none_yet(database)
+    return safety
+
+
+def _newest_first(store: ObjectStore, database: str) -> Iterator[str]:
+    """The ids of the backups.  One may have a thousand files, so they aren't listed for that."""
     layout = Layout(database)
     names = sorted((folder.rstrip("/") for folder in store.folders(layout.backups)), reverse=True)
     ids = (name for name in names if BACKUP_ID.match(name))
-    return next((one for one in ids if store.head(layout.manifest(one)) is not None), None)
+    return (one for one in ids if store.head(layout.manifest(one)) is not None)
+
+
+def _none_yet(database: str) -> UnknownBackupError:
+    return UnknownBackupError(
+        f"{database} has no backup yet", f"`coffre backup {database} --wait` takes one."
+    )
 
 
 def load_manifest(
@@ -52,7 +83,7 @@ def load_manifest(
     Parameters
     ----------
     backup_id:
-        An id, or ``latest``.
+        An id, or ``latest``: the newest backup, which may be a safety backup; see `meant_backup`.
     version:
         A version of the manifest that needn't be visible.
 
@@ -64,7 +95,7 @@ def load_manifest(
     """
     found = newest_backup(store, database) if backup_id == "latest" else backup_id
     if found is None:
-        raise UnknownBackupError(f"{database} has no backup yet")
+        raise _none_yet(database)
     if not BACKUP_ID.match(found):
         raise UnknownBackupError(f"{found!r} is not the id of a backup")
     key = Layout(database).manifest(found)

@@ -35,7 +35,7 @@ from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import MAX_BYTES, Manifest
 from coffre.vault.presence import MAX_GAPS, Gap, Look
-from coffre.vault.reader import list_backups, load_manifest
+from coffre.vault.reader import list_backups, load_manifest, meant_backup
 from coffre.vault.store import ObjectStore
 from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
 from coffre.verify.readback import read_back
@@ -82,7 +82,8 @@ def run(request: CopyRequest, services: Services, *, seconds: float) -> CopiesRe
         raise NoCopyError(f"the vault {services.store.bucket} isn't replicated anywhere")
     ends = time.monotonic() + min(seconds, services.max_run_seconds)
     if request.database is not None and request.backup_id is not None:
-        manifest, digest = load_manifest(services.store, request.database, request.backup_id)
+        meant = meant_backup(services.store, request.database, request.backup_id)
+        manifest, digest = load_manifest(services.store, request.database, meant)
         by: CopyCompared = "content" if request.read else "checksum"
         return CopiesResult(copies=[_check(manifest, digest, services, ends, by=by, always=True)])
     found = vault_databases(services.store)

@@ -25,7 +25,7 @@ from coffre.vault.evidence import evidence_of, evidence_time
 from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import load_manifest
+from coffre.vault.reader import load_manifest, meant_backup
 from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
 from coffre.verify.proof import have_proven
 from coffre.verify.readback import read_back
@@ -61,7 +61,8 @@ def run(request: VerifyRequest, services: Services, *, seconds: float) -> Verify
         If there is no such backup, or the store or the catalogue don't answer: that says nothing about it.
     """
     started, ends = utc_now(), time.monotonic() + min(seconds, services.max_run_seconds)
-    manifest, digest = load_manifest(services.store, request.database, request.backup_id)
+    meant = meant_backup(services.store, request.database, request.backup_id)
+    manifest, digest = load_manifest(services.store, request.database, meant)
     if request.upgrade_to is not None:
         check_upgrade(manifest, request.upgrade_to)
     recorded = _recorded_hash(services.catalogue, manifest)
