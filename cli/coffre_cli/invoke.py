@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from coffre.errors import InvalidEventError
+from coffre.errors import InvalidEventError, InvalidRegistrationError, UnknownBackupError
 from coffre_cli.errors import as_usage, from_function
 from coffre_cli.output import note
 from coffre_cli.stack import Stack
@@ -51,9 +51,24 @@ def call(
             thread.join(POLL_SECONDS)
             if tick is not None:
                 tick()
+    if isinstance(outcome[0], UnknownBackupError):
+        _check_registered(stack, str(event["database"]))
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+def _check_registered(stack: Stack, name: str) -> None:
+    """Tell a name that nothing has as such: functions look into the vault, which outlives registrations.
+
+    Raises
+    ------
+    UnknownDatabaseError
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with suppress(InvalidRegistrationError, ClientError, BotoCoreError):
+        stack.registry().get(name)
 
 
 @contextmanager

@@ -212,6 +212,7 @@ def resume(
     catalogue = found.catalogue()
     entry = restoring.resumable(catalogue, name)
     if entry is None:
+        found.registry().get(name)
         raise NothingToResumeError(
             f"the last restore of {name} on the state machine didn't fail, or there was none"
         )

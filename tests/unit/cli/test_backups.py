@@ -13,7 +13,7 @@ from coffre.events.base import parse
 from coffre.ids import backup_id, utc_now
 from coffre.results import VerifyResult
 from tests.fakes.vault import make_rehearsal
-from tests.unit.cli.conftest import BACKUP, World
+from tests.unit.cli.conftest import BACKUP, FunctionError, World
 
 VERIFIED: dict[str, Any] = {
     "database": "shop",
@@ -105,6 +105,29 @@ def test_show_puts_catalogue_and_manifest_together(world: World, reference: str)
     shown = world.run("show", "shop", reference).out
     for text in (root, "proven", "16.14", "public.elsewhere", "its rows are elsewhere"):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify", "shop", "latest", "--wait"),
+        ("hold", "shop", BACKUP),
+        ("release", "shop", "latest"),
+        ("restore", "shop", "latest", "--to", "postgresql://u@h/new", "--yes"),
+    ],
+)
+def test_a_function_that_finds_no_backup_of_a_name_that_nobody_registered_means_the_name(
+    world: World, command: tuple[str, ...]
+) -> None:
+    def missing(_: object) -> None:
+        raise FunctionError("UnknownBackupError", "[unknown-backup] shop has no backup yet. Take one.")
+
+    world.functions.answers |= dict.fromkeys(("verify", "rotate", "restore"), missing)
+    outcome = world.run(*command, "--json")
+    assert (outcome.code, outcome.document["error"]["code"]) == (2, "unknown-database")
+    world.register()
+    fault = world.run(*command, "--json").document["error"]
+    assert (fault["code"], fault["advice"]) == ("unknown-backup", "Take one.")
 
 
 def test_latest_is_the_same_backup_for_every_command(world: World) -> None:

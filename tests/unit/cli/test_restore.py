@@ -252,6 +252,9 @@ def test_one_that_cannot_go_on_says_what_to_do_instead(large: World, monkeypatch
 
 def test_nothing_is_resumed_where_nothing_failed(large: World) -> None:
     outcome = large.run("restore", "resume", "shop")
+    assert (outcome.code, "[unknown-database]" in outcome.err) == (2, True)
+    large.register()
+    outcome = large.run("restore", "resume", "shop")
     assert (outcome.code, "[nothing-to-resume]" in outcome.err) == (2, True)
 
 
