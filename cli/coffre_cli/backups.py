@@ -85,7 +85,9 @@ def list_backups(
     if not entries:
         found.registry().get(name)
     document = {"database": name, "backups": [_document(entry) for entry in entries]}
-    emit(document, as_json, show_backups.backups(entries))
+    none = f"{name} has no backup; `coffre backup {name} --wait` takes one"
+    filtered = kind is not None or status is not None
+    emit(document, as_json, show_backups.backups(entries, "no backup fits" if filtered else none))
 
 
 def show_backup(

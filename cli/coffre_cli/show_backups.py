@@ -51,10 +51,8 @@ def backup(result: BackupResult) -> Group:
     return Group(summary, *findings_below(result.findings), "The verification starts by itself.")
 
 
-def backups(entries: Sequence[BackupEntry]) -> RenderableType:
+def backups(entries: Sequence[BackupEntry], none: str = "no backup fits") -> RenderableType:
     """The backups of a database; of their copies only where the vault has one."""
-    if not entries:
-        return "no backup fits"
     copied = any(entry.copy for entry in entries)
     rows = (
         (
@@ -77,6 +75,7 @@ def backups(entries: Sequence[BackupEntry]) -> RenderableType:
         rows=rows,
         numbers=("rows", "size", "new"),
         whole=("id", "status", "verdict", *copy, "completed"),
+        none=none,
         gives_way=("completed", "new", "note", "size", "rows", *copy, "verdict"),
     )
 
@@ -289,7 +288,7 @@ def _rotated(report: RotateReport) -> list[RenderableType]:
         f"{count(report.orphans)} orphans"
     )
     columns = ("backup", "action", "frees", "why")
-    decisions = table(*columns, rows=rows, numbers=("frees",), whole=("backup", "action"))
+    decisions = table(*columns, rows=rows, numbers=("frees",), whole=("backup", "action"), none="no backup")
     return [Text(title, style="bold"), decisions, sweep, *_more(report)]
 
 
@@ -318,13 +317,14 @@ def rechecked(result: RecheckResult) -> Group:
             count(entry.chunks),
             size(entry.bytes),
             f"{entry.slices_done} of {entry.slices_due} due, of 256",
-            entry.round_started,
+            moment(entry.round_started),
             Text(f"{len(entry.findings)} findings", style="red") if entry.findings else "none",
         )
         for entry in result.reports
     )
     columns = ("database", "chunks", "read", "slices", "round began", "damage")
-    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("chunks", "read"))]
+    nothing = "the vault holds nothing yet"
+    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=("chunks", "read"), none=nothing)]
     for entry in result.reports:
         parts += [Text(entry.database, style="bold"), findings(entry.findings)] if entry.findings else []
     return Group(*parts)

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     )
 
 
+NONE_REGISTERED = "no database is registered; `coffre databases add NAME --url URL` does it"
+
+
 def databases(registered: Registered) -> list[RenderableType]:
     """The registered databases, and what is wrong with a registration."""
     faults = [Text(str(error), style="red") for error in registered.invalid.values()]
     if not registered.valid:
-        return [*faults] or ["no database is registered; `coffre databases add NAME --url URL` does it"]
+        return [*faults] or [NONE_REGISTERED]
     rows = (
         (
             name,
@@ -77,9 +80,11 @@ def health(result: HealthResult) -> Group:
     ages = ("newest backup", "newest proof", *(["newest copy"] if copied else []))
     columns = ("database", "score", "reachable", "server", "size", "tables", *ages)
     numbers = ("score", "size", "tables")
-    parts: list[RenderableType] = [table(*columns, rows=rows, numbers=numbers, whole=("database",))]
+    parts: list[RenderableType] = [
+        table(*columns, rows=rows, numbers=numbers, whole=("database",), none=NONE_REGISTERED)
+    ]
     for entry in result.databases:
-        parts += [Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
+        parts += ["", Text(entry.database, style="bold"), findings(entry.reasons)] if entry.reasons else []
     return Group(*parts)
 
 

@@ -45,8 +45,7 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
             if report.size_last is not None
             else "",
             "stored anew": f"{size(report.new_bytes)} for {size(report.copied_bytes)} of rows",
-            "RPO": f"{_met(met.rpo_met)}, "
-            f"{duration(met.proven_exposure_seconds) or 'nothing proven'} at stake",
+            "RPO": f"{_met(met.rpo_met)}, {_at_stake(met.proven_exposure_seconds)}",
             "RTO": f"{_met(met.rto_met)}, {duration(met.restore_seconds) or 'no restore was measured'}",
             "health": scores(report) or "no score",
             "vault": f"{size(report.vault.bytes)} in {count(report.vault.objects)} objects, about "
@@ -59,7 +58,8 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
         if one.kind != "proof"
     )
     columns = ("ended", "what", "status", "backup", "time")
-    restores = table(*columns, rows=rows, numbers=("time",), whole=("status", "backup"))
+    none = "no drill and no restore"
+    restores = table(*columns, rows=rows, numbers=("time",), whole=("status", "backup"), none=none)
     found = findings_below([*report.damage, *report.exceptions])
     return [summary, "", restores, *_rehearsals(report), *found]
 
@@ -78,6 +78,10 @@ def _rehearsals(report: MonthlyReport) -> list[RenderableType]:
 
 def _sampled(report: MonthlyReport) -> str:
     return f" ({count(report.sampled)} by sample)" if report.sampled else ""
+
+
+def _at_stake(seconds: float | None) -> str:
+    return "nothing is proven" if seconds is None else f"{duration(seconds)} at stake"
 
 
 def _met(met: bool | None) -> str:

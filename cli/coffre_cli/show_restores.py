@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from coffre.report.text import phases as told_phases
 from coffre_cli.output import count, duration, moment, size
 from coffre_cli.tables import FittedTable, facts, findings_below, table, word
 
@@ -87,7 +88,7 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
             "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
             "application": application(result.endpoints),
             "time": duration(result.seconds),
-            "of that": ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.phases.items()),
+            "of that": told_phases(result.phases, {}),
         }
     )
     return Group(summary, *findings_below([*result.exceptions, *new]))
@@ -121,7 +122,7 @@ def phases(times: Mapping[str, float]) -> FittedTable:
     """How long each phase took, and its share."""
     longest = max(times.values(), default=0.0)
     rows = (
-        (name, duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
+        (name.replace("_", " "), duration(seconds), "█" * round(30 * seconds / longest) if longest else "")
         for name, seconds in times.items()
     )
     return table("phase", "time", "", rows=rows)
@@ -155,25 +156,30 @@ def undone(result: UndoResult) -> Group:
 
 
 def history(entries: Sequence[RestoreEntry]) -> FittedTable:
-    """Restores, undos and proofs that ended, newest first."""
+    """Restores, undos and proofs that ended, newest first; what became of each stands at its database."""
     rows = (
         (
             moment(entry.time),
             entry.kind,
             word(entry.status),
             entry.backup_id,
-            entry.target_database,
-            entry.kept_as or entry.error_code or "",
+            "\n".join(filter(None, (entry.target_database, _became(entry)))),
             size(entry.bytes) if entry.bytes else "",
             duration(entry.milliseconds / 1000),
         )
         for entry in entries
     )
-    columns = ("ended", "mode", "status", "backup", "database", "kept, or error", "size", "time")
+    columns = ("ended", "mode", "status", "backup", "database", "size", "time")
     return table(
         *columns,
         rows=rows,
         numbers=("size", "time"),
         whole=("mode", "status", "backup"),
-        gives_way=("size", "kept, or error", "time", "ended", "database", "mode"),
+        gives_way=("size", "time", "ended", "database", "mode"),
+        none="no restore and no proof has ended yet",
     )
+
+
+def _became(entry: RestoreEntry) -> str:
+    """Why it failed, or the name under which the database that it replaced stays."""
+    return f"before: {entry.kept_as}" if entry.kept_as else entry.error_code or ""

@@ -66,6 +66,8 @@ class FittedTable:
         Columns that aren't folded, such as ids and statuses.
     gives_way:
         Columns that may be left out, the first one first.
+    none:
+        What is said where there is no row: a head alone looks like an answer that was lost.
     """
 
     columns: Sequence[str]
@@ -73,9 +75,13 @@ class FittedTable:
     numbers: Sequence[str]
     whole: Sequence[str]
     gives_way: Sequence[str]
+    none: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """As rich prints it, in the room that there is."""
+        if self.none and not self.rows:
+            yield Text(self.none)
+            return
         left_out: list[str] = []
         while not (fits := self._narrowest(left_out) <= options.max_width):
             if len(left_out) == len(self.gives_way):
@@ -119,10 +125,11 @@ def table(
     numbers: Sequence[str] = (),
     whole: Sequence[str] = (),
     gives_way: Sequence[str] = (),
+    none: str = "",
 ) -> FittedTable:
     """A table; see `FittedTable`.  Cells that are text can't hold escapes."""
     cleaned = [tuple(cell if isinstance(cell, Text) else clean(cell) for cell in row) for row in rows]
-    return FittedTable(columns, cleaned, numbers, whole, gives_way)
+    return FittedTable(columns, cleaned, numbers, whole, gives_way, none)
 
 
 def facts(values: Mapping[str, object]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import boto3
+import pytest
 
 from coffre.catalogue.entries import RestoreEntry
 from coffre.ids import stamp, utc_now
@@ -67,6 +68,31 @@ def test_health_tells_a_sample_from_a_proof(world: World) -> None:
     sampled = {"proof_age_seconds": None, "sample_age_seconds": 60.0, "newest_sample": "b"}
     world.functions.answers["health"] = lambda _: {"databases": [{**HEALTHY, **sampled}]}
     assert "a sample," in " ".join(world.run("health").out.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "told"),
+    [
+        (
+            ("health",),
+            {"databases": []},
+            "no database is registered; `coffre databases add NAME --url URL` does",
+        ),
+        (("recheck",), {"reports": []}, "the vault holds nothing yet"),
+        (("rotate",), {"reports": [{"database": "shop", "dry_run": False, "decisions": []}]}, "no backup\n"),
+        (("restore", "list", "shop"), {}, "no restore and no proof has ended yet"),
+        (("list", "shop"), {}, "shop has no backup; `coffre backup shop --wait` takes one"),
+        (("list", "shop", "--type", "daily"), {}, "no backup fits"),
+    ],
+)
+def test_where_there_is_nothing_that_is_said(
+    world: World, command: tuple[str, ...], answer: dict[str, Any], told: str
+) -> None:
+    world.register()
+    verb = {"recheck": "verify"}.get(command[0], command[0])
+    world.functions.answers[verb] = lambda _: answer
+    outcome = world.run(*command)
+    assert (outcome.code, told in outcome.out) == (0, True)
 
 
 def test_objectives_are_judged_by_what_happened(world: World) -> None:

@@ -100,6 +100,16 @@ def test_an_id_and_its_status_stand_in_one_line_whatever_the_terminal(width: int
         assert any({one.kind, one.status, one.backup_id} <= set(line.split()) for line in lines)
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_why_a_restore_failed_and_what_it_replaced_is_told_on_every_terminal(width: int) -> None:
+    time, backup = "2026-11-20T03:00:00.000000Z", IDS[1]
+    failed = RestoreEntry("shop", time, "new", "failed", backup, "db", "shop_new", error_code="disk-full")
+    swap = RestoreEntry("shop", time, "swap", "completed", backup, "db", "shop", kept_as="shop_before_x")
+    shown = on_a_terminal(show_restores.history([failed, swap]), width)
+    assert "disk-full" in shown
+    assert "shop_before_x" in "".join(shown.split())
+
+
 def test_what_has_no_room_is_named() -> None:
     assert "no room for: completed; new; note" in on_a_terminal(show_backups.backups(ENTRIES), 80)
     assert "no room" not in on_a_terminal(show_backups.backups(ENTRIES), 200)

@@ -116,6 +116,15 @@ def test_upgrades_that_were_rehearsed_are_listed(world: World) -> None:
     assert f"2026-11-20 04:00:00 UTC 16.14 to 18 upgrade-ready {BACKUP}" in told
 
 
+def test_a_month_in_which_nothing_was_proven_or_restored_says_so(world: World) -> None:
+    answer = report()
+    answer["reports"][0]["report"]["objectives"] |= {"proven_exposure_seconds": None}
+    world.functions.answers["report"] = lambda _: answer
+    told = " ".join(world.run("report", "shop").out.split())
+    assert "RPO missed, nothing is proven" in told
+    assert "no drill and no restore" in told
+
+
 def test_programs_get_one_document(world: World) -> None:
     world.functions.answers["report"] = lambda _: report()
     document = world.run("report", "shop", "--json").document
