@@ -48,7 +48,7 @@ def backup(
     found.registry().get(name)
     invoke.start(found, "backup", event)
     document = {"database": name, "backup_id": identifier, "status": "started"}
-    emit(document, as_json, f"{identifier} is started; `coffre show {name} {identifier}` tells how far it is")
+    emit(document, as_json, f"{identifier} is started; `coffre status {name}` follows it")
 
 
 def _wait_for_backup(stack: Stack, identifier: str, event: dict[str, Any], as_json: bool) -> None:

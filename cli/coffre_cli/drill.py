@@ -102,7 +102,7 @@ def _scratch(
     label = f"restoring {event['database']} {event['backup']} to a scratch server"
     with secrets.held(stack, to, ca) as where, spinner(label):
         answer = invoke.call(stack, "restore", {"action": "drill", **event, **where})
-    note(show_restores.drilled(DrillResult.model_validate(answer)))
+    note(show_restores.drilled(DrillResult.model_validate(answer)), "")
     return answer, 0
 
 
@@ -116,5 +116,5 @@ def _embedded(stack: Stack, name: str, reference: str) -> tuple[dict[str, Any], 
     with spinner(f"proving {name} {reference}"):
         answer = invoke.call(stack, "verify", {"database": name, "backup_id": reference})
     result = VerifyResult.model_validate(answer)
-    note(show_backups.verification(result), "", show_restores.phases(result.phases))
+    note(show_backups.verification(result), "", show_restores.phases(result.phases), "")
     return answer, VERDICT_EXITS[result.verdict]

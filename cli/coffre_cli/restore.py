@@ -177,7 +177,7 @@ def undo(
         request = {"database": name, "mode": "undo", **target}
         with spinner("looking for what was replaced"):
             plan = UndoPlan.model_validate(invoke.call(found, "restore", {**request, "action": "plan"}))
-        note(show_restores.undo_plan(plan))
+        note(show_restores.undo_plan(plan), "")
         _confirm("Undo?", f"{plan.target} is replaced by {plan.comes_back}", yes=yes)
         with spinner("undoing"):
             answer = invoke.call(found, "restore", {**request, "action": "run", "token": plan.token})
@@ -331,7 +331,7 @@ def _confirmed_plan(stack: Stack, event: dict[str, Any], *, yes: bool) -> Restor
 
     with spinner(f"planning the restore of {event['database']} {event['backup']}"):
         plan = RestorePlan.model_validate(invoke.call(stack, "restore", event))
-    note(show_restores.plan(plan))
+    note(show_restores.plan(plan), "")
     warning = f"{plan.target} is replaced; what is in it now stays in {plan.kept_as}"
     _confirm("Restore?", warning if plan.mode == "swap" else "", yes=yes)
     return plan

@@ -44,7 +44,7 @@ def backup(result: BackupResult) -> Group:
             "stored": f"{size(result.stored_bytes)} in {count(result.chunks)} chunks",
             "new": f"{size(result.new_bytes)} in {count(result.new_chunks)} chunks",
             "time": duration(result.seconds),
-            "ran": result.where,
+            "runs": result.where,
             "root hash": result.root_hash,
         }
     )
@@ -185,7 +185,7 @@ def verification(result: VerifyResult) -> Group:
             "backup": f"{result.database} {result.backup_id}",
             "root hash": result.root_hash,
             "size": f"{size(result.bytes)}, {count(result.rows)} rows in {count(result.tables)} tables",
-            "date": moment(result.completed),
+            "completed": moment(result.completed),
             "evidence": result.evidence,
             "time": duration(result.seconds),
         }

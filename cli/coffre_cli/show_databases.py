@@ -124,9 +124,12 @@ def objectives(result: ObjectivesReport) -> Group:
             f"a restore of the newest backup; {restores}",
         ),
     ]
-    return Group(table("objective", "target", "met", "by", rows=rows))
+    return Group(table("objective", "target", "measured", "by", rows=rows))
 
 
 def _met(seconds: float | None, met: bool | None) -> Text:
-    style = "" if met is None else "green" if met else "red"
-    return Text(duration(seconds) if seconds is not None else "unknown", style=style)
+    """What was measured, and in words whether that is enough: not every terminal has colours."""
+    told = duration(seconds) if seconds is not None else "nothing"
+    if met is None:
+        return Text(told)
+    return Text(f"{told}, {'met' if met else 'missed'}", style="green" if met else "red")

@@ -56,6 +56,7 @@ def test_a_backup_that_is_not_waited_for_has_the_id_that_the_function_will_give_
     verb, event, waited = world.functions.calls[-1]
     assert (verb, waited) == ("backup", False)
     assert document == {"database": "shop", "backup_id": completed(event)["backup_id"], "status": "started"}
+    assert "`coffre status shop` follows it" in world.run("backup", "shop").out
 
 
 def test_a_failure_that_nobody_would_see_is_found_before(world: World) -> None:

@@ -114,6 +114,26 @@ def test_objectives_are_judged_by_what_happened(world: World) -> None:
     assert "90.0 s" in outcome.out
 
 
+def test_objectives_say_in_words_what_is_met_and_what_is_missed(world: World) -> None:
+    url = "postgresql://reader:hidden@db.example:5432/shop"
+    world.run("databases", "add", "shop", "--url", url, "--rto-minutes", "1")
+    assert "nothing, missed" in world.run("objectives", "shop").out
+    world.store_backup()
+    for milliseconds, told in ((9_000, "9.0 s, met"), (90_000, "90.0 s, missed")):
+        world.catalogue.record_restore(
+            RestoreEntry(
+                "shop",
+                stamp(utc_now()),
+                "new",
+                "completed",
+                BACKUP,
+                bytes=5_000_000,
+                milliseconds=milliseconds,
+            )
+        )
+        assert told in world.run("objectives", "shop").out
+
+
 def test_rebuild_makes_the_catalogue_again_from_the_bucket(world: World) -> None:
     root = world.store_backup()
     boto3.client("dynamodb").delete_item(
