@@ -155,6 +155,12 @@ def from_function(function: str, answer: dict[str, object]) -> CoffreError:
     return cls(message.rstrip("."), advice)
 
 
+def recorded(code: str | None, message: str | None) -> CoffreError:
+    """The error with which a run ended, from what the catalogue keeps of it, with its advice."""
+    found = next((cls for cls in error_classes().values() if cls.code == code), CoffreError)
+    return found(message or "it ended without a word")
+
+
 def as_usage(error: InvalidEventError) -> UsageError:
     """What a function says of an event, in the words of the options that the command made it of."""
     message, parsed = _PARSED.subn("", error.message, count=1)

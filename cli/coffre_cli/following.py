@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from coffre_cli.errors import recorded
 from coffre_cli.invoke import told_if_interrupted
 from coffre_cli.options import Database, Json, Region, StackName
 from coffre_cli.output import count, duration, emit, moment, size
@@ -74,13 +75,9 @@ def follow(catalogue: Catalogue, name: str, backup_id: str, tick: Callable[[], N
     CoffreError
         With which the backup ended.
     """
-    from coffre.errors import revive
-    from coffre_cli.restoring import class_of
-
     entry = _wait(catalogue, name, backup_id, tick)
     if entry.status != "completed":
-        fault = {"code": entry.error_code or "internal", "message": entry.error_message or "it was deleted"}
-        raise revive({"type": class_of(fault["code"]), "advice": "", **fault})
+        raise recorded(entry.error_code, entry.error_message)
     names = ("rows", "bytes", "stored_bytes", "new_bytes", "chunks", "new_chunks", "relations", "root_hash")
     took = _seconds(entry.started, entry.completed)
     return {"status": "completed", "seconds": took, **{name: getattr(entry, name) for name in names}}
@@ -155,7 +152,11 @@ def _shown(document: dict[str, Any]) -> dict[str, object]:
             "snapshot": f"with holder {document['holder']}" if document["holder"] else "",
             "heartbeat": moment(document["heartbeat"]),
         }
-    return {**shown, "started": moment(document["started"]), "error": document["error_message"]}
+    shown["started"] = moment(document["started"])
+    if document["error_code"]:
+        error = recorded(document["error_code"], document["error_message"])
+        shown |= {"error": f"[{document['error_code']}] {error.message}", "what to do": error.hint}
+    return shown
 
 
 def _seconds(started: str | None, ended: str | None) -> float:

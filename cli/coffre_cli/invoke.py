@@ -46,7 +46,9 @@ def call(
 
     thread = threading.Thread(target=work, name=f"invoke-{verb}", daemon=True)
     thread.start()
-    with told_if_interrupted(f"{function} goes on; only waiting for it has ended"):
+    with told_if_interrupted(
+        f"{function} goes on; only waiting for it has ended{_where_its_end_is(verb, event)}"
+    ):
         while thread.is_alive():
             thread.join(POLL_SECONDS)
             if tick is not None:
@@ -56,6 +58,20 @@ def call(
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+_ENDS = {
+    ("backup", ""): "`coffre status {database}` follows it",
+    ("verify", ""): "`coffre show {database} {backup_id}` tells its verdict",
+    ("restore", "run"): "`coffre restore list {database}` tells how it ended",
+    ("restore", "drill"): "`coffre restore list {database}` tells how it ended",
+}
+
+
+def _where_its_end_is(verb: str, event: dict[str, Any]) -> str:
+    """Which command tells the end of what goes on, as the end of a sentence; what only looks has none."""
+    told = _ENDS.get((verb, event.get("action", "")))
+    return "; " + told.format_map(event) if told else ""
 
 
 def _check_registered(stack: Stack, name: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from coffre_cli.errors import recorded
 from coffre_cli.output import clean, count, duration, moment, size
 from coffre_cli.tables import facts, findings, findings_below, table, word
 
@@ -121,11 +122,13 @@ def _rehearsed(found: Sequence[RehearsalEntry]) -> list[RenderableType]:
 
 
 def _entry_facts(entry: BackupEntry) -> dict[str, object]:
+    error = recorded(entry.error_code, entry.error_message) if entry.error_code else None
     return {
         "backup": entry.backup_id,
         "status": word(entry.status),
-        "error": f"[{entry.error_code}] {entry.error_message}" if entry.error_code else "",
-        "verdict": word(entry.verdict or "not verified yet"),
+        "error": f"[{entry.error_code}] {error.message}" if error else "",
+        "what to do": error.hint if error else "",
+        "verdict": word(entry.verdict or "not verified yet") if entry.status != "failed" else "",
         "verified": moment(entry.verified),
         "evidence": entry.evidence,
         "copy": _copy(entry),

@@ -46,7 +46,11 @@ def test_status_of_a_failed_backup_tells_its_cause(world: World) -> None:
     world.catalogue.fail("shop", BACKUP, "backup-stalled", "it got no further for 900 s")
     outcome = world.run("status", "shop")
     assert outcome.code == 1
-    assert "no further for 900 s" in outcome.out
+    for told in ("[backup-stalled]", "no further for 900 s", "Look at the source's sessions"):
+        assert told in outcome.out
+    shown = world.run("show", "shop", BACKUP).out
+    assert "Look at the source's sessions" in shown
+    assert "not verified yet" not in shown, "there is nothing to verify"
 
 
 def test_status_of_a_database_without_backups_is_no_error(world: World) -> None:

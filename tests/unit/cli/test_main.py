@@ -96,12 +96,18 @@ def test_ctrl_c_while_waiting_tells_that_the_function_goes_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    world.functions.answers["rotate"] = lambda _: {"reports": []}
+    world.functions.answers |= dict.fromkeys(("rotate", "backup", "verify"), lambda _: {})
     monkeypatch.setattr("threading.Thread.join", interrupted)
     monkeypatch.setattr("threading.Thread.is_alive", lambda _: True)
     outcome = world.run("rotate")
     assert (outcome.code, outcome.out) == (130, "")
-    assert "goes on" in outcome.err
+    assert "goes on; only waiting for it has ended\n" in outcome.err
+    for command, told in (
+        (("backup", "shop", "--wait"), "`coffre status shop` follows it"),
+        (("verify", "shop", "latest", "--wait"), "`coffre show shop latest` tells its verdict"),
+    ):
+        outcome = world.run(*command)
+        assert (outcome.code, told in outcome.err) == (130, True)
 
 
 def test_a_defect_shows_its_traceback_and_still_prints_json(
