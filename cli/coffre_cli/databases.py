@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from coffre_cli.errors import UsageError
-from coffre_cli.options import Database, Json, Region, Runs, StackName
+from coffre_cli.options import Database, Json, Region, Runs, StackName, kms_key
 from coffre_cli.output import emit, note
 from coffre_cli.stack import find_stack
 
@@ -133,6 +133,7 @@ def add(
         str | None,
         typer.Option(
             metavar="ARN",
+            callback=kms_key,
             help="Seal its backups with this KMS key, which the stack's parameter SealKeys names.",
         ),
     ] = None,
@@ -260,7 +261,8 @@ def checks(
         try:
             text = file.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{file} can't be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
+            raise UsageError(f"{file} can't be read: {why}", "Name another file.") from error
         entry = with_checks(entry, parse_checks(text, where=str(file)), found.store(), name=name)
         registering.replace_registration(found, name, entry)
     kept = read_checks(entry, found.store(), name=name)
@@ -273,7 +275,9 @@ def seal(
     name: Database,
     key: Annotated[
         str | None,
-        typer.Option(metavar="ARN", help="The KMS key for new backups; the old ones keep theirs."),
+        typer.Option(
+            metavar="ARN", callback=kms_key, help="The KMS key for new backups; the old ones keep theirs."
+        ),
     ] = None,
     renew: Annotated[
         bool,

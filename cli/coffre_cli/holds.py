@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,6 +11,22 @@ import typer
 from coffre_cli.options import Backup, Database, Json, Region, StackName
 from coffre_cli.output import emit
 from coffre_cli.stack import find_stack
+
+_FORMS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _moment(text: str) -> datetime:
+    """A date or a time in UTC.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    for form in _FORMS:
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    raise typer.BadParameter("a date is written as 2026-11-20, or as 2026-11-20T03:00:00Z with a time")
+
 
 Reason = Annotated[str, typer.Option(help="Why; kept in the vault and in the audit trail.")]
 
@@ -22,7 +39,7 @@ def hold(
         datetime | None,
         typer.Option(
             metavar="DATE",
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"],
+            parser=_moment,
             help="When the hold ends by itself, in UTC; without it, only `coffre release` ends it.",
         ),
     ] = None,
@@ -42,7 +59,7 @@ def hold(
     """
     event: dict[str, Any] = {"action": "hold", "reason": reason, "legal": legal}
     if until is not None:
-        event["until"] = until.replace(tzinfo=UTC).isoformat()
+        event["until"] = until.isoformat()
     _change(name, reference, event, stack, region, as_json)
 
 

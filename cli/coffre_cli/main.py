@@ -129,7 +129,8 @@ def _command() -> Callable[..., Any]:
 def _usage(error: typer.TyperException) -> UsageError:
     context: typer.Context | None = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "coffre"
-    return UsageError(error.format_message().rstrip("."), f"`{where} --help` shows what is possible.")
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    return UsageError(message, f"`{where} --help` shows what is possible.")
 
 
 def _ours(error: Exception) -> CoffreError:

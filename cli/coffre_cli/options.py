@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from coffre.ids import BACKUP_ID, BACKUP_TYPES, DATABASE_NAME
+from coffre.ids import BACKUP_ID, BACKUP_TYPES, DATABASE_NAME, KMS_KEY
 
 Type = Literal["hourly", "daily", "weekly", "monthly", "manual", "safety"]
 Status = Literal["pending", "in_progress", "completed", "failed", "deleted"]
@@ -31,6 +32,18 @@ def _backup(reference: str) -> str:
         example = f"20261120T030000Z-{BACKUP_TYPES[1]}-1f09ab"
         raise typer.BadParameter(f"a backup is `latest` or an id such as {example}")
     return reference
+
+
+def kms_key(arn: str | None) -> str | None:
+    """The ARN of a KMS key, as it was given.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    if arn is not None and not re.match(KMS_KEY, arn):
+        raise typer.BadParameter("a key is named arn:aws:kms:REGION:ACCOUNT:key/ID; an alias may change")
+    return arn
 
 
 Database = Annotated[

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from coffre.databases.postgresql.target import Target
-from coffre.databases.registration import Registration, encode
+from coffre.databases.registration import Registration, Retention, encode
 from coffre.errors import DatabaseExistsError, InvalidRegistrationError, UnknownDatabaseError
 from coffre_cli.errors import UsageError
 from coffre_cli.secret import database_secret, delete_secret, scratch_secret, write_secret
@@ -28,7 +28,11 @@ def read_retention(pairs: Sequence[str]) -> dict[str, int | str]:
         tier, _, number = pair.partition("=")
         if not number.removesuffix("d").isdecimal():
             raise UsageError(f"--retention {pair} isn't of the form daily=7 or daily=30d")
-        read[tier.replace("-", "_")] = int(number) if number.isdecimal() else number
+        field = tier.replace("-", "_")
+        if field not in Retention.model_fields:
+            tiers = ", ".join(Retention.model_fields)
+            raise UsageError(f"--retention {pair}: there is no tier {tier!r}", f"There are: {tiers}.")
+        read[field] = int(number) if number.isdecimal() else number
     return read
 
 

@@ -297,6 +297,11 @@ def _what(
         if mapped and roles == "mine":
             raise UsageError("--map-role is for --roles keep: with mine all belongs to the role of the URL")
         return {"roles": roles or "keep", **({"role_map": mapped} if mapped else {})}
+    for table in tables:
+        if "." not in table:
+            raise UsageError(
+                f"--table {table} names no schema", f"Write it as `public.{table}`, for example."
+            )
     if roles or map_role:
         raise UsageError("restored tables belong to the target's role: --roles and --map-role say otherwise")
     return {"tables": tables, **({"into": into} if into is not None else {})}

@@ -44,6 +44,8 @@ def read_target(url: str, ca: Path | None, *, named: bool = False) -> Target:
         The message never shows the URL.
     """
     text = asking.secret_line("URL") if url == "-" else url
+    if url == "-" and not text:
+        raise UsageError("standard input holds no URL")
     try:
         text.encode()
         target = parse_url(text)
@@ -57,7 +59,8 @@ def read_target(url: str, ca: Path | None, *, named: bool = False) -> Target:
     try:
         bundle = ca.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the CA bundle {ca} can't be read") from error
+        why = error.strerror if isinstance(error, OSError) else "it isn't text"
+        raise UsageError(f"the CA bundle {ca} can't be read: {why}", "Name another file.") from error
     if "BEGIN CERTIFICATE" not in bundle:
         raise UsageError(f"{ca} holds no certificate in PEM")
     return replace(target, ca=bundle)

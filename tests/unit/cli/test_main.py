@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -61,6 +62,31 @@ def test_bad_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
     assert outcome.code == 2
     assert outcome.document["error"]["code"] == "bad-usage"
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("hold shop latest --until 2026-13-01", "a date is written as 2026-11-20"),
+        ("backup shop --type yearly", "'--type': 'yearly' is not one of"),
+        (
+            "databases add shop --url postgresql://u@h/x --retention decade=1",
+            "hourly, daily, weekly, monthly",
+        ),
+        ("databases seal shop --key alias/shop", "arn:aws:kms:REGION:ACCOUNT:key/ID"),
+        ("databases checks shop --file /does/not/exist", "/does/not/exist can't be read: No such file or"),
+        ("restore shop latest --to - --yes", "standard input holds no URL"),
+    ],
+)
+def test_bad_input_is_told_in_words_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    world.register()
+    outcome = world.run(*command.split())
+    assert (outcome.code, told in outcome.err) == (2, True), outcome.err
+    assert "Value error" not in outcome.err
+    assert "%Y" not in outcome.err
 
 
 def test_a_stack_that_does_not_exist_and_one_that_is_not_ours_are_told(world: World) -> None:

@@ -64,6 +64,15 @@ def test_a_plan_tells_one_estimate_of_the_time(rescuing: World) -> None:
     assert "16 s" not in both
 
 
+def test_a_table_without_its_schema_is_told_before_anything_is_asked(rescuing: World) -> None:
+    outcome = rescuing.run(
+        "restore", "shop", "latest", "--to", "postgresql:///x", "--table", "orders", "--yes"
+    )
+    assert (outcome.code, rescuing.functions.calls) == (2, [])
+    assert "--table orders names no schema" in outcome.err
+    assert "public.orders" in outcome.err
+
+
 @pytest.mark.parametrize(
     "options",
     [
