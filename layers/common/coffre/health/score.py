@@ -201,7 +201,10 @@ def _backup(facts: Facts) -> Iterator[Lost]:
         advice = "`coffre list NAME` shows what became of the runs since."
         yield BACKUP_POINTS, _finding("refuse", "backup-overdue", facts.database, message, advice)
     if facts.unlike:
-        advice = "Look at what the registered address leads to; `coffre list NAME` shows the backups before."
+        advice = (
+            "Look at what the registered address leads to; `coffre list NAME` shows the backups before.  "
+            "After a restore in its place it is meant, and the next backup ends this."
+        )
         yield UNLIKE_POINTS, _finding("refuse", "backup-unlike", facts.database, facts.unlike, advice)
 
 

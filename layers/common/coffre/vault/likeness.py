@@ -28,7 +28,8 @@ def differences(before: Manifest, now: Manifest) -> list[Finding]:
             code="unlike-last",
             object=now.id,
             message=f"{now.id} is unlike {before.id}: {what}",
-            advice="If that was meant, `coffre release` the one before; a rotation keeps it until then.",
+            advice="If that was meant, as after a restore in its place, `coffre release` the one before; "
+            "a rotation keeps it until then.",
         )
         for what in (*_source(before, now), *_content(before, now))
     ]
