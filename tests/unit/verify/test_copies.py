@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.rebuild import rebuild
 from coffre.catalogue.standing import read_standing
+from coffre.databases.registration import Registration
 from coffre.errors import NoCopyError, StoreUnavailableError, UnknownDatabaseError
 from coffre.events.base import parse
-from coffre.events.verify import CopyRequest
+from coffre.events.verify import CopyRequest, RecheckRequest
 from coffre.results import CopyResult
 from coffre.vault.keys import SealKeys
 from coffre.vault.layout import Layout
@@ -22,10 +24,12 @@ from coffre.vault.parts import Chunk
 from coffre.vault.reader import load_manifest, read_part
 from coffre.verify.copies import run
 from coffre.verify.job import Services
+from coffre.verify.run import reread
 from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.kms import MemoryKms
 from tests.fakes.store import FailingStore
 from tests.fakes.vault import DATABASE, put_backup
+from tests.support.vault import Registrations
 
 OLD, NEW = "20261119T030000Z-daily-aaaaaa", "20261120T030000Z-daily-bbbbbb"
 LAYOUT = Layout(DATABASE)
@@ -56,7 +60,7 @@ class World:
             keys=SealKeys(lambda _: MemoryKms()),
             catalogue=self.catalogue,
             publisher=None,  # type: ignore[arg-type]  # nothing of these is used
-            registry=None,  # type: ignore[arg-type]
+            registry=Registrations(),  # type: ignore[arg-type]
             scratch=scratch,
             max_run_seconds=900,
             start_workers=None,  # type: ignore[arg-type]
@@ -215,6 +219,13 @@ def test_without_time_nothing_is_looked_at(world: World) -> None:
 def test_a_check_needs_a_copy_and_a_database_that_the_vault_knows(world: World) -> None:
     with pytest.raises(UnknownDatabaseError):
         world.check(database="nobody")
+    with pytest.raises(UnknownDatabaseError):
+        reread(RecheckRequest(action="recheck", database="nobody"), world.services, seconds=60)
+    registered = {"registry": Registrations(Registration(secret="-")), "publisher": Mock()}
+    world.services = Services(**{**vars(world.services), **registered})
+    assert world.check(database="new") == [], "it has no backup yet"
+    request = RecheckRequest(action="recheck", database="new")
+    assert reread(request, world.services, seconds=60).reports == []
     world.services = Services(**{**vars(world.services), "copy": None})
     with pytest.raises(NoCopyError):
         world.check()

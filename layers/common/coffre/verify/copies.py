@@ -17,14 +17,12 @@ from typing import Literal
 
 from coffre.catalogue.entries import BackupEntry
 from coffre.catalogue.meter import Meter
-from coffre.catalogue.rebuild import vault_databases
 from coffre.errors import (
     CoffreError,
     DeadlineExceededError,
     NoCopyError,
     ObjectCorruptError,
     ObjectMissingError,
-    UnknownDatabaseError,
 )
 from coffre.events.verify import CopyRequest
 from coffre.ids import stamp, utc_now
@@ -37,7 +35,7 @@ from coffre.vault.manifest import MAX_BYTES, Manifest
 from coffre.vault.presence import MAX_GAPS, Gap, Look
 from coffre.vault.reader import list_backups, load_manifest, meant_backup
 from coffre.vault.store import ObjectStore
-from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
+from coffre.verify.job import ENDING_SECONDS, Services, Verification, databases_to_read, opened
 from coffre.verify.readback import read_back
 from coffre.verify.reasons import MAX_REASONS, doubt
 
@@ -86,12 +84,9 @@ def run(request: CopyRequest, services: Services, *, seconds: float) -> CopiesRe
         manifest, digest = load_manifest(services.store, request.database, meant)
         by: CopyCompared = "content" if request.read else "checksum"
         return CopiesResult(copies=[_check(manifest, digest, services, ends, by=by, always=True)])
-    found = vault_databases(services.store)
-    if request.database is not None and request.database not in found:
-        raise UnknownDatabaseError(f"the vault holds nothing of a database {request.database}")
     checked: list[CopyResult] = []
     failure: CoffreError | None = None
-    for database, backup_id in _due(services, [request.database] if request.database else found):
+    for database, backup_id in _due(services, databases_to_read(services, request.database)):
         if time.monotonic() > ends - ENDING_SECONDS:
             break
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
+from coffre.catalogue.rebuild import vault_databases
 from coffre.databases.registration import Registration
 from coffre.databases.registry import Registry
 from coffre.errors import DeadlineExceededError, UnknownDatabaseError
@@ -60,6 +61,22 @@ def opened(manifest: Manifest, services: Services) -> tuple[Manifest, Services]:
     seal = services.keys.of(manifest)
     copy = services.copy.with_seal(seal) if services.copy is not None else None
     return open_manifest(manifest, seal), replace(services, store=services.store.with_seal(seal), copy=copy)
+
+
+def databases_to_read(services: Services, asked: str | None) -> list[str]:
+    """Those of which the vault holds something: all, or the one that is asked for.
+
+    Raises
+    ------
+    UnknownDatabaseError
+        If the vault holds nothing of the one that is asked for, and nobody has registered it.
+    """
+    found = vault_databases(services.store)
+    if asked is None:
+        return found
+    if asked not in found:
+        services.registry.get(asked)
+    return [name for name in found if name == asked]
 
 
 @dataclass(frozen=True)

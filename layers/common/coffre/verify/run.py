@@ -9,11 +9,9 @@ from functools import partial
 from coffre.catalogue.entries import RestoreEntry
 from coffre.catalogue.index import Catalogue
 from coffre.catalogue.meter import Meter
-from coffre.catalogue.rebuild import vault_databases
 from coffre.errors import (
     SealBrokenError,
     SealKeyUnavailableError,
-    UnknownDatabaseError,
 )
 from coffre.events.base import Verdict
 from coffre.events.verify import RecheckRequest, VerifyRequest
@@ -26,7 +24,7 @@ from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest, meant_backup
-from coffre.verify.job import ENDING_SECONDS, Services, Verification, opened
+from coffre.verify.job import ENDING_SECONDS, Services, Verification, databases_to_read, opened
 from coffre.verify.proof import have_proven
 from coffre.verify.readback import read_back
 from coffre.verify.reasons import MAX_REASONS, SHOWN_REASONS, bounded, refusal, report_of
@@ -101,19 +99,16 @@ def reread(request: RecheckRequest, services: Services, *, seconds: float) -> Re
     Raises
     ------
     CoffreError
-        If the store or the catalogue don't answer, or the vault holds nothing of such a database.
+        If the store or the catalogue don't answer, or nobody knows such a database.
     """
     ends = time.monotonic() + seconds - ENDING_SECONDS
-    found = vault_databases(services.store)
-    if request.database is not None and request.database not in found:
-        raise UnknownDatabaseError(f"the vault holds nothing of a database {request.database}")
+    found = databases_to_read(services, request.database)
 
     def accuse(manifest: Manifest, digest: str, damage: list[Finding]) -> None:
         _record(services, manifest, digest, report_of("failed", damage))
 
     work = RecheckServices(services.store, services.catalogue, accuse)
-    names = [request.database] if request.database is not None else in_turn(found, utc_now())
-    reports = [recheck(name, work, days=request.days, ends=ends) for name in names]
+    reports = [recheck(name, work, days=request.days, ends=ends) for name in in_turn(found, utc_now())]
     result = RecheckResult(reports=reports)
     services.publisher.publish("Recheck Completed", result.answer())
     return result
