@@ -84,6 +84,11 @@ def count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
+def several(number: int, noun: str) -> str:
+    """A number of things: ``1 chunk``, ``1,234 chunks``."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def size(number: float | None) -> str:
     """Bytes in decimal units: ``1.2 MB``."""
     from rich.filesize import decimal

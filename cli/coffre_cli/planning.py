@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coffre_cli.options import Database, Json, Region, StackName
-from coffre_cli.output import count, duration, emit, size
+from coffre_cli.output import count, duration, emit, several, size
 from coffre_cli.stack import find_stack
 
 if TYPE_CHECKING:
@@ -39,21 +39,23 @@ def _shown(made: BackupPlan) -> list[RenderableType]:
     rows = [(one.number, _what(one), size(one.bytes), duration(one.seconds)) for one in made.listed]
     more = made.batches - len(made.listed)
     held = made.snapshot
-    dead = "unknown" if held.dead_rows is None else f"about {count(held.dead_rows)}"
+    dead = "how many dead rows that keeps is unknown"
+    if held.dead_rows is not None:
+        dead = f"about {several(held.dead_rows, 'dead row')} kept"
+    locked = f"{several(held.tables, 'table')} locked against DDL"
+    behind = f"{several(held.oldest_transactions, 'transaction')} behind already"
     return [
         facts(
             {
                 "backup of": made.database,
                 "runs": f"{WHERE[made.where]}: {made.reason}",
-                "content": f"{count(made.relations)} tables, {size(made.bytes)} on disk",
-                "time": f"about {duration(made.seconds)} with {made.workers} workers",
+                "content": f"{several(made.relations, 'table')}, {size(made.bytes)} on disk",
+                "time": f"about {duration(made.seconds)} with {several(made.workers, 'worker')}",
                 "rate": f"{size(made.rate)}/s a worker, {made.measured or 'assumed: none was measured yet'}",
                 "requests": ", ".join(f"{count(n)} {name}" for name, n in made.requests.items() if n),
                 "cost": f"${sum(made.dollars.values()):.4f}, and ${made.storage_dollars_month:.4f} a month, "
                 f"if every chunk is new (AWS's prices of {made.prices_as_of})",
-                "snapshot": f"held for about {duration(held.seconds)}: {count(held.tables)} tables locked "
-                f"against DDL, {dead} dead rows kept, {count(held.oldest_transactions)} transactions behind "
-                "already",
+                "snapshot": f"held for about {duration(held.seconds)}: {locked}, {dead}, {behind}",
             }
         ),
         table("batch", "what", "size", "time", rows=rows, numbers=("batch", "size", "time")),

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from coffre_cli.errors import recorded
-from coffre_cli.output import clean, count, duration, moment, size
+from coffre_cli.output import clean, count, duration, moment, several, size
 from coffre_cli.tables import facts, findings, findings_below, table, word
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def backup(result: BackupResult) -> Group:
             "relations": count(result.relations),
             "rows": count(result.rows),
             "size": size(result.bytes),
-            "stored": f"{size(result.stored_bytes)} in {count(result.chunks)} chunks",
-            "new": f"{size(result.new_bytes)} in {count(result.new_chunks)} chunks",
+            "stored": f"{size(result.stored_bytes)} in {several(result.chunks, 'chunk')}",
+            "new": f"{size(result.new_bytes)} in {several(result.new_chunks, 'chunk')}",
             "time": duration(result.seconds),
             "runs": result.where,
             "root hash": result.root_hash,
@@ -153,8 +153,8 @@ def _manifest_facts(manifest: Manifest, root_hash: str) -> dict[str, object]:
         "completed": moment(manifest.completed),
         "encoding": f"{manifest.locale.encoding}, {manifest.locale.collate}",
         "size": size(totals.bytes),
-        "stored": f"{size(totals.stored_bytes)} in {count(totals.chunks)} chunks",
-        "new": f"{size(totals.new_bytes)} in {count(totals.new_chunks)} chunks",
+        "stored": f"{size(totals.stored_bytes)} in {several(totals.chunks, 'chunk')}",
+        "new": f"{size(totals.new_bytes)} in {several(totals.new_chunks, 'chunk')}",
     }
 
 
@@ -172,7 +172,7 @@ def _open_facts(manifest: Manifest) -> dict[str, object]:
         "source": f"{manifest.engine.database} on PostgreSQL {manifest.engine.server_version}",
         "snapshot": f"{moment(manifest.snapshot.taken)} at {manifest.snapshot.lsn}",
         "extensions": ", ".join(f"{item.name} {item.version}" for item in manifest.extensions),
-        "relations": f"{count(totals.relations)} and {count(totals.sequences)} sequences",
+        "relations": f"{count(totals.relations)} and {several(totals.sequences, 'sequence')}",
         "rows": count(totals.rows),
         "needs": ", ".join(manifest.needs),
         "large objects": count(totals.large_objects) if totals.large_objects else "",
@@ -187,7 +187,8 @@ def verification(result: VerifyResult) -> Group:
             "sample": _sample(result),
             "backup": f"{result.database} {result.backup_id}",
             "root hash": result.root_hash,
-            "size": f"{size(result.bytes)}, {count(result.rows)} rows in {count(result.tables)} tables",
+            "size": f"{size(result.bytes)}, {several(result.rows, 'row')} in "
+            f"{several(result.tables, 'table')}",
             "completed": moment(result.completed),
             "evidence": result.evidence,
             "time": duration(result.seconds),
@@ -210,7 +211,7 @@ def copy(result: CopyResult) -> Group:
             "backup": f"{result.database} {result.backup_id}",
             "in": result.bucket,
             "root hash": result.root_hash,
-            "looked for": f"{count(result.objects)} objects, {size(result.bytes)}",
+            "looked for": f"{several(result.objects, 'object')}, {size(result.bytes)}",
             "compared by": result.by,
             "pending": count(result.pending),
             "lacking": count(result.lacking),
@@ -300,7 +301,7 @@ def _more(report: RotateReport) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if report.locked_objects:
         until = f"until {moment(report.locked_until)}" if report.locked_until else "until they are released"
-        what = f"{count(report.locked_objects)} objects ({size(report.locked_bytes)})"
+        what = f"{several(report.locked_objects, 'object')} ({size(report.locked_bytes)})"
         lines.append(f"locked: {what} wait for Object Lock, {until}")
     if report.extended:
         lines.append(f"locks made longer: {', '.join(report.extended)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 
 from coffre.report.text import dollars, scores
-from coffre_cli.output import count, duration, moment, size
+from coffre_cli.output import count, duration, moment, several, size
 from coffre_cli.tables import facts, findings_below, table, word
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _report(report: MonthlyReport) -> list[RenderableType]:
             "RPO": f"{_met(met.rpo_met)}, {_at_stake(met.proven_exposure_seconds)}",
             "RTO": f"{_met(met.rto_met)}, {duration(met.restore_seconds) or 'no restore was measured'}",
             "health": scores(report) or "no score",
-            "vault": f"{size(report.vault.bytes)} in {count(report.vault.objects)} objects, about "
+            "vault": f"{size(report.vault.bytes)} in {several(report.vault.objects, 'object')}, about "
             f"{dollars(cost.dollars_per_month)} a month by list prices of {cost.as_of}",
         }
     )

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coffre.report.text import phases as told_phases
-from coffre_cli.output import count, duration, moment, size
+from coffre_cli.output import count, duration, moment, several, size
 from coffre_cli.tables import FittedTable, facts, findings_below, table, word
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def plan(found: RestorePlan) -> Group:
             "comes along": ", ".join(found.comes_along),
             "roles to create": None if found.into else ", ".join(found.roles_to_create) or "none",
             "roles mapped": ", ".join(f"{old} to {new}" for old, new in found.roles_mapped.items()),
-            "content": f"{count(found.tables)} tables, {count(found.rows)} rows, {size(found.bytes)}",
+            "content": _content(found),
             "time": _estimate(found),
             "runs": _runs(found),
         }
@@ -58,6 +58,10 @@ def _done_to(found: RestorePlan) -> str:
     if found.mode == "swap":
         return "replaced"
     return "created" if found.creates_database else "empty now, filled"
+
+
+def _content(found: RestorePlan | RestoreResult) -> str:
+    return f"{several(found.tables, 'table')}, {several(found.rows, 'row')}, {size(found.bytes)}"
 
 
 def _estimate(found: RestorePlan) -> str:
@@ -84,7 +88,7 @@ def restored(result: RestoreResult, known: Sequence[Finding]) -> Group:
             "schema": result.into,
             "the one before": f"stays as {result.kept_as}" if result.kept_as else None,
             "safety backup": result.safety_backup,
-            "content": f"{count(result.tables)} tables, {count(result.rows)} rows, {size(result.bytes)}",
+            "content": _content(result),
             "digests": Text(equal, style="green" if result.digests_equal else "yellow"),
             "application": application(result.endpoints),
             "time": duration(result.seconds),
@@ -108,7 +112,7 @@ def drilled(result: DrillResult) -> Group:
         {
             "backup": result.backup_id,
             "server": result.server,
-            "content": f"{count(result.rows)} rows, {size(result.bytes)}",
+            "content": f"{several(result.rows, 'row')}, {size(result.bytes)}",
             "digests": Text(equal, style="green" if result.digests_equal else "red"),
             "time": duration(result.seconds),
             "database": f"kept as {result.kept_as}" if result.kept_as else "dropped again",

@@ -13,11 +13,13 @@ from rich.console import Console, RenderableType
 from coffre.catalogue.entries import BackupEntry, RestoreEntry, RestoreKind
 from coffre.results import Finding
 from coffre_cli import show_backups, show_restores, tables
-from coffre_cli.output import clean, console, count, duration, emit, moment, size
+from coffre_cli.output import clean, console, count, duration, emit, moment, several, size
 
 
 def test_numbers_are_told_as_people_read_them() -> None:
     assert count(1234567) == "1,234,567"
+    assert (several(1, "chunk"), several(0, "chunk")) == ("1 chunk", "0 chunks")
+    assert several(1_234, "chunk") == "1,234 chunks"
     assert size(1_234_567) == "1.2 MB"
     assert duration(3.42) == "3.4 s"
     assert duration(3723) == "1:02:03"
