@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coffre.databases.postgresql.role_map import map_statement
+from coffre.databases.postgresql.role_map import map_statement, named_roles
+from coffre.databases.postgresql.toc import TocEntry
 
 MAP = {"seller": "shop_owner", 'odd "one"': "plain", "to": "x"}
 
@@ -49,3 +50,23 @@ def test_a_user_mapping_names_its_role_behind_for() -> None:
 @given(st.text())
 def test_without_roles_to_map_nothing_changes(statement: str) -> None:
     assert map_statement(statement, {}) == statement
+
+
+def entry(description: str, owner: str, statement: str = "", tag: str = "t") -> TocEntry:
+    return TocEntry(1, 0, 0, tag, description, 2, "public", "", owner, (), statement)
+
+
+def test_the_roles_that_a_restore_names_are_owners_and_those_in_statements() -> None:
+    toc = [
+        entry("TABLE", "seller", tag="DATABASE t"),
+        entry("DATABASE", "dba"),
+        entry("ACL", "dba", "GRANT CONNECT ON DATABASE t TO guest;", tag="DATABASE t"),
+        entry("ACL", "unneeded", 'GRANT ALL ON TABLE public.unneeded TO "Odd, One" WITH GRANT OPTION;\n'),
+        entry("ACL", "unneeded", "SET SESSION AUTHORIZATION passer;\nGRANT ALL ON TABLE t TO PUBLIC;"),
+        entry("COMMENT", "unneeded"),
+        entry("DEFAULT ACL", "no", "ALTER DEFAULT PRIVILEGES FOR ROLE giver GRANT ALL ON TABLES TO taker;"),
+        entry("POLICY", "seller", "CREATE POLICY p ON public.t TO clerk, \"x\" USING ((a = 'TO nobody'));"),
+        entry("USER MAPPING", "seller", "CREATE USER MAPPING FOR mapped SERVER s;"),
+    ]
+    expected = {"seller", "Odd, One", "passer", "giver", "taker", "clerk", "x", "mapped"}
+    assert named_roles(toc) == expected

@@ -13,6 +13,7 @@ from coffre.databases.postgresql.large_objects import make
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.schema import SchemaArchive, set_sequences
 from coffre.databases.postgresql.standing import find, is_whole
+from coffre.databases.postgresql.toc import read_toc
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import DatabaseMissingError, TargetLacksError
 from coffre.restore.build import create_database
@@ -69,7 +70,7 @@ def _has_schema(job: MachineJob) -> bool:
         return job.notes(session).exist()
 
 
-def _make_roles(job: MachineJob, session: Session, contents: Contents) -> bool:
+def _make_roles(job: MachineJob, session: Session, contents: Contents, schema: Path) -> bool:
     """Create the roles that are missing; whether ours is a superuser.
 
     Parameters
@@ -81,7 +82,7 @@ def _make_roles(job: MachineJob, session: Session, contents: Contents) -> bool:
     superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
     needed = needed_roles(
         session,
-        used_roles(contents, request.roles),
+        used_roles(contents, job.manifest, read_toc(schema, session.python_encoding), request),
         request.role_map,
         encoding=job.manifest.locale.encoding,
         superuser=superuser,
@@ -111,7 +112,7 @@ def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: li
 
 def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None:
     with job.session() as session:
-        superuser = _make_roles(job, session, contents)
+        superuser = _make_roles(job, session, contents, schema)
         major = restore_major(session.major)
         options, deadline = options_of(job.run.request), job.watch.deadline
         archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)

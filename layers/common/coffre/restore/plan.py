@@ -16,7 +16,9 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.objects import missing_needs
 from coffre.databases.postgresql.room import lacking_room
 from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.toc import TocEntry
 from coffre.errors import DatabaseMissingError, TargetLacksError
+from coffre.events.restore import RestoreRequest
 from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_older, refuse_unfit
@@ -90,24 +92,17 @@ def inspect_target(
     manifest: Manifest,
     contents: Contents,
     entries: Sequence[ArchiveEntry],
+    toc: Sequence[TocEntry],
+    request: RestoreRequest,
     *,
-    roles: str,
-    role_map: Mapping[str, str],
-    tablespaces: Iterable[str],
     swap: Swap | None = None,
 ) -> Situation:
     """Look at the target without changing anything.
 
     Parameters
     ----------
-    entries:
-        The schema archive's.
-    roles:
-        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target role.
-    role_map:
-        Source roles and the target's roles that take their place.
-    tablespaces:
-        Those that objects lay in at the source.
+    entries, toc:
+        The schema archive's, which names the roles of the request's map.
     swap:
         The database that is to be replaced: a new one is built beside it.
 
@@ -117,6 +112,7 @@ def inspect_target(
         Before anything is changed; `TargetLacksError` names everything that is lacking.
     """
     refuse_name(target)
+    roles, role_map = request.roles, request.role_map
     session, creates = _connect(target) if swap is None else (_maintenance(target), True)
     with session:
         refuse_older(session, target, manifest)
@@ -129,7 +125,7 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        used, encoding = used_roles(contents, roles), manifest.locale.encoding
+        used, encoding = used_roles(contents, manifest, toc, request), manifest.locale.encoding
         refuse_nameless([role for role in used if role.name not in role_map], manifest)
         needed = needed_roles(session, used, role_map, encoding=encoding, superuser=superuser)
         record = contents.database if roles == "keep" else None
@@ -155,7 +151,7 @@ def inspect_target(
                 creates=creates,
                 replaces=swap is not None,
             ),
-            *_elsewhere(tablespaces),
+            *_elsewhere({entry.tablespace for entry in toc if entry.tablespace}),
             *unknown,
         ]
         if swap is None:

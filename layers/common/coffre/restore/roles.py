@@ -24,6 +24,7 @@ from coffre.databases.postgresql.memberships import (
     spelled,
     with_memberships,
 )
+from coffre.databases.postgresql.role_map import named_roles
 from coffre.databases.postgresql.roles import (
     RENAME,
     create_role,
@@ -34,7 +35,9 @@ from coffre.databases.postgresql.roles import (
     set_role,
     without_reserved,
 )
+from coffre.databases.postgresql.toc import TocEntry
 from coffre.errors import TargetLacksError
+from coffre.events.restore import RestoreRequest
 from coffre.restore.attempts import attempt, batches
 from coffre.results import Finding
 from coffre.vault.contents import Contents
@@ -82,15 +85,33 @@ class NeededRoles:
         return [role.name for role in self.create]
 
 
-def used_roles(contents: Contents, roles: str) -> list[Role]:
+def used_roles(
+    contents: Contents, manifest: Manifest, toc: Iterable[TocEntry], request: RestoreRequest
+) -> list[Role]:
     """The source's roles that a restore needs, under the names that they have there.
+
+    They are those that the archive names.  The server's record of what depends on roles knows less: nothing
+    of the bootstrap superuser's, and no owners of subscriptions.  And it knows more: who owns an extension
+    owns all that belongs to it, which no archive holds.
 
     Parameters
     ----------
-    roles:
-        ``keep``: objects go to the owners they had; ``mine``: everything belongs to the target's role.
+    toc:
+        Of the schema's archive, with the roles of the request's map.
     """
-    return [role for role in contents.roles if role.used] if roles == "keep" else []
+    if request.roles != "keep":
+        return []
+    named = named_roles(toc)
+    objects = {one.owner for one in contents.large_objects}
+    objects |= {role for one in contents.large_objects for role, _ in one.grants or ()}
+    in_archive = manifest.file("large_objects") is not None  # an older backup's, whose names nobody reads
+    return [
+        role
+        for role in contents.roles
+        if request.role_map.get(role.name, role.name) in named
+        or role.name in objects
+        or (in_archive and role.used)
+    ]
 
 
 def needed_roles(
@@ -105,7 +126,7 @@ def needed_roles(
     used:
         As `used_roles` gives them.
     role_map:
-        As for `coffre.restore.plan.inspect_target`.
+        Source roles and the target's roles that take their place.
     encoding:
         The backup's.
     superuser:

@@ -145,15 +145,13 @@ def _inspect(restore: Restore, token: str) -> Situation:
         swap = inspect_swap(wanted, token_time(token), registry, safety=safety)
     # The archive is listed by the newest tools: they read every older archive.
     entries = list_entries(restore.services.tools, 18, restore.schema, deadline=restore.watch.deadline)
-    codec = codec_of(restore.manifest.locale.encoding)
     return inspect_target(
         wanted,
         restore.manifest,
         restore.contents,
         entries,
-        roles=request.roles,
-        role_map=request.role_map,
-        tablespaces={entry.tablespace for entry in read_toc(restore.schema, codec) if entry.tablespace},
+        read_toc(restore.schema, codec_of(restore.manifest.locale.encoding)),
+        request,
         swap=swap,
     )
 

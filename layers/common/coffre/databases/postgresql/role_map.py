@@ -1,4 +1,4 @@
-"""Giving what an archive of pg_dump holds to other roles, before pg_restore sees it.
+"""Which roles an archive of pg_dump names, and giving what it holds to others before pg_restore sees it.
 
 pg_restore can leave owners and grants out, but not change them.  So the archive's table of contents is
 written anew: each entry's owner, and the roles in the statements of grants, policies and user mappings.
@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from coffre.databases.postgresql.toc import TocReader
+from coffre.databases.postgresql.toc import NAMING, TocEntry, TocReader
 
 _KNOWN_POSITION = 2
-_OWNED = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"})
-"""Entries whose statements name roles; the owner of any other stands beside its statement."""
+_OWNERLESS = frozenset({"ACL", "COMMENT", "DEFAULT ACL", "SECURITY LABEL"})
+"""Entries whose owner is that of what they are about: they are given to nobody."""
+
+_DATABASE = "DATABASE"
+"""The first word of a database's own entries, or of what they are about: pg_restore leaves those out.
+Source: ``_tocEntryRequired`` in pg_backup_archiver.c"""
 
 _TOKEN = re.compile(
     r"""(?P<quoted>"(?:[^"]|"")*")|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
@@ -50,34 +54,53 @@ def map_roles(archive: Path, out: Path, mapping: Mapping[str, str], codec: str) 
         shutil.copyfileobj(source, target)
 
 
+def named_roles(toc: Iterable[TocEntry]) -> set[str]:
+    """The roles that a restore of these entries names: owners, and those in statements about rights."""
+    found = set()
+    for entry in toc:
+        about = entry.tag if entry.description in _OWNERLESS else entry.description
+        if about.partition(" ")[0] == _DATABASE:
+            continue
+        if entry.description not in _OWNERLESS and entry.owner:
+            found.add(entry.owner)
+        tokens = _tokens(entry.statement, user_mapping=entry.description == "USER MAPPING")
+        found.update(role for _, role in tokens if role is not None)
+    return found
+
+
 def map_statement(statement: str, mapping: Mapping[str, str], *, user_mapping: bool = False) -> str:
     """A statement of pg_dump's about rights, with other roles.
-
-    pg_dump writes keywords in capitals and quotes a name unless it is all small: none is taken for the other.
 
     Parameters
     ----------
     user_mapping:
         Whether the name behind ``FOR`` is a role.
     """
+    return "".join(
+        _identifier(mapping[role]) if role is not None and role in mapping else text
+        for text, role in _tokens(statement, user_mapping=user_mapping)
+    )
+
+
+def _tokens(statement: str, *, user_mapping: bool) -> Iterator[tuple[str, str | None]]:
+    """The pieces of a statement, each with the role that it names, if it names one.
+
+    pg_dump writes keywords in capitals and quotes a name unless it is all small: none is taken for the other.
+    """
     introduces = {"TO", "FROM", "ROLE", "AUTHORIZATION"} | ({"FOR"} if user_mapping else set())
-    pieces: list[str] = []
     depth, state = 0, ""
     for match in _TOKEN.finditer(statement):
-        text, name = match[0], _name(match)
+        text, role = match[0], None
         if text in "()":
             depth += 1 if text == "(" else -1
         if not depth and not text.isspace():
-            if state == "role" and name in mapping:
-                text = _identifier(mapping[str(name)])
             if state == "role":
-                state = "listed"
+                role, state = _name(match), "listed"
             elif match["word"] in introduces or (state == "listed" and text == ","):
                 state = "role"
             else:
                 state = ""
-        pieces.append(text)
-    return "".join(pieces)
+        yield text, role
 
 
 def _name(match: re.Match[str]) -> str | None:
@@ -142,7 +165,7 @@ class _Writer:
         self._put(state + moved.to_bytes(reader.offset, "little"))
 
     def _statement(self, description: str | None, text: str | None) -> str | None:
-        if text is None or description not in _OWNED:
+        if text is None or description not in NAMING:
             return text
         return map_statement(text, self._mapping, user_mapping=description == "USER MAPPING")
 

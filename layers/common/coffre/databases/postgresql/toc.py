@@ -14,6 +14,9 @@ from typing import BinaryIO
 from coffre.errors import ToolFailedError
 
 VERSIONS = range(14, 17)
+NAMING = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"})
+"""Entries whose statements name roles; the owner of any other stands beside its statement."""
+
 _CUSTOM = 1
 _HEAD = 11
 
@@ -32,6 +35,8 @@ class TocEntry:
         Empty: the default one.
     needs:
         Dump ids of what it depends on.
+    statement:
+        What makes it, of an entry whose statement names roles; empty for others.
     """
 
     dump_id: int
@@ -44,6 +49,7 @@ class TocEntry:
     tablespace: str
     owner: str
     needs: tuple[int, ...]
+    statement: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def _entry(reader: TocReader, codec: str) -> TocEntry:
     dump_id, _ = reader.number().value, reader.number()
     catalogue, oid, tag, description = text(), text(), text(), text()
     section = reader.number().value
-    for _ in range(3):  # what makes it, what drops it, COPY
+    statement = text() if description in NAMING else reader.text()
+    for _ in range(2):  # what drops it, COPY
         reader.text()
     schema, tablespace = text(), text()
     reader.text()  # access method
@@ -126,7 +133,17 @@ def _entry(reader: TocReader, codec: str) -> TocEntry:
     needs = tuple(_needs(reader))
     reader.take(1 + reader.offset)  # where its data is
     return TocEntry(
-        dump_id, int(catalogue), int(oid), tag, description, section, schema, tablespace, owner, needs
+        dump_id,
+        int(catalogue),
+        int(oid),
+        tag,
+        description,
+        section,
+        schema,
+        tablespace,
+        owner,
+        needs,
+        (statement or "") if description in NAMING else "",
     )
 
 
