@@ -5,21 +5,26 @@ What was begun and isn't whole is begun again: nothing can be in it yet.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from coffre.databases.postgresql.compare import expectations
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.large_objects import make
 from coffre.databases.postgresql.notes import only_one
+from coffre.databases.postgresql.public_schema import shut_public
 from coffre.databases.postgresql.schema import SchemaArchive, set_sequences
 from coffre.databases.postgresql.standing import find, is_whole
-from coffre.databases.postgresql.toc import read_toc
+from coffre.databases.postgresql.toc import TocEntry, read_toc
 from coffre.databases.postgresql.tools import restore_major
 from coffre.errors import DatabaseMissingError, TargetLacksError
 from coffre.restore.build import create_database
 from coffre.restore.job import mapped, options_of, require_all
 from coffre.restore.machine import MachineJob, told
+from coffre.restore.opening import OPENED, open_to_owners, owners_rights
 from coffre.restore.plan import unrestorable
+from coffre.restore.public import kept_public
 from coffre.restore.roles import NeededRoles, create_roles, needed_roles, used_roles
 from coffre.results import Finding
 from coffre.vault.contents import Contents, read_contents, scratch_folder
@@ -70,19 +75,24 @@ def _has_schema(job: MachineJob) -> bool:
         return job.notes(session).exist()
 
 
-def _make_roles(job: MachineJob, session: Session, contents: Contents, schema: Path) -> bool:
-    """Create the roles that are missing; whether ours is a superuser.
+def _make_roles(
+    job: MachineJob, session: Session, contents: Contents, toc: Sequence[TocEntry], *, superuser: bool
+) -> None:
+    """Create the roles that are missing.
 
     Parameters
     ----------
     session:
         As for `coffre.restore.roles.create_roles`.
+    toc:
+        What of the archive is restored.
+    superuser:
+        Whether ours is one.
     """
     request = job.run.request
-    superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
     needed = needed_roles(
         session,
-        used_roles(contents, job.manifest, read_toc(schema, session.python_encoding), request),
+        used_roles(contents, job.manifest, toc, request),
         request.role_map,
         encoding=job.manifest.locale.encoding,
         superuser=superuser,
@@ -92,7 +102,6 @@ def _make_roles(job: MachineJob, session: Session, contents: Contents, schema: P
             f"the role {job.wanted.user} at {job.wanted.label} lacks: {'; '.join(needed.lacking)}"
         )
     create_roles(session, needed, lambda findings: _keep(job, contents, needed, findings))
-    return superuser
 
 
 def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: list[Finding]) -> None:
@@ -111,12 +120,24 @@ def _keep(job: MachineJob, contents: Contents, needed: NeededRoles, findings: li
 
 
 def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None:
+    request = job.run.request
     with job.session() as session:
-        superuser = _make_roles(job, session, contents, schema)
-        major = restore_major(session.major)
-        options, deadline = options_of(job.run.request), job.watch.deadline
+        superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        toc = read_toc(schema, session.python_encoding)
+        kept = [] if superuser else kept_public(session, toc, contents, request, creates=True)
+        restored = [entry for entry in toc if entry not in kept]
+        _make_roles(job, session, contents, restored, superuser=superuser)
+        options, deadline, major = options_of(request), job.watch.deadline, restore_major(session.major)
         archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)
-        archive.without(unrestorable(archive.entries(), superuser=superuser)).before_rows()
-        make(session, contents.large_objects, job.run.request.role_map, owned=job.run.request.roles != "mine")
+        left_out = unrestorable(archive.entries(), superuser=superuser) | {entry.dump_id for entry in kept}
+        archive = archive.without(left_out)
+        archive.schemas()
+        if request.roles == "keep":
+            shut_public(session)
+        ordinary = request.roles == "keep" and not superuser
+        opened = open_to_owners(session, owners_rights(restored)) if ordinary else []
+        archive.before_rows(schemas=False)
+        make(session, contents.large_objects, request.role_map, owned=request.roles != "mine")
         set_sequences(session, contents.sequences)
-        job.notes(session).create(expectations(contents))
+        notes = job.notes(session)
+        notes.create(expectations(contents), {OPENED: json.dumps(opened)})

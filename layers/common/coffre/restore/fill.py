@@ -8,15 +8,18 @@ from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objec
 from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import identifier
 from coffre.databases.postgresql.exceptions import Exceptions, explain
+from coffre.databases.postgresql.public_schema import shut_public
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.toc import read_toc
 from coffre.databases.postgresql.tools import restore_major
 from coffre.restore.belongings import give_belongings
 from coffre.restore.critical import critical_tables, missing_tables
 from coffre.restore.job import Restore, mapped, options_of
+from coffre.restore.opening import Right, close_again, open_to_owners, owners_rights
 from coffre.restore.plan import Situation
 from coffre.restore.refuse import refuse_differences, refuse_exceptions
 from coffre.restore.roles import create_roles
@@ -61,7 +64,7 @@ def fill(
     with watch.phase("roles"), rebuild.session() as session:
         findings = create_roles(session, situation.roles)
     with watch.phase("schema"):
-        archive.before_rows()
+        opened = _schema(rebuild, archive, situation, keep=restore.request.roles == "keep")
         rebuild.make_large_objects(restore.request.role_map, owned=restore.request.roles != "mine")
     with watch.phase("rows"):
         told = restore.meter.add
@@ -80,6 +83,7 @@ def fill(
         with rebuild.session() as session:
             # At once: whatever becomes of this restore, nothing of it may hold the source's slots.
             findings += detach_subscriptions(session)
+            close_again(session, opened)
         missing = after_indexes(rebuild, archive, complaints)
         exceptions += missing.findings
         refuse_exceptions(restore.request, restore.manifest.id, exceptions)
@@ -98,6 +102,20 @@ def fill(
             session.run(f"DROP SCHEMA {identifier(mark)}")
     archive.event_triggers()
     return findings, exceptions
+
+
+def _schema(rebuild: Rebuild, archive: SchemaArchive, situation: Situation, *, keep: bool) -> list[Right]:
+    """Restore what comes before the rows; the rights that owners were given for that."""
+    archive.schemas()
+    opened: list[Right] = []
+    if keep:
+        with rebuild.session() as session:
+            shut_public(session)
+            if not situation.superuser:
+                toc = read_toc(archive.path, session.python_encoding)
+                opened = open_to_owners(session, owners_rights(toc))
+    archive.before_rows(schemas=False)
+    return opened
 
 
 def compared(rebuild: Rebuild, major: int, target: Target) -> list[Finding]:

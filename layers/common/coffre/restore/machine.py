@@ -32,7 +32,7 @@ from coffre.vault.manifest import Manifest
 
 SHOWN_AS = "coffre/restore"
 
-VERSION = 1
+VERSION = 2
 """Of what the functions of a restore on the state machine leave for each other: records of the ledger, notes
 in the database that is filled, and the numbers of runs, relations and waves in both.  It counts up with each
 change after which functions from before it, or from after it, would read them wrongly

@@ -23,6 +23,7 @@ from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_older, refuse_unfit
 from coffre.restore.leftovers import left_databases
+from coffre.restore.public import kept_public, tell_kept_public
 from coffre.restore.roles import NeededRoles, needed_roles, refuse_nameless, unmapped, used_roles
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
@@ -57,6 +58,8 @@ class Situation:
     ----------
     creates:
         Whether the database has to be created.
+    superuser:
+        Whether the target's role is one.
     roles:
         What has to be done about roles.
     left_out:
@@ -67,6 +70,7 @@ class Situation:
 
     major: int
     creates: bool
+    superuser: bool
     roles: NeededRoles
     left_out: frozenset[int]
     findings: tuple[Finding, ...]
@@ -125,7 +129,10 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        used, encoding = used_roles(contents, manifest, toc, request), manifest.locale.encoding
+        kept = [] if superuser else kept_public(session, toc, contents, request, creates=creates)
+        left_out = unrestorable(entries, superuser=superuser) | {entry.dump_id for entry in kept}
+        restored = [entry for entry in toc if entry not in kept]
+        used, encoding = used_roles(contents, manifest, restored, request), manifest.locale.encoding
         refuse_nameless([role for role in used if role.name not in role_map], manifest)
         needed = needed_roles(session, used, role_map, encoding=encoding, superuser=superuser)
         record = contents.database if roles == "keep" else None
@@ -138,9 +145,9 @@ def inspect_target(
             ]
         if lacking:
             raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
-        left_out = unrestorable(entries, superuser=superuser)
         findings = [
-            *_warnings(target, superuser, roles, len(left_out)),
+            *_warnings(target, superuser, roles, len(left_out) - len(kept)),
+            *tell_kept_public(kept),
             *needed.findings,
             *plan_belongings(
                 session,
@@ -156,7 +163,7 @@ def inspect_target(
         ]
         if swap is None:
             findings += left_databases(session, target.database)
-        return Situation(session.major, creates, needed, left_out, tuple(findings), swap, role_map)
+        return Situation(session.major, creates, superuser, needed, left_out, tuple(findings), swap, role_map)
 
 
 def unrestorable(entries: Sequence[ArchiveEntry], *, superuser: bool) -> frozenset[int]:

@@ -254,8 +254,10 @@ def _actions(
     session: Session, used: Sequence[Role], encoding: str, superuser: bool
 ) -> tuple[list[Role], list[str], list[str]]:
     """What has to be done about roles: (create, join, lacking)."""
-    rows = session.run("SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles")
+    asked = "SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE'), rolsuper FROM pg_roles"
+    rows = session.run(asked)
     member = {recoded(row[0], session.encoding, encoding): row[1] for row in rows}
+    superusers = {recoded(row[0], session.encoding, encoding) for row in rows if row[2]}
     may_create = superuser or session.value("SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user")
     create = [role for role in used if role.name not in member]
     if superuser:
@@ -275,7 +277,8 @@ def _actions(
             [role.name for role in create],
             [f"membership in {n}" for n in foreign if n not in allowed],
         )
-    return create, [*(role.name for role in create), *foreign], []
+    join = [*(role.name for role in create), *(name for name in foreign if name not in superusers)]
+    return create, join, [f"membership in {name}" for name in foreign if name in superusers]
 
 
 def _memberships(

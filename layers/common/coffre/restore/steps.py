@@ -24,10 +24,12 @@ from coffre.restore.check import check
 from coffre.restore.finish import finish
 from coffre.restore.late import archive_of, restore_objects, waves_of
 from coffre.restore.machine import MachineJob
+from coffre.restore.opening import close_noted
 from coffre.restore.pieces import PAGE_BYTES, PIECE_BYTES, Stored, plan_digests, plan_rows, runs
 from coffre.restore.refuse import refuse_differences, refuse_exceptions, refuse_lost_rows
 from coffre.restore.swap import safety_backup
 from coffre.restore.token import token_time
+from coffre.restore.waves import LAST
 from coffre.results import Finding, RestoreResult, RestoreStep
 from coffre.vault.contents import read_contents, scratch_folder
 from coffre.vault.reader import read_part
@@ -183,6 +185,8 @@ def next_wave(job: MachineJob) -> RestoreStep:
             missing = [entry for entry in wave.entries if entry.dump_id not in built]
             if not missing:
                 continue
+            if wave.number >= LAST:
+                close_noted(session, notes)
             if _idle_calls(notes, f"{wave.number} {len(missing)}") > IDLE_CALLS:
                 raise RestoreIncompleteError(f"{missing[0].description} {missing[0].name} was not built")
             items = [
@@ -193,6 +197,7 @@ def next_wave(job: MachineJob) -> RestoreStep:
             job.ledger.enter(f"indexes, wave {wave.number + 1}", batches=len(items))
             workers = _workers(job, session)
             return step(job, items=[item.short() for item in items], concurrency=workers)
+        close_noted(session, notes)
     return step(job, go=False)
 
 

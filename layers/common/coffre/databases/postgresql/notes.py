@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from coffre.databases.postgresql.connection import Session, identifier, literal
 from coffre.databases.postgresql.copy import copy_in, run_script
@@ -89,14 +90,16 @@ class Notes:
         found = f"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = {literal(self.schema)})"
         return bool(self._session.value(found))
 
-    def create(self, expected: Iterable[Expected]) -> None:
-        """Make the tables, and note what will be compared; all of it or nothing."""
+    def create(self, expected: Iterable[Expected], facts: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Make the tables, and note what will be compared, and facts; all of it or nothing."""
         session = self._session
         session.run("BEGIN")
         session.run(f"CREATE SCHEMA {self._in}")
         session.run(_TABLES.format(schema=self._in))
         lines = (_copied(number, one) for number, one in enumerate(expected))
         copy_in(session, f"COPY {self._in}.expected FROM STDIN", lines)
+        for name, value in facts.items():
+            self.note(name, value)
         session.run("COMMIT")
 
     def lost_rows(self) -> list[str]:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from coffre.databases.postgresql.toc import NAMING, TocEntry, TocReader
 
 _KNOWN_POSITION = 2
-_OWNERLESS = frozenset({"ACL", "COMMENT", "DEFAULT ACL", "SECURITY LABEL"})
+OWNERLESS = frozenset({"ACL", "COMMENT", "DEFAULT ACL", "SECURITY LABEL"})
 """Entries whose owner is that of what they are about: they are given to nobody."""
 
 _DATABASE = "DATABASE"
@@ -58,10 +58,10 @@ def named_roles(toc: Iterable[TocEntry]) -> set[str]:
     """The roles that a restore of these entries names: owners, and those in statements about rights."""
     found = set()
     for entry in toc:
-        about = entry.tag if entry.description in _OWNERLESS else entry.description
+        about = entry.tag if entry.description in OWNERLESS else entry.description
         if about.partition(" ")[0] == _DATABASE:
             continue
-        if entry.description not in _OWNERLESS and entry.owner:
+        if entry.description not in OWNERLESS and entry.owner:
             found.add(entry.owner)
         tokens = _tokens(entry.statement, user_mapping=entry.description == "USER MAPPING")
         found.update(role for _, role in tokens if role is not None)
