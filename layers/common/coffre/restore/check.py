@@ -13,6 +13,7 @@ from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.notes import Notes, only_one
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.set_aside import put_back_noted
+from coffre.databases.postgresql.statistics import next_tables, without_statistics
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.restore.belongings import give_belongings
 from coffre.restore.critical import critical_tables, missing_tables
@@ -24,13 +25,6 @@ from coffre.vault.contents import read_contents, scratch_folder
 
 SHARE = 0.5
 """Of the function's time at most is for statistics and the order of indexes; the next call goes on."""
-
-TABLES = """
-SELECT n.nspname::text, c.relname::text, c.oid::int8
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm', 'p') AND left(n.nspname, 3) <> 'pg_' AND n.nspname <> 'information_schema'
-  AND n.nspname <> :notes AND c.oid > :after ORDER BY c.oid LIMIT 500
-"""
 
 
 def check(job: MachineJob) -> RestoreStep:
@@ -57,7 +51,8 @@ def check(job: MachineJob) -> RestoreStep:
         differing = compare_objects(session, job.manifest, exceptions.missing, without=notes.schema)
         refuse_differences(job.working, differing)
         tables = critical_tables(job.services.registry, job.run.database)
-        findings = missing_tables(session, tables) + detach_subscriptions(session)
+        findings = missing_tables(session, tables) + without_statistics(session)
+        findings += detach_subscriptions(session)
         out_of_order, unchecked = recheck_text_indexes(session, until=until)
         refuse_differences(job.working, out_of_order)
         findings += unchecked + _belongings(job, session)
@@ -96,13 +91,13 @@ def _exceptions(job: MachineJob, session: Session, notes: Notes) -> Exceptions:
 def _analyzed(session: Session, notes: Notes, until: float) -> bool:
     """Gather the statistics of one table after the other; False if there is no time for all."""
     after = int(notes.fact("analyzed") or 0)
-    while tables := session.run(TABLES, notes=notes.schema, after=after):
+    while tables := next_tables(session, after, notes.schema):
         for schema, name, oid in tables:
             if time.monotonic() > until:
                 notes.note("analyzed", str(after))
                 return False
             session.run(f"ANALYZE {qualified(schema, name)}")
-            after = int(oid)
+            after = oid
         notes.note("analyzed", str(after))
     return True
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
 from coffre.databases.postgresql.complaints import Complaint
-from coffre.databases.postgresql.connection import identifier
+from coffre.databases.postgresql.connection import Session, identifier, qualified
 from coffre.databases.postgresql.exceptions import Exceptions, explain
 from coffre.databases.postgresql.public_schema import shut_public
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.recheck import recheck_text_indexes
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
+from coffre.databases.postgresql.statistics import next_tables, without_statistics
 from coffre.databases.postgresql.subscriptions import detach_subscriptions
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.toc import read_toc
@@ -88,7 +89,7 @@ def fill(
         exceptions += missing.findings
         refuse_exceptions(restore.request, restore.manifest.id, exceptions)
     with watch.phase("analyze"), rebuild.session() as session:
-        session.run("ANALYZE")
+        findings += _analyze(session)
         refuse_differences(target, compare_objects(session, restore.manifest, missing.missing))
         tables = critical_tables(services.registry, restore.request.database)
         findings += missing_tables(session, tables)
@@ -138,6 +139,19 @@ def after_indexes(rebuild: Rebuild, archive: SchemaArchive, complaints: Sequence
         return Exceptions()
     with rebuild.session() as session:
         return explain(archive, complaints, rebuild.open_as, session)
+
+
+def _analyze(session: Session) -> list[Finding]:
+    """Gather statistics; of what there are none."""
+    left_out = without_statistics(session)
+    if not left_out:
+        session.run("ANALYZE")
+        return []
+    after = 0
+    while tables := next_tables(session, after):
+        for schema, name, after in tables:  # noqa: B007 - the last one's is where the next ones begin
+            session.run(f"ANALYZE {qualified(schema, name)}")
+    return left_out
 
 
 def _restore_archive(restore: Restore, major: int, target: Target, options: tuple[str, ...]) -> None:
