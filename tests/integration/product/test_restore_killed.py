@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from coffre.databases.postgresql import tools
-from coffre.databases.postgresql.connection import Session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from coffre.errors import PlanChangedError, TargetNotEmptyError
+from coffre.errors import ConnectionLostError, PlanChangedError, TargetNotEmptyError
 from coffre.restore import build
 from tests.fakes.store import MemoryStore
 from tests.support.postgres import create, databases, dumped, sql, target
@@ -105,6 +105,24 @@ def test_whoever_comes_second_to_a_new_name_is_told_so(
     with pytest.raises(PlanChangedError, match="made by somebody else"):
         verbs.restore(target(server16, "raced"))
     assert not [name for name in databases(server16) if name.startswith("raced_")]
+
+
+def test_whoever_looks_into_the_new_database_does_not_keep_it_from_its_name(
+    verbs: Verbs, server16: EphemeralServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A monitor connects to every database that it finds."""
+    filled, looking = build.fill, list[Session]()
+
+    def looked_at(restore: Any, situation: Any, working: Target, *more: Any) -> Any:
+        found = filled(restore, situation, working, *more)
+        looking.append(open_session(working, seconds=60, application="monitor"))
+        return found
+
+    monkeypatch.setattr(build, "fill", looked_at)
+    verbs.restore(target(server16, "looked"))
+    assert sql(target(server16, "looked"), "SELECT count(*) FROM orders") == [[200]]
+    with pytest.raises(ConnectionLostError):
+        looking[0].run("SELECT 1")
 
 
 def restoring(where: Target) -> list[str]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coffre.databases.postgresql.connection import Session, identifier, literal, open_session
+from coffre.databases.postgresql.exchange import Exchange, exchange_names
+from coffre.databases.postgresql.standing import find
 from coffre.databases.postgresql.subscriptions import drop_subscriptions
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, PlanChangedError, QueryFailedError, RestoreMismatchError
+from coffre.errors import (
+    CoffreError,
+    DatabaseMissingError,
+    PlanChangedError,
+    QueryFailedError,
+    RestoreMismatchError,
+)
 from coffre.restore.fill import fill
 from coffre.restore.job import Restore
 from coffre.restore.leftovers import working_name, working_schema
@@ -62,13 +70,17 @@ def _name(restore: Restore, situation: Situation, working: str) -> list[Finding]
     wanted, seconds = restore.wanted, restore.watch.seconds_left
     if situation.swap is not None:
         return put_in_place(wanted, situation.swap, working, seconds=seconds)
-    with open_session(wanted.maintenance, seconds=seconds) as session:
-        try:
-            session.run(f"ALTER DATABASE {identifier(working)} RENAME TO {identifier(wanted.database)}")
-        except QueryFailedError as error:
-            if error.sqlstate == _EXISTS:
-                raise PlanChangedError(f"{wanted.label} was made by somebody else meanwhile") from error
-            raise
+    with open_session(wanted.maintenance, seconds=seconds, application="coffre/restore") as session:
+        made = find(session, working)
+    if made is None:
+        raise DatabaseMissingError(f"the restored database {working!r} is gone", "Run the restore again.")
+    names = Exchange(wanted.database, None, "", (made.oid, working), {})
+    try:
+        exchange_names(wanted.maintenance, names, seconds=seconds)  # whoever looks into it is ended
+    except QueryFailedError as error:
+        if error.sqlstate == _EXISTS:
+            raise PlanChangedError(f"{wanted.label} was made by somebody else meanwhile") from error
+        raise
     return []
 
 
