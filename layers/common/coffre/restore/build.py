@@ -30,6 +30,9 @@ DROP_SECONDS = 60.0
 LOGIN_TRIGGERS = 17
 """From this version on a database's own triggers may run when somebody connects, and can be turned off."""
 
+PROVIDERS = 15
+"""From this version on a database's collation may be that of another library than libc."""
+
 _SUBSCRIBES = """
 SELECT EXISTS (SELECT FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = :name)
 """
@@ -88,7 +91,8 @@ def create_database(session: Session, manifest: Manifest, name: str) -> None:
     """Create the database with the source's encoding and, where the server has it, its collation."""
     locale = manifest.locale
     base = f"CREATE DATABASE {identifier(name)} TEMPLATE template0 ENCODING {literal(locale.encoding)}"
-    provider = ""
+    # Without a word it would be the provider that the server's templates have.
+    provider = " LOCALE_PROVIDER libc" if session.major >= PROVIDERS else ""
     if locale.provider == "i" and locale.locale is not None:
         provider = f" LOCALE_PROVIDER icu ICU_LOCALE {literal(locale.locale)}"
     elif locale.provider == "b" and locale.locale is not None and session.major >= 17:

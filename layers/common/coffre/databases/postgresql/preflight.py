@@ -98,6 +98,11 @@ SELECT 'collation ' || name, collversion, pg_collation_actual_version(oid) FROM 
 WHERE collversion <> pg_collation_actual_version(oid) ORDER BY 1
 """
 
+ICU_RULES = 16
+"""From this version on a database may have them."""
+
+_OWN_RULES = "SELECT daticurules FROM pg_database WHERE datname = current_database()"
+
 _STALE_DEFAULT = """
 SELECT 'database ' || quote_ident(datname), datcollversion, pg_database_collation_actual_version(oid)
 FROM pg_database
@@ -119,6 +124,7 @@ def inspect(session: Session) -> list[Finding]:
     findings += _passwords(session)
     findings += _nameless(session)
     findings += _collations(session)
+    findings += _rules(session)
     return findings
 
 
@@ -266,6 +272,22 @@ def _collations(session: Session) -> list[Finding]:
             advice="REINDEX what depends on it, then ALTER COLLATION or DATABASE ... REFRESH VERSION.",
         )
         for name, recorded, actual in stale
+    ]
+
+
+def _rules(session: Session) -> list[Finding]:
+    """A database's own rules for ICU aren't in its backup; those of collations are."""
+    if session.major < ICU_RULES or session.value(_OWN_RULES) is None:
+        return []
+    return [
+        Finding(
+            level="warn",
+            code="icu-rules-left-out",
+            object="database",
+            message="the database has ICU rules of its own, which the backup leaves out: restored text may "
+            "sort otherwise",
+            advice="Restore into an empty database that is created with them: CREATE DATABASE ... ICU_RULES.",
+        )
     ]
 
 
