@@ -16,6 +16,7 @@ from coffre.databases.postgresql.database_rights import (
     rights_of,
 )
 from coffre.databases.postgresql.encodings import can_say, recoded
+from coffre.databases.postgresql.preloading import usable_settings
 from coffre.databases.postgresql.roles import database_statements
 from coffre.events.restore import RestoreRequest
 from coffre.restore.attempts import attempt, batches
@@ -121,8 +122,8 @@ def give_belongings(
 
 
 def _apply_settings(session: Session, record: DatabaseRecord, name: str) -> list[Finding]:
-    findings = []
-    for statements in batches(database_statements(record, name)):
+    settings, findings = usable_settings(session, record.settings)
+    for statements in batches(database_statements(replace(record, settings=tuple(settings)), name)):
         session.run("BEGIN")
         findings += attempt(session, statements, "setting-not-restored")
         session.run("COMMIT")

@@ -11,7 +11,7 @@ session with a database of another encoding.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 
 from coffre.databases.postgresql.connection import Session, identifier
@@ -24,6 +24,7 @@ from coffre.databases.postgresql.memberships import (
     spelled,
     with_memberships,
 )
+from coffre.databases.postgresql.preloading import usable_settings
 from coffre.databases.postgresql.role_map import named_roles
 from coffre.databases.postgresql.roles import (
     RENAME,
@@ -134,8 +135,9 @@ def needed_roles(
     """
     mapped = [renamed(role, role_map) for role in used]
     create, join, lacking = _actions(session, mapped, encoding, superuser)
+    create, unset = _usable(session, create)
     given, left_out = _memberships(session, create, encoding, superuser)
-    findings = [_created(role, superuser) for role in given] + left_out + _unknown(given)
+    findings = [_created(role, superuser) for role in given] + left_out + unset + _unknown(given)
     made = given if superuser else [without_reserved(role) for role in given]
     return NeededRoles(tuple(made), tuple(join), tuple(lacking), tuple(findings))
 
@@ -279,6 +281,16 @@ def _actions(
         )
     join = [*(role.name for role in create), *(name for name in foreign if name not in superusers)]
     return create, join, [f"membership in {name}" for name in foreign if name in superusers]
+
+
+def _usable(session: Session, create: Sequence[Role]) -> tuple[list[Role], list[Finding]]:
+    """The roles without settings under which none of their sessions would begin, and what that leaves out."""
+    made, findings = [], []
+    for role in create:
+        kept, left_out = usable_settings(session, [(role.name, setting) for setting in role.settings])
+        made.append(replace(role, settings=tuple(setting for _, setting in kept)))
+        findings += left_out
+    return made, findings
 
 
 def _memberships(

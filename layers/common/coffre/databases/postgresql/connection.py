@@ -178,7 +178,9 @@ class Session:
         _close(self._connection)
 
 
-def open_session(target: Target, *, seconds: float, application: str = "coffre") -> Session:
+def open_session(
+    target: Target, *, seconds: float, application: str = "coffre", settings: Mapping[str, str] | None = None
+) -> Session:
     """Connect, refuse poolers, pin the settings.
 
     Parameters
@@ -188,6 +190,8 @@ def open_session(target: Target, *, seconds: float, application: str = "coffre")
         later this side does.
     application:
         The name that the server's administrator sees in ``pg_stat_activity``.
+    settings:
+        With which it begins, instead of those of the role and the database.
 
     Raises
     ------
@@ -195,7 +199,7 @@ def open_session(target: Target, *, seconds: float, application: str = "coffre")
     """
     refuse_pooler_host(target)
     try:
-        connection = _connect(target, application)
+        connection = _connect(target, application, settings)
     except (DatabaseError, InterfaceError, OSError) as error:
         raise connecting_failed(error, target.label) from error
     connection._usock.settimeout(max(1.0, seconds) + SILENCE_SECONDS)
@@ -226,7 +230,7 @@ def refuse_pooler_host(target: Target) -> None:
         )
 
 
-def _connect(target: Target, application: str) -> _Connection:
+def _connect(target: Target, application: str, settings: Mapping[str, str] | None) -> _Connection:
     place: dict[str, Any] = (
         # Without a word about TLS the driver reads all the machine's certificates and asks for it, in vain.
         {"unix_sock": f"{target.host}/.s.PGSQL.{target.port}", "ssl_context": False}
@@ -240,6 +244,7 @@ def _connect(target: Target, application: str) -> _Connection:
         timeout=CONNECT_SECONDS,
         tcp_keepalive=True,
         application_name=application,
+        startup_params=dict(settings or {}),
         **place,
     )
     if not target.is_local:

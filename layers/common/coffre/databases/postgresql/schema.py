@@ -8,6 +8,7 @@ Source: ``RestoreArchive`` and ``_tocEntryRestorePass`` in pg_backup_archiver.c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry, read_scripts
 from coffre.databases.postgresql.complaints import Complaint, read_complaints, suspects
-from coffre.databases.postgresql.connection import Session, literal, qualified
+from coffre.databases.postgresql.connection import Session, literal, open_session, qualified
+from coffre.databases.postgresql.copy import run_script
 from coffre.databases.postgresql.dump import list_entries
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
@@ -185,12 +187,24 @@ class SchemaArchive:
         return [e for e in self.entries() if e.dump_id not in before and not _comes_last(e)]
 
     def event_triggers(self) -> None:
-        """Restore the event triggers: after this no statement of ours may run as a superuser.
+        """Restore the event triggers, all or none: after this no statement of ours may run as a superuser.
 
         Their owners must be superusers, which the source's roles aren't where a `restorer` restores.
+
+        Raises
+        ------
+        CoffreError
+            What the server refused.
         """
-        options = ["--single-transaction", *(["--no-owner"] if self.restorer else [])]
-        self._restore([entry for entry in self.entries() if _comes_last(entry)], "last", *options)
+        entries = [entry.dump_id for entry in self.entries() if _comes_last(entry)]
+        wanted = [dump_id for dump_id in entries if dump_id not in self.left_out]
+        if not wanted:
+            return
+        script = self._script(wanted, "last", *(["--no-owner"] if self.restorer else []))
+        # By a session of ours: the database has its settings by now, and may be one to read from only.
+        seconds = self.deadline - time.monotonic()
+        with open_session(self.target, seconds=seconds, application="coffre/restore") as session:
+            run_script(session, script)
 
     def scripts(self, dump_ids: Iterable[int], codec: str) -> dict[int, str]:
         """Entries as SQL, by their numbers and in the archive's order; see `read_scripts`.
@@ -218,8 +232,11 @@ class SchemaArchive:
         Newer versions of pg_restore frame what they write with commands for psql, under a random word.
         Source: CVE-2025-8714, ``restrict_key`` in pg_backup_archiver.c
         """
-        chosen = self._chosen([dump_id], f"one-{dump_id}")
-        arguments = [*self.options, f"--use-list={chosen}", "--file=-", str(self.path)]
+        return self._script([dump_id], f"one-{dump_id}")
+
+    def _script(self, dump_ids: Iterable[int], name: str, *options: str) -> bytes:
+        chosen = self._chosen(dump_ids, name)
+        arguments = [*self.options, *options, f"--use-list={chosen}", "--file=-", str(self.path)]
         lines = self.tools.run("pg_restore", self.major, arguments, deadline=self.deadline).split(b"\n")
         words = [line.split()[1] for line in lines if line.startswith(b"\\restrict ")]
         framing = {b"\\restrict " + words[0], b"\\unrestrict " + words[0]} if words else set()
