@@ -18,7 +18,7 @@ from coffre.databases.postgresql.checks import UNPROVEN, Check, create_reader, r
 from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.exceptions import Exceptions, explain
-from coffre.databases.postgresql.partial import excuse, refresh_in_turn
+from coffre.databases.postgresql.partial import excuse, excuse_foreign, refresh_in_turn
 from coffre.databases.postgresql.rebuild import Rebuild
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.seal import unreadable
@@ -212,13 +212,15 @@ def _after_grants(proof: Proof, archive: SchemaArchive, complaints: list[Complai
         if not complaints:
             return Exceptions()
         with proof.rebuild.open_as(archive.restorer) as session:
-            return explain(archive, complaints, proof.rebuild.open_as, session)
+            far, rest = excuse_foreign(archive, complaints, session)
+            return far.plus(explain(archive, rest, proof.rebuild.open_as, session))
     with proof.rebuild.open_as(archive.restorer) as session:
         views, more = refresh_in_turn(archive, session, absent)
         objects = proof.manifest.objects
         excused, rest = excuse(archive, [*complaints, *more], session, absent, objects)
+        far, rest = excuse_foreign(archive, rest, session)
         explained = explain(archive, rest, proof.rebuild.open_as, session)
-    return views.plus(excused).plus(explained)
+    return views.plus(excused).plus(far).plus(explained)
 
 
 def _run_checks(proof: Proof) -> list[Finding]:

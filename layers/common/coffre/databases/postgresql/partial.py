@@ -18,6 +18,21 @@ from coffre.results import Finding
 
 _REFRESH = re.compile(rf"^REFRESH MATERIALIZED VIEW ({TABLE});$", re.MULTILINE)
 _NAMED = 20
+_ROWS_OF_VIEW = "MATERIALIZED VIEW DATA"
+
+# Through views, and through parents of foreign tables; not through functions, whose text depends on nothing.
+_READING_FOREIGN = """
+WITH RECURSIVE reading (by, what) AS (
+    SELECT DISTINCT r.ev_class, d.refobjid FROM pg_rewrite r JOIN pg_depend d ON d.objid = r.oid
+    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid <> r.ev_class
+    UNION ALL SELECT inhparent, inhrelid FROM pg_inherits
+), far (oid) AS (
+    SELECT oid FROM pg_class WHERE relkind = 'f'
+    UNION SELECT r.by FROM far JOIN reading r ON r.what = far.oid
+) SELECT n.nspname, c.relname FROM far JOIN pg_class c ON c.oid = far.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'
+"""
 _COMMENT = "COMMENT"
 
 
@@ -99,6 +114,34 @@ def excuse(
             named.missing.update(KINDS.get(entry.description, ()))
         message = f"{entry.description} {entry.name} can't be checked: {reading(attempt.read)}"
         named.findings.append(_unproven("unproven-object", f"{entry.description} {entry.name}", message))
+    return named, rest
+
+
+def excuse_foreign(
+    archive: SchemaArchive, complaints: Sequence[Complaint], session: Session
+) -> tuple[Exceptions, list[Complaint]]:
+    """Materialized views that weren't refreshed and read foreign tables: a proof's server reaches no other.
+
+    Returns
+    -------
+    tuple
+        Those, and the complaints about others.
+    """
+    views = [complaint for complaint in complaints if complaint.entry.description == _ROWS_OF_VIEW]
+    far = {(str(row[0]), str(row[1])) for row in session.run(_READING_FOREIGN)} if views else set()
+    if not far:
+        return Exceptions(), list(complaints)
+    named, rest = Exceptions(), list[Complaint]()
+    scripts = archive.scripts((complaint.dump_id for complaint in views), session.python_encoding)
+    for complaint in complaints:
+        view = _view(session, scripts[complaint.dump_id]) if complaint in views else None
+        if view not in far:
+            rest.append(complaint)
+            continue
+        named.missing.update(KINDS[_ROWS_OF_VIEW])
+        label = ".".join(view)
+        message = f"{label} reads foreign tables, and a proof reaches no other server: {complaint.message}"
+        named.findings.append(_unproven("unproven-materialized-view", label, message))
     return named, rest
 
 
