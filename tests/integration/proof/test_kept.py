@@ -22,7 +22,7 @@ from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START
 from tests.fakes.tables import TABLE
 from tests.integration.proof.conftest import Bench
-from tests.support.postgres import create, sql, target
+from tests.support.postgres import create, customer_server, sql, target
 from tests.support.vault import DATABASE, ServedStore, Verbs
 
 SOURCE = """
@@ -110,7 +110,7 @@ def test_the_report_says_everything_that_was_compared(proof: VerifyResult) -> No
     compared = proof.compared.model_dump()
     assert [name for name, number in compared.items() if not number] == ["checks"]
     assert (compared["grants"], compared["comments"], compared["memberships"]) == (
-        5,
+        6,
         2,
         compared["memberships"],
     )
@@ -125,6 +125,8 @@ def test_the_report_says_everything_that_was_compared(proof: VerifyResult) -> No
         ("REVOKE UPDATE (id) ON ruled FROM kept_group", "grants-differ", "table column public.ruled.id"),
         ("GRANT EXECUTE ON FUNCTION swallow() TO PUBLIC", "grants-differ", "function public.swallow()"),
         ("REVOKE SELECT ON LARGE OBJECT 77 FROM kept_reader", "grants-differ", "large object 77"),
+        ("GRANT CREATE ON SCHEMA public TO PUBLIC", "grants-differ", "schema public"),
+        ("COMMENT ON SCHEMA public IS 'ours'", "comment-differs", "schema public"),
         ("COMMENT ON TABLE ruled IS 'another'", "comment-differs", "table public.ruled"),
         ("COMMENT ON COLUMN ruled.id IS NULL", "comment-differs", "table column public.ruled.id"),
     ],
@@ -142,6 +144,35 @@ def test_every_right_and_comment_that_differs_is_named(
         differences = compare_described(session, recorded, level="refuse")
         session.run("ROLLBACK")
     assert [(found.code, found.object) for found in differences] == [(code, what)]
+
+
+@pytest.mark.parametrize("major", [14, 16])
+def test_the_schema_public_is_proven_with_its_owner_rights_and_comment(
+    postgres_root: Path, scratch_root: Path, major: int
+) -> None:
+    changes = [
+        "SELECT 1",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC, pg_database_owner",
+        "GRANT ALL ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO app WITH GRANT OPTION",
+        "ALTER SCHEMA public OWNER TO app; COMMENT ON SCHEMA public IS 'of the app'",
+        "DROP SCHEMA public; CREATE SCHEMA public AUTHORIZATION app; GRANT USAGE ON SCHEMA public TO PUBLIC",
+        "DROP SCHEMA public",
+    ]
+    with customer_server(postgres_root, major, scratch_root) as server, ServedStore() as store:
+        verbs = Verbs(store, postgres_root, scratch_root)
+        sql(target(server, "postgres"), "CREATE ROLE app")
+        for number, change in enumerate(changes):
+            made = create(server, f"changed{number}", change, "CREATE SCHEMA kept; CREATE TABLE kept.t ()")
+            verbs.backup(made, time=START + timedelta(hours=number))
+            found = verbs.verify()
+            assert (found.verdict, found.reasons) == ("proven", []), change
+
+
+def test_a_backup_that_doesnt_record_the_schema_public_isnt_held_against_it(source: Target) -> None:
+    with open_session(source, seconds=60) as session:
+        recorded = [one for one in read_described(session) if one.name != "public"]
+        assert compare_described(session, recorded, level="refuse") == []
 
 
 def test_rights_written_in_another_way_are_the_same(source: Target) -> None:

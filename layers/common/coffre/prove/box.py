@@ -14,6 +14,7 @@ from coffre.databases.postgresql.connection import Session, identifier, literal,
 from coffre.databases.postgresql.locales import create_database
 from coffre.databases.postgresql.memberships import grant_memberships, memberships, with_memberships
 from coffre.databases.postgresql.objects import SUPERUSER, missing_needs, missing_versions
+from coffre.databases.postgresql.public_schema import shut_public
 from coffre.databases.postgresql.roles import nameless, tell_nameless
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
@@ -64,6 +65,7 @@ def prepare(proof: Proof, restorer: str) -> tuple[list[Finding], list[Finding]]:
         _create_roles(session, proof)
         _create_restorer(session, restorer, [role.name for role in proof.contents.roles])
         session.run(f"ALTER SCHEMA public OWNER TO {identifier(restorer)}")
+        shut_public(session)
     return [], [_substituted(manifest, instead)] if instead else []
 
 

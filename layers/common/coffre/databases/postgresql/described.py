@@ -3,6 +3,10 @@
 A right is compared with what the object's owner and everybody have by default, privilege by privilege,
 because the same rights can be written in several ways.  Who granted it is left out: it changes nothing for
 the grantee.
+
+Of what a new database has already, the schema ``public`` counts as one of the user's.  Its rights are those
+that differ from a schema that is open to everybody, which it isn't any more in any but the oldest databases:
+so they are recorded of nearly all.
 Sources: https://www.postgresql.org/docs/current/functions-info.html (aclexplode, acldefault,
 pg_identify_object) and https://www.postgresql.org/docs/current/ddl-priv.html
 """
@@ -18,6 +22,10 @@ from coffre.results import Finding
 from coffre.vault.parts import Described, Role
 
 _FIRST_OF_USERS = 16384  # FirstNormalObjectId in access/transam.h; large objects may have any number
+
+_PUBLIC = ("schema", "public")
+_DATABASE_OWNER = "pg_database_owner"
+"""As which whoever owns a copy has the rights of ``public``'s owner: those aren't compared."""
 
 _RIGHT = """format('%s %s%s',
             CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END,
@@ -37,7 +45,12 @@ WITH held (class, id, sub, acl, usual) AS (
     WHERE proacl IS NOT NULL
     UNION ALL
     SELECT 'pg_namespace'::regclass, oid, 0, nspacl, acldefault('n', nspowner) FROM pg_namespace
-    WHERE nspacl IS NOT NULL AND left(nspname, 3) <> 'pg_'
+    WHERE nspacl IS NOT NULL AND oid >= {_FIRST_OF_USERS} AND nspname <> 'public'
+    UNION ALL
+    SELECT 'pg_namespace'::regclass, oid, 0, coalesce(nspacl, acldefault('n', nspowner)),
+           acldefault('n', nspowner) || makeaclitem(0, nspowner, 'USAGE', false)
+           || makeaclitem(0, nspowner, 'CREATE', false)
+    FROM pg_namespace WHERE nspname = 'public'
     UNION ALL
     SELECT 'pg_type'::regclass, oid, 0, typacl, acldefault('T', typowner) FROM pg_type
     WHERE typacl IS NOT NULL
@@ -68,7 +81,7 @@ WITH held (class, id, sub, acl, usual) AS (
         SELECT '-', {_RIGHT} FROM aclexplode(usual) x
         WHERE (x.grantee, x.privilege_type, x.is_grantable) NOT IN (
             SELECT y.grantee, y.privilege_type, y.is_grantable FROM aclexplode(acl) y)) AS e)
-    FROM held WHERE id >= {_FIRST_OF_USERS} OR class = 'pg_largeobject'::regclass
+    FROM held WHERE id >= {_FIRST_OF_USERS} OR class IN ('pg_largeobject'::regclass, 'pg_namespace'::regclass)
 )
 SELECT i.type, i.identity, r.entry FROM rights r, pg_identify_object(r.class, r.id, r.sub) i
 WHERE r.entry IS NOT NULL AND NOT EXISTS (
@@ -80,7 +93,9 @@ WHERE r.entry IS NOT NULL AND NOT EXISTS (
 _COMMENTS = f"""
 SELECT i.type, i.identity, encode(sha256(textsend(c.description)), 'hex')
 FROM pg_description c, pg_identify_object(c.classoid, c.objoid, c.objsubid) i
-WHERE (c.objoid >= {_FIRST_OF_USERS} OR c.classoid = 'pg_largeobject'::regclass)
+WHERE (c.objoid >= {_FIRST_OF_USERS} OR c.classoid = 'pg_largeobject'::regclass
+       OR (c.classoid = 'pg_namespace'::regclass AND i.identity = 'public'
+           AND c.description <> 'standard public schema'))
   AND c.classoid NOT IN ('pg_extension'::regclass, 'pg_event_trigger'::regclass)
   AND NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = c.classoid AND d.objid = c.objoid AND d.deptype = 'e')
@@ -93,7 +108,10 @@ def read_described(session: Session) -> list[Described]:
     """The user's objects that have a comment or other rights than by default, sorted by kind and name."""
     found: dict[tuple[str, str], Described] = {}
     for kind, name, grants in session.run(_GRANTED):
-        found[kind, name] = Described(kind, name, tuple(grants))
+        if (kind, name) == _PUBLIC:
+            grants = [one for one in grants if not one[1:].startswith(f"{_DATABASE_OWNER} ")]  # noqa: PLW2901
+        if grants:
+            found[kind, name] = Described(kind, name, tuple(grants))
     for kind, name, comment in session.run(_COMMENTS):
         grants = found[kind, name].grants if (kind, name) in found else ()
         found[kind, name] = Described(kind, name, grants, comment)
@@ -115,6 +133,7 @@ def compare_described(
     for item in recorded:
         found = here.pop((item.kind, item.name), Described(item.kind, item.name))
         findings += _differences(item, found, level)
+    here.pop(_PUBLIC, None)  # older backups don't record it
     for found in here.values():
         findings += _differences(Described(found.kind, found.name), found, level)
     return findings
