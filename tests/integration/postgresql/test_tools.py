@@ -255,10 +255,11 @@ def test_a_session_that_ends_under_a_program_is_a_lost_connection(bench: Bench) 
     "words", ["server closed the connection unexpectedly", "no connection to the server"]
 )
 def test_a_server_that_speaks_of_lost_connections_has_lost_none(bench: Bench, words: str) -> None:
-    """So does a foreign table, when the server behind it goes away."""
-    script = f"DO $$ BEGIN RAISE EXCEPTION '{words}'; END $$"
-    with pytest.raises(ToolFailedError, match=words):
-        bench.tools.run("psql", bench.major, ["-c", script], bench.target, deadline=soon())
+    """So does a foreign table, when the server behind it goes away, and a message may have several lines."""
+    for text in (f"'{words}'", f"E'for example\\n{words}'"):
+        script = f"DO $$ BEGIN RAISE EXCEPTION {text}; END $$"
+        with pytest.raises(ToolFailedError, match=words):
+            bench.tools.run("psql", bench.major, ["-c", script], bench.target, deadline=soon())
 
 
 def test_a_password_that_a_program_repeats_is_blotted_out(bench: Bench, reader: Target) -> None:

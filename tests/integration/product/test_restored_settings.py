@@ -59,7 +59,7 @@ def to(servers: tuple[EphemeralServer, EphemeralServer]) -> Iterator[Target]:
     there = target(servers[1], "postgres")
     for name in databases(servers[1]) - {"postgres", "template0", "template1"}:
         sql(there, f'DROP DATABASE "{name}"')
-    sql(there, "DROP ROLE IF EXISTS app")
+    sql(there, "DROP ROLE IF EXISTS app, builder")
 
 
 @pytest.fixture
@@ -123,3 +123,16 @@ def test_no_library_that_isnt_there_keeps_everybody_out(
     ]
     assert settings(to) == (("app", PRESENT),)
     assert sql(replace(to, user="app"), "SELECT a FROM kept") == [[1]]
+
+
+def test_a_setting_that_a_swap_may_not_carry_over_is_told_without_its_value(
+    source: Target, to: Target, verbs: Verbs, servers: tuple[EphemeralServer, EphemeralServer]
+) -> None:
+    verbs.backup(create(servers[0], "plain", "CREATE TABLE kept ()"))
+    sql(target(servers[1], "postgres"), "CREATE ROLE builder LOGIN CREATEDB")
+    place = create(servers[1], "place")
+    sql(place, "ALTER DATABASE place OWNER TO builder", "ALTER DATABASE place SET log_statement = 'ddl'")
+    told = verbs.restore(replace(place, user="builder"), mode="swap", safety="skip", roles="mine").findings
+    (found,) = [one for one in told if one.code == "setting-not-carried"]
+    assert found.object.endswith('SET "log_statement"')
+    assert "ddl" not in str(found)

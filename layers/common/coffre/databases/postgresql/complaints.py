@@ -5,10 +5,9 @@ Without ``--exit-on-error`` it goes on, and with ``--verbose`` it says for each 
 
     pg_restore: from TOC entry 3357; 2606 16395 FK CONSTRAINT orders orders_item_fkey owner
     pg_restore: error: could not execute query: ERROR:  insert or update on table "orders" violates ...
-    DETAIL:  Key (item)=(7) is not present in table "items".
     Command was: ALTER TABLE ONLY public.orders ...
 
-The entry's number decides which one it was; the texts are only handed on.
+The entry's number decides which one it was; the texts are only handed on, without values of rows.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry
+from coffre.databases.postgresql.said import COMMAND, without_values
 
 _ENTRY = re.compile(rb"pg_restore: from TOC entry (\d+); ")
 _ANYWHERE = re.compile(rb"from TOC entry (\d+); \d+ \d+ ")
 _ERROR = b"pg_restore: error: "
 _QUERY = b"could not execute query: "
-_COMMAND = b"Command was: "
 _MESSAGE_BYTES = 1000
 
 
@@ -54,13 +53,13 @@ def read_complaints(said: Path, entries: Mapping[int, ArchiveEntry]) -> list[Com
     messages: dict[int, bytes] = {}
     current, reading = 0, False
     with said.open("rb") as lines:
-        for line in lines:
+        for line in without_values(lines):
             found = _ENTRY.match(line)
             if found:
                 current, reading = int(found[1]), False
             elif line.startswith(_ERROR):
                 reading = not messages.get(current)
-            elif line.startswith(_COMMAND):
+            elif line.startswith(COMMAND):
                 reading = False
             if current in entries:
                 messages.setdefault(current, b"")

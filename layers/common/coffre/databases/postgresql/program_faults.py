@@ -1,8 +1,8 @@
 """Translation of what PostgreSQL's programs say when they fail into Coffre's errors.
 
 Their exit code is 1 for nearly everything.  What tells a lost session from all else are libpq's own words,
-which the programs print in English (they run without a locale) and at the beginning of a line; a server's
-message, which may repeat them, begins with its severity.
+which the programs print in English (they run without a locale) and at the beginning of a line.  A server's
+message may repeat them, and have several lines; it begins with its severity, and an error ends no session.
 Source: ``pqReadData`` and ``pqSendSome`` in fe-misc.c, ``pgtls_read`` in fe-secure-openssl.c, and
 ``PQsendQueryStart`` in fe-exec.c
 """
@@ -21,9 +21,9 @@ _LOST = re.compile(
     r"|no connection to the server"
     r"|could not (?:receive data from|send data to) server: "
     r"|SSL connection has been closed unexpectedly"
-    r"|SSL (?:SYSCALL )?error: )",
-    re.MULTILINE,
+    r"|SSL (?:SYSCALL )?error: )"
 )
+_NEXT, _ERROR = re.compile(r"pg_\w+: "), "ERROR:  "
 _NOT_CONNECTED = re.compile(r"^\w+: error: connection to server ", re.MULTILINE)
 
 _ASKING_SECONDS = 10.0
@@ -47,11 +47,23 @@ def program_failed(message: str, said: str, target: Target | None) -> CoffreErro
         `ConnectionLostError` if its session broke; why there was none to be had, as the server tells a
         session of ours; otherwise `ToolFailedError`.
     """
-    if target is not None and _LOST.search(said):
+    if target is not None and _is_lost(said):
         return ConnectionLostError(message)
     if target is not None and _NOT_CONNECTED.search(said):
         return _why_not_connected(target) or ToolFailedError(message)
     return ToolFailedError(message)
+
+
+def _is_lost(said: str) -> bool:
+    is_refused = False
+    for line in said.splitlines():
+        if _NEXT.match(line):
+            is_refused = False
+        if _ERROR in line:
+            is_refused = True
+        elif not is_refused and _LOST.match(line):
+            return True
+    return False
 
 
 def _why_not_connected(target: Target) -> CoffreError | None:

@@ -188,12 +188,13 @@ def carry_over(session: Session, source: Standing, name: str) -> list[Finding]:
     findings = []
     for role, setting in session.run(_SETTINGS.format(oid=source.oid)):
         subject = f"DATABASE {identifier(name)}"
-        statement = set_configuration(f"ROLE {identifier(role)} IN {subject}" if role else subject, setting)
+        where = f"ROLE {identifier(role)} IN {subject}" if role else subject
         try:
-            session.run(statement)
-        except CoffreError as error:
+            session.run(set_configuration(where, setting))
+        except CoffreError as error:  # told without the value, which may be secret
+            shown = f"ALTER {where} SET {identifier(setting.partition('=')[0])}"
             findings.append(
-                Finding(level="warn", code="setting-not-carried", object=statement, message=error.message)
+                Finding(level="warn", code="setting-not-carried", object=shown, message=error.message)
             )
     return findings
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from coffre.databases.postgresql.processes import clean_environment, start_tied, wait
 from coffre.databases.postgresql.program_faults import program_failed
+from coffre.databases.postgresql.said import without_values
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     DeadlineExceededError,
@@ -291,16 +292,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _message(said: IO[bytes], target: Target | None) -> str:
-    """The end of what the program said, and its beginning if that is long; the password blotted out."""
-    size = said.seek(0, os.SEEK_END)
+    """The end of what the program said, and its beginning if that is long; without anything secret."""
     said.seek(0)
-    if size > 2 * _MESSAGE_BYTES:
-        first = said.read(_MESSAGE_BYTES)
-        said.seek(size - _MESSAGE_BYTES)
-        content = first + b"\n...\n" + said.read()
-    else:
-        content = said.read()
-    text = content.decode(errors="replace").strip()
+    first, last = bytearray(), bytearray()
+    for whole in without_values(said):
+        line = whole[:_MESSAGE_BYTES]
+        if len(first) < _MESSAGE_BYTES:
+            first += line
+            continue
+        last += line
+        if len(last) > 2 * _MESSAGE_BYTES:
+            del last[:-_MESSAGE_BYTES]
+            last[:0] = b"...\n"
+    text = (first + last).decode(errors="replace").strip()
     if target is not None and target.password:
         for form in (target.password, quote(target.password, safe="")):
             text = text.replace(form, "***")
