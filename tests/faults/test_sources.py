@@ -312,6 +312,25 @@ def test_indexes_on_text_are_checked_after_a_restore(world: World, server: Ephem
     assert [f.object for f in wrong] == ["public.t_w_key"]
 
 
+def test_no_function_of_the_databases_own_is_taken_for_amchecks(
+    world: World, server: EphemeralServer
+) -> None:
+    """Whoever may create in the extension's schema would have it run by whoever restores."""
+    source = create(
+        server,
+        "impostor",
+        "CREATE EXTENSION amcheck; CREATE SEQUENCE ran; CREATE TABLE t (w text PRIMARY KEY)",
+        *(
+            f"CREATE FUNCTION bt_index_check({kind}) RETURNS void LANGUAGE sql "
+            "AS $$SELECT nextval('public.ran')$$"
+            for kind in ("int", "bigint", "oid", "text", '"char"')
+        ),
+    )
+    restored = target(server, "impostor again")
+    world.restore(restored, world.backup(source, FIRST).backup_id)
+    assert sql(restored, "SELECT is_called FROM ran") == [[False]]
+
+
 def test_a_role_that_may_not_use_amcheck_is_told_that_the_order_was_not_checked(
     world: World, server: EphemeralServer
 ) -> None:
