@@ -23,6 +23,11 @@ DIFFERS = Finding(level="refuse", code="content-differs", object="public.t", mes
 MISSING = Finding(level="refuse", code=ObjectMissingError.code, object="shop/chunks/00/00", message="gone")
 
 
+def later_key(database: str) -> str:
+    """Of a piece of evidence that is an hour newer."""
+    return f"{Layout(database).proofs(BACKUP)}20261120T050000.000000Z.json"
+
+
 @pytest.mark.parametrize("is_whole", [True, False])
 @pytest.mark.parametrize(("verdict", "sample"), [("proven", None), ("inconclusive", SAMPLE)])
 def test_a_proof_isnt_taken_away_by_what_restored_nothing(
@@ -46,7 +51,7 @@ def test_a_failure_stands_unless_it_was_damage_and_all_is_whole_again(
     store = MemoryStore()
     manifest, digest = put_backup(store, BACKUP, [b"row\n"])
     earlier = put_evidence(store, manifest, digest, "failed", TIME).model_copy(update={"reasons": [reason]})
-    key = f"{Layout(manifest.database).proofs(BACKUP)}20261120T050000.000000Z.json"
+    key = later_key(manifest.database)
     earlier = earlier.model_copy(update={"evidence": key})
     put_object(store, key, earlier.model_dump_json().encode())
     found = standing(store, manifest, digest, NOTHING, is_whole=is_whole)
@@ -58,7 +63,6 @@ def test_a_failure_stands_unless_it_was_damage_and_all_is_whole_again(
     [
         report_of("proven", []),
         report_of("failed", [DIFFERS]),
-        NOTHING.model_copy(update={"sample": SAMPLE}),
         NOTHING.model_copy(update={"compared": Compared(tables=1)}),
     ],
 )
@@ -67,6 +71,38 @@ def test_what_a_restore_found_counts_whatever_was_found_before(report: ProofRepo
     manifest, digest = put_backup(store, BACKUP, [b"row\n"])
     put_evidence(store, manifest, digest, "proven", TIME)
     assert standing(store, manifest, digest, report, is_whole=True) is None
+
+
+SAMPLED = NOTHING.model_copy(update={"sample": SAMPLE, "compared": Compared(tables=1)})
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sample", "stands"),
+    [
+        ("proven", None, True),
+        ("failed", None, True),
+        ("inconclusive", None, False),
+        ("failed", SAMPLE, False),
+        ("inconclusive", SAMPLE, False),
+    ],
+)
+def test_a_sample_displaces_samples_and_nothing_that_all_of_it_was_restored_for(
+    verdict: Verdict, sample: Sample | None, stands: bool
+) -> None:
+    store = MemoryStore()
+    manifest, digest = put_backup(store, BACKUP, [b"row\n"])
+    earlier = put_evidence(store, manifest, digest, verdict, TIME, sample=sample)
+    found = standing(store, manifest, digest, SAMPLED, is_whole=True)
+    assert found == (earlier if stands else None)
+
+
+def test_a_sample_counts_where_what_was_damaged_is_whole_again() -> None:
+    store = MemoryStore()
+    manifest, digest = put_backup(store, BACKUP, [b"row\n"])
+    earlier = put_evidence(store, manifest, digest, "failed", TIME)
+    damaged = earlier.model_copy(update={"reasons": [MISSING], "evidence": later_key(manifest.database)})
+    put_object(store, damaged.evidence, damaged.model_dump_json().encode())
+    assert standing(store, manifest, digest, SAMPLED, is_whole=True) is None
 
 
 def test_nothing_stands_that_isnt_about_this_backup_or_said_nothing_itself() -> None:

@@ -15,10 +15,11 @@ _DAMAGE = {ObjectCorruptError.code, ObjectMissingError.code, ManifestInvalidErro
 def standing(
     store: ObjectStore, manifest: Manifest, digest: str, report: ProofReport, *, is_whole: bool
 ) -> VerifyResult | None:
-    """The evidence that a report doesn't displace, because nothing was restored for it; None: it counts.
+    """The evidence that a report doesn't displace, because less was restored for it; None: it counts.
 
     A proof that wasn't due, had no time, or couldn't be made says nothing about the backup: it neither takes
-    a proof away nor makes a failure forgotten.
+    a proof away nor makes a failure forgotten.  Nor does a sample, in which nothing was found wrong, say more
+    than what was found when all of it had been restored.
 
     Parameters
     ----------
@@ -29,10 +30,12 @@ def standing(
     ------
     StoreUnavailableError
     """
-    if report.verdict != "inconclusive" or report.sample is not None or report.compared.tables:
+    if report.verdict != "inconclusive" or (report.sample is None and report.compared.tables):
         return None
     found = newest_evidence(store, manifest.database, manifest.id, digest)
-    if found is None or is_proof(found):
+    if found is None or (report.sample is not None and found.sample is not None):
+        return None
+    if is_proof(found):
         return found
     if not is_whole:
         return found if found.verdict == "failed" or is_doubted(found) else None
