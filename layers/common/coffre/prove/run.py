@@ -26,13 +26,16 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.tools import Tools, restore_major
 from coffre.errors import (
     CoffreError,
+    ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
     ManifestInvalidError,
     QueryFailedError,
     RowCountMismatchError,
+    ServerMemoryError,
     ServerStartError,
     ServerTooOldError,
+    SourceUnreachableError,
     StoreUnavailableError,
     ToolFailedError,
     ToolMissingError,
@@ -54,11 +57,17 @@ from coffre.vault.sealing import handed_over
 from coffre.vault.ticket import TicketReader, open_ticket
 from coffre.workers import WORKERS
 
+_SETTINGS = {"restart_after_crash": "off"}
+"""A server that comes up again has emptied unlogged tables, and compares what it hasn't restored."""
+
 _NOT_THE_BACKUPS_FAULT = (
+    ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
+    ServerMemoryError,
     ServerStartError,
     ServerTooOldError,
+    SourceUnreachableError,
     StoreUnavailableError,
     ToolMissingError,
     WorkerFailedError,
@@ -107,7 +116,8 @@ def _prove(request: ProveRequest, services: Services, folder: Path, watch: Stopw
     if major not in servers:
         found = lacking(f"server:{major}", f"PostgreSQL {', '.join(map(str, servers))}")
         return report_of("inconclusive", [found])
-    with EphemeralServer.start(services.postgres, major, services.scratch, sealed=True) as server:
+    root, scratch = services.postgres, services.scratch
+    with EphemeralServer.start(root, major, scratch, settings=_SETTINGS, sealed=True) as server:
         target = replace(own_superuser(server), database="proof")
         reading = {"urls": str(urls), "seal": request.seal}
         rebuild = Rebuild(

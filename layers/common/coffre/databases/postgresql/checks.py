@@ -9,7 +9,7 @@ from typing import Literal
 
 from coffre.databases.postgresql.absent import AbsentRows, reading
 from coffre.databases.postgresql.connection import Session, identifier, literal
-from coffre.errors import CoffreError, DeadlineExceededError
+from coffre.errors import CoffreError, ConnectionLostError, DeadlineExceededError, SourceUnreachableError
 from coffre.results import Finding
 
 SHOWN = 200
@@ -70,6 +70,11 @@ def run_checks(
         ``check-failed`` with what came, ``check-error`` with what the server said; and what says nothing
         about the backup: ``check-timeout``, because this server may be slower than the owner's, and
         `UNPROVEN`, for what read absent rows, whether it held or not.
+
+    Raises
+    ------
+    ConnectionLostError, SourceUnreachableError
+        The server is gone.
     """
     findings = []
     for check in checks:
@@ -89,6 +94,8 @@ def _run(check: Check, connect: Callable[[], Session], absent: AbsentRows | None
         message = f"check {check.name} was ended after {spent:.1f} s of {check.seconds:g} s"
         advice = "Give it more seconds, or ask for less."
         return _finding("warn", "check-timeout", check, message, advice)
+    except (ConnectionLostError, SourceUnreachableError):
+        raise  # the server is gone, whatever the check asked for
     except CoffreError as error:
         advice = "Try the query at the source; names without a schema are looked for in `public`."
         return _finding("refuse", "check-error", check, f"check {check.name}: {error.message}", advice)
