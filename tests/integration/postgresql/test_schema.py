@@ -155,7 +155,7 @@ def test_a_library_that_the_server_has_is_no_lack(server: EphemeralServer) -> No
     source = create(server, "libraries", f"CREATE FUNCTION own_handler() {handler}")
     with open_session(source, seconds=60) as session:
         needs = list_needs(session, "c")
-        assert needs == ["library:$libdir/plpgsql"]
+        assert needs == ["library:$libdir/plpgsql", "superuser:language c"]
         assert missing_needs(session, needs, []) == []
         assert missing_needs(session, ["library:$libdir/ghost"], []) == ["library:$libdir/ghost"]
 

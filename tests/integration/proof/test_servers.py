@@ -120,6 +120,8 @@ def test_what_no_proof_server_has_is_named_object_by_object(
             "CREATE TABLE t (id int, g ghost); INSERT INTO t VALUES (1, 'boo')",
             "CREATE FUNCTION quiet() RETURNS int LANGUAGE sql SET log_min_messages = 'error' AS 'SELECT 1'",
             "CREATE FUNCTION twin(text) RETURNS int LANGUAGE internal AS 'textlen'",
+            "CREATE FUNCTION own() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', "
+            "'plpgsql_call_handler'",
             "CREATE TYPE shell",
             "CREATE AGGREGATE avg_twin(numeric) (SFUNC = numeric_avg_accum, STYPE = internal,"
             " FINALFUNC = numeric_avg)",
@@ -131,6 +133,7 @@ def test_what_no_proof_server_has_is_named_object_by_object(
         "extension:ghost",
         "extension:hstore 9.9",
         "superuser:setting log_min_messages",
+        "superuser:language c",
         "superuser:language internal",
         "superuser:type public.shell",
         "superuser:aggregate public.avg_twin(numeric)",

@@ -23,6 +23,7 @@ from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_older, refuse_unfit
 from coffre.restore.leftovers import left_databases
+from coffre.restore.owners import stronger, too_weak
 from coffre.restore.public import kept_public, tell_kept_public
 from coffre.restore.roles import NeededRoles, needed_roles, refuse_nameless, unmapped, used_roles
 from coffre.restore.sealed import seal_findings
@@ -139,6 +140,8 @@ def inspect_target(
         known = {role.name for role in used} | named_roles(None if swap else record)
         lacking += unmapped(session, known, role_map, encoding)
         lacking += needed.lacking
+        if superuser and roles == "keep":
+            lacking += too_weak(session, toc, encoding)
         if not superuser:
             lacking += [
                 f"superuser: {e.description} {e.name}" for e in entries if e.description in _SUPERUSER_ONLY
@@ -149,6 +152,7 @@ def inspect_target(
             *_warnings(target, superuser, roles, len(left_out) - len(kept)),
             *tell_kept_public(kept),
             *needed.findings,
+            *stronger(session, [role for role in used if role.name not in role_map], encoding),
             *plan_belongings(
                 session,
                 record,

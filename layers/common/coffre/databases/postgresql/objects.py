@@ -78,7 +78,7 @@ WHERE l.collprovider = 'c' AND l.collnamespace <> 'pg_catalog'::regnamespace
 # functions of its own, which depend on it, and every aggregate is of that language.
 _FOR_SUPERUSERS = f"""
 SELECT 'language ' || l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE l.lanname = 'internal' AND p.prokind <> 'a'
+  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE NOT l.lanpltrusted AND p.prokind <> 'a'
     AND {_mine("p.oid", "pg_proc")}
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass
                     AND d.deptype = 'i')
