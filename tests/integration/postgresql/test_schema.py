@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,25 @@ def test_a_session_that_is_lost_is_not_told_as_indexes_that_can_not_be_restored(
     else:
         assert archive.indexes(2) == []
         assert sql(target, "SELECT count(*) FROM pg_indexes WHERE tablename = 'rows'") == [[3]]
+
+
+def test_what_is_made_and_cannot_be_given_to_its_owner_is_told_by_that_reason(
+    server: EphemeralServer, postgres_root: Path, tmp_path: Path
+) -> None:
+    """Tried again, the server would only say that it is there."""
+    roles = "CREATE ROLE maker LOGIN; CREATE ROLE shut; GRANT shut TO maker"
+    source = create(server, "published", roles, "CREATE TABLE t (a int, b int); ALTER TABLE t OWNER TO maker")
+    sql(source, "CREATE PUBLICATION p; ALTER PUBLICATION p OWNER TO shut")
+    sql(source, "CREATE STATISTICS s ON a, b FROM t; ALTER STATISTICS s OWNER TO shut")
+    target = create(server, "published_again", "ALTER DATABASE published_again OWNER TO maker")
+    made = replace(target, user="maker")
+    archive = dumped_archive(Tools(postgres_root), source, made, tmp_path / "schema")
+    archive.before_rows()
+    messages = [complaint.message for complaint in archive.indexes(2)]
+    assert messages == [
+        "ERROR: permission denied for schema public",
+        "ERROR: permission denied for database published_again",
+    ]
 
 
 def test_a_library_that_the_server_has_is_no_lack(server: EphemeralServer) -> None:

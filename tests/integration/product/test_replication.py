@@ -29,7 +29,8 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.tables import TABLE
 from tests.integration.scale.steps import Hand
 from tests.support.postgres import create, customer_server, databases, sql, target, url
-from tests.support.vault import DATABASE, SECONDS, Verbs
+from tests.support.restoring import WAYS, restored
+from tests.support.vault import DATABASE, SECONDS, ServedStore, Verbs
 
 SUBSCRIBED = """
 CREATE TABLE t (id int PRIMARY KEY);
@@ -190,6 +191,24 @@ def test_a_drill_that_cannot_drop_its_database_says_so(verbs: Verbs, server: Eph
     assert [f.object for f in result.findings if f.code == "drill-left"] == [name]
     assert listener.heard["Drill Completed"]["kept_as"] == name
     sql(target(server, "postgres"), f'ALTER DATABASE "{name}" IS_TEMPLATE false', f'DROP DATABASE "{name}"')
+
+
+@pytest.mark.parametrize("machine", WAYS)
+@pytest.mark.parametrize("major", [14, 15])
+def test_a_subscription_of_an_older_server_is_proven_and_restored(
+    postgres_root: Path, scratch_root: Path, major: int, machine: bool
+) -> None:
+    """pg_dump 16 writes an option that they don't know; and its owner must be a superuser."""
+    with customer_server(postgres_root, major, scratch_root) as older, ServedStore() as store:
+        catalogue = Catalogue(MemoryDynamo(), TABLE)
+        verbs = Verbs(store, postgres_root, scratch_root, catalogue)
+        source = backed_up(verbs, older, "older")
+        found = verbs.verify()
+        assert (found.verdict, found.reasons) == ("proven", [])
+        to = target(older, "older again")
+        restored(verbs, catalogue, to, machine=machine)
+        assert sql(to, SLOTS) == [["Fed", False, None]]
+        assert sql(source, SLOTS) == []
 
 
 # Publications

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from coffre.databases.postgresql.adapting import adapted
 from coffre.databases.postgresql.checks import UNPROVEN, Check, create_reader, run_checks
 from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, open_session
@@ -171,7 +172,7 @@ def _restored(proof: Proof, restorer: str, substitute: list[Finding]) -> ProofRe
     archive = SchemaArchive(
         proof.tools,
         restore_major(proof.server.major),
-        schema,
+        adapted(schema, major=proof.server.major, superuser=True),
         rebuild.target,
         watch.deadline,
         ("--no-tablespaces",),

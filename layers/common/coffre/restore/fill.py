@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coffre.databases.postgresql.adapting import adapted
 from coffre.databases.postgresql.compare import GENERATED_DIFFERS, compare_objects
 from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, identifier, qualified
@@ -56,7 +57,8 @@ def fill(
     major = restore_major(situation.major)
     options = options_of(restore.request)
     left_out = situation.left_out
-    archive = SchemaArchive(services.tools, major, restore.schema, target, watch.deadline, options, left_out)
+    schema = adapted(restore.schema, major=situation.major, superuser=situation.superuser)
+    archive = SchemaArchive(services.tools, major, schema, target, watch.deadline, options, left_out)
     reading = {"bucket": services.store.bucket, "seal": services.store.seal.hand_over()}
     start = services.start_workers
     rebuild = Rebuild(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from coffre.databases.postgresql.adapting import adapted
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.public_schema import is_ours
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
@@ -28,7 +29,7 @@ def archive_of(job: MachineJob, session: Session, folder: Path) -> SchemaArchive
     archive = SchemaArchive(
         job.services.tools,
         restore_major(session.major),
-        mapped(path, job.run.request, job.manifest),
+        adapted(mapped(path, job.run.request, job.manifest), major=session.major, superuser=superuser),
         job.working,
         job.watch.deadline,
         options_of(job.run.request),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from itertools import groupby
 from pathlib import Path
 
@@ -26,7 +27,10 @@ from coffre.vault.parts import Relation
 
 _GRANTS = frozenset({"ACL", "DEFAULT ACL"})
 _REFRESHES = frozenset({"MATERIALIZED VIEW DATA"})
-_ATTACHING = "INDEX ATTACH"
+_ALONE = frozenset({"INDEX ATTACH", "PUBLICATION", "STATISTICS"})
+"""Kinds that aren't restored beside others, see `SchemaArchive.indexes`.  The latter two, and subscriptions,
+are made by one statement and given to their owner by another: it must be told which of them failed."""
+
 _LAST = "EVENT TRIGGER"
 SUBSCRIPTION = "SUBSCRIPTION"
 _SUPERUSERS = frozenset(
@@ -156,9 +160,12 @@ class SchemaArchive:
         """
         later = _GRANTS | _REFRESHES
         entries = [entry for entry in self._late() if entry.description not in later]
+        # Up to PostgreSQL 15 a subscription belongs to a superuser, which a restorer's roles aren't.
+        unowned = ["--no-owner"] if self.restorer else []
+        options = {_Manner.BESIDE: [f"--jobs={jobs}"], _Manner.ALONE: [], _Manner.SUBSCRIPTIONS: unowned}
         complaints = []
-        for in_turn, run in groupby(entries, _in_turn):
-            complaints += self._tried(run, "indexes", *([] if in_turn else [f"--jobs={jobs}"]))
+        for manner, run in groupby(entries, _manner):
+            complaints += self._tried(run, "indexes", *options[manner])
         return complaints
 
     def grants(self) -> list[Complaint]:
@@ -260,11 +267,15 @@ class SchemaArchive:
         if failed is None:
             return []
         # Which of parallel jobs' messages is about which entry can't be told: they are tried again in turn.
+        # Of others the first one counts: the second may be that a part of what makes an entry is there.
+        known = {entry.dump_id: entry for entry in entries}
+        parallel = any(option.startswith("--jobs") for option in options)
+        first = [] if parallel else read_complaints(failed.said, known)
         numbers = suspects(failed.said)
         again = [entry for entry in entries if entry.dump_id in numbers]
         if not again:
             raise failed.error
-        failed = self._failed(target, again, f"{name}-again")
+        failed = self._failed(target, again, f"{name}-again", *(options if not parallel else ()))
         if failed is None:
             return []
         if isinstance(failed.error, ConnectionLostError):  # it complains about all that it didn't come to
@@ -272,7 +283,8 @@ class SchemaArchive:
         complaints = read_complaints(failed.said, {entry.dump_id: entry for entry in again})
         if not complaints:
             raise failed.error
-        return complaints
+        told = {complaint.dump_id: complaint for complaint in first}
+        return [told.get(complaint.dump_id, complaint) for complaint in complaints]
 
     def _failed(
         self, target: Target, entries: Sequence[ArchiveEntry], name: str, *options: str
@@ -322,9 +334,18 @@ def _comes_last(entry: ArchiveEntry) -> bool:
     return _is_or_describes(entry, _LAST)
 
 
-def _in_turn(entry: ArchiveEntry) -> bool:
-    """Whether it isn't restored beside others."""
-    return entry.description == _ATTACHING or _is_or_describes(entry, SUBSCRIPTION)
+class _Manner(Enum):
+    """How what follows the rows is restored: in several sessions, or in one."""
+
+    BESIDE = auto()
+    ALONE = auto()
+    SUBSCRIPTIONS = auto()
+
+
+def _manner(entry: ArchiveEntry) -> _Manner:
+    if _is_or_describes(entry, SUBSCRIPTION):
+        return _Manner.SUBSCRIPTIONS
+    return _Manner.ALONE if entry.description in _ALONE else _Manner.BESIDE
 
 
 def _is_or_describes(entry: ArchiveEntry, kind: str) -> bool:
