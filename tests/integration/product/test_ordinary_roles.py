@@ -48,6 +48,12 @@ SET ROLE app; CREATE TABLE public.t AS SELECT 1 AS a; RESET ROLE;
 REVOKE USAGE ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO reader;
 COMMENT ON SCHEMA public IS 'of the app';
 """
+BROUGHT = """
+CREATE EXTENSION pgcrypto; CREATE SCHEMA own AUTHORIZATION app;
+CREATE FUNCTION own.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION own.f() OWNER TO app;
+REVOKE EXECUTE ON FUNCTION gen_salt(text), digest(text, text), own.f() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gen_salt(text) TO reader; GRANT SELECT ON pg_authid TO app;
+"""
 LEFT_OUT = "the schema public keeps its owner, rights and comment: it belongs to somebody else"
 
 
@@ -141,6 +147,20 @@ def test_the_schema_public_comes_back_where_it_is_the_roles_own_and_else_is_told
     else:
         assert messages == []
     assert here == there
+
+
+@pytest.mark.parametrize("machine", WAYS)
+def test_rights_on_what_an_extension_or_the_server_brings_are_told_to_stay_out(
+    source: Target, to: Target, verbs: Verbs, catalogue: Catalogue, machine: bool
+) -> None:
+    sql(source, BROUGHT)
+    verbs.backup(source)
+    told = restored(verbs, catalogue, to, machine=machine)
+    messages = [one["message"] for one in told if one["code"] == "rights-left-out"]
+    assert machine or len(messages) == 1  # whoever confirmed it for the machine saw it in the plan
+    assert all("FUNCTION digest(text, text), FUNCTION gen_salt(text)" in one for one in messages)
+    may = "SELECT has_table_privilege('app', 'pg_authid', 'SELECT')"
+    assert sql(replace(to, user="customer"), may) == [[False]]
 
 
 @pytest.mark.parametrize("machine", WAYS)

@@ -23,8 +23,8 @@ from coffre.restore.build import create_database
 from coffre.restore.job import mapped, options_of, require_all
 from coffre.restore.machine import MachineJob, told
 from coffre.restore.opening import OPENED, open_to_owners, owners_rights
+from coffre.restore.others import left_to_others
 from coffre.restore.plan import unrestorable
-from coffre.restore.public import kept_public
 from coffre.restore.roles import NeededRoles, create_roles, needed_roles, used_roles
 from coffre.results import Finding
 from coffre.vault.contents import Contents, read_contents, scratch_folder
@@ -124,7 +124,7 @@ def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None
     with job.session() as session:
         superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         toc = read_toc(schema, session.python_encoding)
-        kept = [] if superuser else kept_public(session, toc, contents, request, creates=True)
+        kept = [] if superuser else left_to_others(session, toc, contents, request, creates=True)
         restored = [entry for entry in toc if entry not in kept]
         _make_roles(job, session, contents, restored, superuser=superuser)
         options, deadline, major = options_of(request), job.watch.deadline, restore_major(session.major)

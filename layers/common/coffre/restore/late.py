@@ -6,14 +6,13 @@ from pathlib import Path
 
 from coffre.databases.postgresql.adapting import adapted
 from coffre.databases.postgresql.connection import Session
-from coffre.databases.postgresql.public_schema import is_ours
 from coffre.databases.postgresql.schema import SchemaArchive, restore_large_objects
 from coffre.databases.postgresql.toc import read_toc
 from coffre.databases.postgresql.tools import restore_major
 from coffre.restore.job import mapped, options_of
 from coffre.restore.machine import MachineJob
+from coffre.restore.others import left_after_rows
 from coffre.restore.plan import unrestorable
-from coffre.restore.public import about_public
 from coffre.restore.waves import Wave, plan_waves
 from coffre.vault.contents import scratch_folder
 from coffre.vault.reader import fetch_file
@@ -36,7 +35,7 @@ def archive_of(job: MachineJob, session: Session, folder: Path) -> SchemaArchive
     )
     if superuser:
         return archive
-    kept = [] if is_ours(session) else about_public(read_toc(archive.path, session.python_encoding))
+    kept = left_after_rows(session, read_toc(archive.path, session.python_encoding))
     left_out = unrestorable(archive.entries(), superuser=False)
     return archive.without(left_out | {entry.dump_id for entry in kept})
 

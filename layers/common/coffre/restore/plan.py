@@ -23,8 +23,8 @@ from coffre.restore.belongings import named_roles, plan_belongings
 from coffre.restore.estimate import Estimate
 from coffre.restore.fitness import refuse_name, refuse_older, refuse_unfit
 from coffre.restore.leftovers import left_databases
+from coffre.restore.others import left_to_others, tell_left
 from coffre.restore.owners import stronger, too_weak
-from coffre.restore.public import kept_public, tell_kept_public
 from coffre.restore.roles import NeededRoles, needed_roles, refuse_nameless, unmapped, used_roles
 from coffre.restore.sealed import seal_findings
 from coffre.restore.swap import Swap
@@ -130,7 +130,7 @@ def inspect_target(
         lacking += missing_needs(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
-        kept = [] if superuser else kept_public(session, toc, contents, request, creates=creates)
+        kept = [] if superuser else left_to_others(session, toc, contents, request, creates=creates)
         left_out = unrestorable(entries, superuser=superuser) | {entry.dump_id for entry in kept}
         restored = [entry for entry in toc if entry not in kept]
         used, encoding = used_roles(contents, manifest, restored, request), manifest.locale.encoding
@@ -150,7 +150,7 @@ def inspect_target(
             raise TargetLacksError(f"the role {target.user} at {target.label} lacks: {'; '.join(lacking)}")
         findings = [
             *_warnings(target, superuser, roles, len(left_out) - len(kept)),
-            *tell_kept_public(kept),
+            *tell_left(kept, request),
             *needed.findings,
             *stronger(session, [role for role in used if role.name not in role_map], encoding),
             *plan_belongings(
