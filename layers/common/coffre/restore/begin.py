@@ -12,6 +12,7 @@ from pathlib import Path
 from coffre.databases.postgresql.compare import expectations
 from coffre.databases.postgresql.connection import Session, identifier
 from coffre.databases.postgresql.large_objects import make
+from coffre.databases.postgresql.load_path import SEARCH_PATH, path_of
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.public_schema import shut_public
 from coffre.databases.postgresql.schema import SchemaArchive, set_sequences
@@ -140,4 +141,5 @@ def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None
         make(session, contents.large_objects, request.role_map, owned=request.roles != "mine")
         set_sequences(session, contents.sequences)
         notes = job.notes(session)
-        notes.create(expectations(contents), {OPENED: json.dumps(opened)})
+        facts = {OPENED: json.dumps(opened), SEARCH_PATH: path_of(contents.database)}
+        notes.create(expectations(contents), facts)

@@ -6,12 +6,14 @@ filled, in the transaction that does it (`coffre.databases.postgresql.notes`).
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from coffre.databases.postgresql.load import relation_of
+from coffre.databases.postgresql.load_path import SEARCH_PATH, load_path, loaded_by_path
 from coffre.databases.postgresql.notes import only_one
 from coffre.databases.postgresql.schema import SUBSCRIPTION
 from coffre.databases.postgresql.set_aside import SetAsideChecks
@@ -139,11 +141,33 @@ def _load(job: MachineJob, item: LoadItem, clock: Clock) -> tuple[int, int]:
         _take_checks_off(job, [message for message, _ in refused])
         again, more = _load_runs(job, item, clock, iter([message for message, _ in refused]))
         rows += more
-        if again:
-            message, fault = again[0]
-            told = f"the rows of {message['label']} can't be loaded: {fault['message']}"
-            raise revive({**fault, "message": told})
+        rows += _load_by_path(job, item, clock, again)
     return reached.number, rows
+
+
+def _load_by_path(
+    job: MachineJob, item: LoadItem, clock: Clock, refused: list[tuple[Message, Message]]
+) -> int:
+    """Load under a search path what is refused without, and note the tables; the rows."""
+    if not refused:
+        return 0
+    with job.session() as session:
+        own, named = job.notes(session).fact(SEARCH_PATH) or "", {}
+    tried = []
+    for message, fault in refused:
+        relation = relation_of(message)
+        path = load_path(relation.schema, own)
+        tried.append({**message, "path": path})
+        named[relation.label] = loaded_by_path(relation.label, path, fault["message"])
+    still, rows = _load_runs(job, item, clock, iter(tried))
+    if still:
+        message, fault = refused[0]
+        told = f"the rows of {message['label']} can't be loaded: {fault['message']}"
+        raise revive({**fault, "message": told})
+    with job.session() as session:
+        for finding in named.values():
+            job.notes(session).tell(json.dumps(finding.model_dump()))
+    return rows
 
 
 def _load_runs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +14,7 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_in
 from coffre.databases.postgresql.encodings import recoded
 from coffre.databases.postgresql.frozen import load_frozen
+from coffre.databases.postgresql.load_path import under
 from coffre.databases.postgresql.statements import copy_from
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
@@ -65,7 +66,7 @@ class LoadTask:
 
         A refused COPY has left nothing.  The parent decides what to do about it.  ``whole`` says that they
         are all rows of their table, and that nobody else uses it.  ``part`` and ``run`` are the numbers under
-        which a restore by many functions notes it.
+        which a restore by many functions notes it.  ``path`` is the search path, if it isn't to be empty.
         """
         relation, *chunks = map(decode_record, [item["relation"].encode(), *map(str.encode, item["chunks"])])
         if not isinstance(relation, Relation):
@@ -75,19 +76,27 @@ class LoadTask:
         rows = sum(chunk.rows for chunk in wanted) if relation.is_table else 0
         copy = partial(self._copy, session, relation, wanted)
         try:
-            if self._attempt is not None:
-                from coffre.databases.postgresql.notes import Notes  # others start sooner without
-
-                notes = Notes(session, self._attempt)
-                if not notes.load_once(item["part"], item["run"], rows, partial(copy, copy_from(relation))):
+            with under(session, item.get("path", "")):
+                if not self._load(session, relation, item, rows, copy):
                     return {"rows": 0, "bytes": 0}
-            elif item.get("whole"):
-                load_frozen(session, relation, copy)
-            else:
-                copy(copy_from(relation))
         except (QueryFailedError, CatalogChangedError, PrivilegesMissingError) as error:
             return {"rows": 0, "bytes": 0, "refused": describe(error)}
         return {"rows": rows, "bytes": sum(c.bytes for c in wanted)}
+
+    def _load(
+        self, session: Session, relation: Relation, item: Message, rows: int, copy: Callable[[str], None]
+    ) -> bool:
+        """Load the item's rows; False if that was done before."""
+        if self._attempt is not None:
+            from coffre.databases.postgresql.notes import Notes  # others start sooner without
+
+            notes = Notes(session, self._attempt)
+            return notes.load_once(item["part"], item["run"], rows, partial(copy, copy_from(relation)))
+        if item.get("whole"):
+            load_frozen(session, relation, copy)
+        else:
+            copy(copy_from(relation))
+        return True
 
     def _copy(self, session: Session, relation: Relation, chunks: Sequence[Chunk], statement: str) -> None:
         blocks = self._blocks(chunks)

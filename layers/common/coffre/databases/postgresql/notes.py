@@ -178,6 +178,14 @@ class Notes:
         rows = self._session.run(f"SELECT number, what, finding FROM {self._in}.aside ORDER BY 1")
         return [Aside(int(number), json.loads(what), told) for number, what, told in rows]
 
+    def tell(self, told: str) -> None:
+        """Note what has to be told of rows that were loaded, as if it were of a constraint that is back."""
+        what = literal("{}")
+        self._session.run(
+            f"INSERT INTO {self._in}.aside (what, finding) SELECT {what}, {literal(told)} "
+            f"WHERE NOT EXISTS (SELECT FROM {self._in}.aside WHERE finding = {literal(told)})"
+        )
+
     def tell_aside(self, number: int, told: str) -> None:
         """Note that a constraint is back, and what was said of it."""
         self._session.run(f"UPDATE {self._in}.aside SET finding = {literal(told)} WHERE number = {number}")

@@ -11,6 +11,7 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.encodings import recoded
 from coffre.databases.postgresql.large_objects import grant, make
 from coffre.databases.postgresql.load import relation_of
+from coffre.databases.postgresql.load_path import load_path, loaded_by_path, path_of
 from coffre.databases.postgresql.load_plan import load_items
 from coffre.databases.postgresql.schema import set_sequences
 from coffre.databases.postgresql.set_aside import SetAsideChecks
@@ -79,12 +80,13 @@ class Rebuild:
         Returns
         -------
         list
-            The CHECK constraints that the rows violate; see `coffre.databases.postgresql.set_aside`.
+            The CHECK constraints that the rows violate (`coffre.databases.postgresql.set_aside`), and the
+            tables whose rows needed a search path (`coffre.databases.postgresql.load_path`).
 
         Raises
         ------
         CoffreError
-            What the server said, if rows can't be loaded without those constraints either.
+            What the server said, if rows can't be loaded so either.
         """
         exceptions: list[Finding] = []
         sizes = {relation: end.bytes for relation, end in self.contents.ends.items()}
@@ -93,12 +95,9 @@ class Rebuild:
         if refused:
             checks = SetAsideChecks(self.open_as)
             relations = {item["relation"]: relation_of(item) for item, _ in refused}
-            if not checks.take_off(relations.values()):
-                raise _load_failed(*refused[0])
-            again = self._load((item for item, _ in refused), told)
-            if again:
-                raise _load_failed(*again[0])
-            exceptions = checks.put_back(self.absent)
+            if checks.take_off(relations.values()):
+                refused = self._load((item for item, _ in refused), told)
+            exceptions = self._load_by_path(refused, told) + checks.put_back(self.absent)
         with self.session() as session:
             set_sequences(session, self.contents.sequences)
         return exceptions
@@ -115,6 +114,20 @@ class Rebuild:
                     refused.append((item, answer["refused"]))
             pool.finish()
         return refused
+
+    def _load_by_path(
+        self, refused: list[tuple[Message, Message]], told: Callable[[int, int], None]
+    ) -> list[Finding]:
+        """Load what was refused under a search path; the tables that this was done for."""
+        own, tried, named = path_of(self.contents.database), [], []
+        for item, fault in refused:
+            relation = relation_of(item)
+            path = load_path(relation.schema, own)
+            tried.append({**item, "path": path})
+            named.append(loaded_by_path(relation.label, path, fault["message"]))
+        if tried and self._load(tried, told):
+            raise _load_failed(*refused[0])
+        return list({finding.object: finding for finding in named}.values())
 
     def open_as(self, owner: str) -> Session:
         """A session for code of the owner's: as that role where rows are loaded so."""

@@ -167,12 +167,12 @@ def set_configuration(subject: str, setting: str) -> str:
     can hold whole statements: elements of lists are quoted anew, as by ``makeAlterConfigCommand`` of pg_dump.
     """
     name, _, value = setting.partition("=")
-    elements = _split(value) if name in _LISTS else []
+    elements = elements_of(value) if name in _LISTS else []
     return f"ALTER {subject} SET {identifier(name)} TO {', '.join(map(literal, elements or [value]))}"
 
 
-def _split(value: str) -> list[str]:
-    """The elements of a list of names; none if it isn't one."""
+def elements_of(value: str) -> list[str]:
+    """The elements of a setting that is a list of names; none if it isn't one."""
     elements, at = [], 0
     while at < len(value):
         found = _ELEMENT.match(value, at)
