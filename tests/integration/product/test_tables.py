@@ -13,6 +13,7 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CoffreError,
+    QueryFailedError,
     RestoreExceptionsError,
     RestoreMismatchError,
     TablesNotMovableError,
@@ -115,6 +116,27 @@ def test_what_lies_in_the_schema_beside_the_table_comes_along(verbs: Verbs, shop
         UNION ALL SELECT collname FROM pg_collation WHERE collnamespace = 'rescue'::regnamespace
         ORDER BY 1"""
     assert sql(shop, named) == [["both"], ["plain"], ["span"], ["spans"]]
+
+
+def test_what_an_exclusion_constraint_takes_comes_from_an_extension_and_children_are_named(
+    server16: EphemeralServer, postgres_root: Path, scratch_root: Path
+) -> None:
+    rooms = create(
+        server16,
+        "rooms",
+        "CREATE EXTENSION btree_gist",
+        "CREATE TABLE booked (room int, at tsrange, EXCLUDE USING gist (room WITH =, at WITH &&))",
+        "INSERT INTO booked VALUES (1, '[2020-01-01,2020-01-02)'), (2, '[2020-01-01,2020-01-02)')",
+        "CREATE TABLE special (why text) INHERITS (booked); INSERT INTO special VALUES (3, NULL, 'x')",
+    )
+    verbs = Verbs(MemoryStore(), postgres_root, scratch_root)
+    verbs.backup(rooms)
+    result = rescue(verbs, rooms, "public.booked")
+    assert [found.object for found in result.findings] == ["table public.special"]
+    assert sql(rooms, "SELECT count(*) FROM rescue.booked") == [[2]]
+    with pytest.raises(QueryFailedError, match="exclusion constraint"):
+        sql(rooms, "INSERT INTO rescue.booked SELECT * FROM rescue.booked")
+    sql(target(server16, "postgres"), "DROP DATABASE rooms WITH (FORCE)")
 
 
 def test_a_table_comes_back_after_it_was_lost(verbs: Verbs, server16: EphemeralServer) -> None:

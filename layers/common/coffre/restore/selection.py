@@ -34,6 +34,10 @@ _PARTS = _TIES_OF_PARTS | {
 _OF_ANYTHING = frozenset({"CHECK CONSTRAINT", "COMMENT", "INDEX ATTACH", "SEQUENCE OWNED BY"})
 """Parts of types, domains, sequences and indexes as well, not of tables alone."""
 
+_EXCLUSION, _SCALARS = " EXCLUDE USING gist ", ("EXTENSION", "btree_gist")
+"""An archive doesn't say of which operator classes a constraint's index is made.  Those that GiST lacks come
+from this extension; others come with a column's type."""
+
 _LEFT_OUT = frozenset(
     {
         "ACL",
@@ -102,6 +106,12 @@ def select(toc: Sequence[TocEntry], wanted: Iterable[str]) -> Selection:
     left_out += [
         _label(entry) for entry in toc if entry.description in _LEFT_OUT and mine.intersection(entry.needs)
     ]
+    # Those that inherit from one of them, whose rows it shows as well, or that have its row type.
+    left_out += [
+        _label(entry)
+        for entry in toc
+        if entry.description == "TABLE" and entry.dump_id not in needed and tables.intersection(entry.needs)
+    ]
     return Selection(
         frozenset((entries[number].schema, entries[number].tag) for number in tables),
         frozenset((entry.schema, entry.tag) for entry in chosen if entry.description == "SEQUENCE"),
@@ -135,12 +145,19 @@ def _closure(entries: Mapping[int, TocEntry], tables: set[int]) -> tuple[set[int
         carriers = needed if part.description in _OF_ANYTHING else tables
         if not any(entries[n].description in _MOVABLE | _PARTS for n in carriers & set(part.needs)):
             continue
-        more = _needs(entries, [part.dump_id])
+        more = _needs(entries, [part.dump_id, *_classes(entries, part)])
         if part.description != "FK CONSTRAINT" or not _strangers(entries, more, tables):
             needed |= more
         elif any(_is_of(part, entries[number]) for number in tables):
             left_out.append(_label(part))
     return needed, left_out
+
+
+def _classes(entries: Mapping[int, TocEntry], part: TocEntry) -> list[int]:
+    """What a constraint may need of extensions."""
+    if _EXCLUSION not in part.statement:
+        return []
+    return [number for number, one in entries.items() if (one.description, one.tag) == _SCALARS]
 
 
 def _is_of(constraint: TocEntry, table: TocEntry) -> bool:

@@ -68,8 +68,9 @@ def named_roles(toc: Iterable[TocEntry]) -> set[str]:
             continue
         if entry.description not in OWNERLESS and entry.owner:
             found.add(entry.owner)
-        tokens = _tokens(entry.statement, user_mapping=entry.description == "USER MAPPING")
-        found.update(role for _, role in tokens if role is not None)
+        if entry.description in NAMING:
+            tokens = _tokens(entry.statement, user_mapping=entry.description == "USER MAPPING")
+            found.update(role for _, role in tokens if role is not None)
     return found
 
 

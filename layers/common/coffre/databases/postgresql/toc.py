@@ -17,6 +17,8 @@ VERSIONS = range(14, 17)
 NAMING = frozenset({"ACL", "DEFAULT ACL", "POLICY", "USER MAPPING"})
 """Entries whose statements name roles; the owner of any other stands beside its statement."""
 
+_STATED = NAMING | {"CONSTRAINT"}
+
 _CUSTOM = 1
 _HEAD = 11
 
@@ -36,7 +38,7 @@ class TocEntry:
     needs:
         Dump ids of what it depends on.
     statement:
-        What makes it, of an entry whose statement names roles; empty for others.
+        What makes it, of a constraint and of an entry whose statement names roles; empty for others.
     """
 
     dump_id: int
@@ -121,7 +123,7 @@ def _entry(reader: TocReader, codec: str) -> TocEntry:
     dump_id, _ = reader.number().value, reader.number()
     catalogue, oid, tag, description = text(), text(), text(), text()
     section = reader.number().value
-    statement = text() if description in NAMING else reader.text()
+    statement = text() if description in _STATED else reader.text()
     for _ in range(2):  # what drops it, COPY
         reader.text()
     schema, tablespace = text(), text()
@@ -143,7 +145,7 @@ def _entry(reader: TocReader, codec: str) -> TocEntry:
         tablespace,
         owner,
         needs,
-        (statement or "") if description in NAMING else "",
+        (statement or "") if description in _STATED else "",
     )
 
 
