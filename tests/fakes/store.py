@@ -45,13 +45,15 @@ class _Key:
 class MemoryStore(ObjectStore):
     """The twin of a versioned bucket.
 
-    ``now`` is the store's clock; tests move it.  With a ``rule`` it is a bucket with Object Lock.
+    ``now`` is the store's clock; tests move it.  With a ``rule`` it is a bucket with Object Lock.  While
+    ``kept`` is ``Suspended`` what is written, markers too, replaces the key's version ``null``.
     """
 
     def __init__(self, bucket: str = "vault", now: datetime = START) -> None:
         self.bucket = bucket
         self.now = now
         self.rule: LockRule | None = None
+        self.kept = "Enabled"
         self._keys: dict[str, _Key] = {}
         self._numbers = itertools.count(1)
 
@@ -171,18 +173,21 @@ class MemoryStore(ObjectStore):
         entries[entries.index(stored)] = replace(stored, **changes)
 
     def versioning(self) -> str:
-        return "Enabled"
+        return self.kept
 
     def lifecycle_rules(self) -> list[dict[str, Any]]:
         return []
 
     def _add(self, key: str, body: bytes, *, marker: bool) -> None:
-        version = Version(key, f"v{next(self._numbers)}", True, marker, len(body), self.now)
+        name = f"v{next(self._numbers)}" if self.kept == "Enabled" else "null"
+        version = Version(key, name, True, marker, len(body), self.now)
         locked = None
         if self.rule is not None and not marker:
             ends = self.lock.until if self.lock else self.now + self.rule.default
             locked = ends.replace(microsecond=0)
-        self._keys.setdefault(key, _Key()).entries.append(_Stored(version, body, locked))
+        found = self._keys.setdefault(key, _Key())
+        found.entries = [stored for stored in found.entries if stored.version.version != name]
+        found.entries.append(_Stored(version, body, locked))
 
     def _find(self, key: str, version: str | None) -> _Stored:
         found = self._keys.get(key, _Key())

@@ -244,6 +244,19 @@ def test_a_recorded_run_that_goes_on_makes_the_sweep_wait(world: World) -> None:
     assert world.rotate().marked_chunks == 1
 
 
+def test_a_bucket_that_keeps_no_versions_is_not_rotated(world: World) -> None:
+    """There a marker destroys what it hides, for instance a chunk that a running backup uses again."""
+    world.store.kept = "Suspended"
+    world.backup(["old"])
+    world.pass_days(2)
+    world.backup(["new"])
+    before = world.contents()
+    assert "doesn't keep versions" in world.failure()
+    assert world.contents() == before
+    world.store.kept = "Enabled"
+    assert world.rotate().marked_chunks == 1
+
+
 def test_out_of_time_leaves_the_rest_to_the_next_rotation(world: World) -> None:
     put_chunk(world.store, LAYOUT, b"unused\n")
     world.store.advance(hours=7)

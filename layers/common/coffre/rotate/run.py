@@ -30,6 +30,7 @@ from coffre.rotate.quarantine import Suspects, put_aside, users_of
 from coffre.rotate.sweep import Sweep, freed_bytes
 from coffre.vault.evidence import doubted
 from coffre.vault.layout import Layout
+from coffre.vault.safeguards import require_versions
 from coffre.vault.store import ObjectStore
 
 
@@ -106,6 +107,7 @@ def _work(
 ) -> RotateReport:
     store, layout, moment = services.store, Layout(database), services.now()
     check = _deadline_check(database, services, deadline)
+    require_versions(store)  # marks would be deletions
     runs = [record for record in services.catalogue.live_runs(database) if record.kind != "rotate"]
     horizon = Horizon.at(moment, timedelta(seconds=services.max_run_seconds), _oldest(runs))
     inventory, rule = take_inventory(store, layout, horizon), store.lock_rule()

@@ -21,8 +21,7 @@ def check_safeguards(store: ObjectStore, layout: Layout) -> list[Finding]:
         If versions aren't kept, or a lifecycle rule expires what this database's backups need.
     StoreUnavailableError
     """
-    if store.versioning() != "Enabled":
-        raise VaultUnsafeError(f"the bucket {store.bucket} doesn't keep versions", "Enable versioning.")
+    require_versions(store)
     findings: list[Finding] = []
     for rule in store.lifecycle_rules():
         if rule.get("Status") != "Enabled" or not _touches(rule, layout):
@@ -41,6 +40,21 @@ def check_safeguards(store: ObjectStore, layout: Layout) -> list[Finding]:
                 )
             )
     return findings
+
+
+def require_versions(store: ObjectStore) -> None:
+    """Refuse a bucket in which hiding an object, or writing it again, may destroy it.
+
+    While versioning is suspended a DELETE without a version replaces the version ``null`` by its marker, and
+    where it was never enabled there is nothing below a marker.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/DeletingObjectsfromVersioningSuspendedBuckets.html
+
+    Raises
+    ------
+    VaultUnsafeError, StoreUnavailableError
+    """
+    if store.versioning() != "Enabled":
+        raise VaultUnsafeError(f"the bucket {store.bucket} doesn't keep versions", "Enable versioning.")
 
 
 def lock_finding(store: ObjectStore) -> Finding:
