@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -54,6 +55,20 @@ def test_latest_holds_what_a_restore_of_latest_would_take(world: World) -> None:
     assert hold.run(request, world.services, seconds=900).backup_id == new.id
     request = HoldRequest(action="hold", database=DATABASE, backup_id=safety)
     assert hold.run(request, world.services, seconds=900).backup_id == safety
+
+
+def test_a_hold_after_a_release_holds_whatever_the_clocks_say(world: World) -> None:
+    """Two functions tell the time, and the one of the hold is behind."""
+    old, _ = superseded(world)
+    world.hold("hold", old)
+    world.hold("release", old)
+    services = world.services
+    world.services = replace(services, now=lambda: world.store.now - timedelta(minutes=1))
+    assert world.hold("hold", old).holds
+    world.services = services
+    assert actions(world)[old.id] == "keep"
+    world.services = replace(services, now=lambda: world.store.now - timedelta(minutes=2))
+    assert not world.hold("release", old).holds
 
 
 def test_a_hold_with_a_date_ends_by_itself(world: World) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 import zstandard
 
@@ -98,6 +101,15 @@ def test_a_doubt_outlives_the_catalogue(world: World) -> None:
     entry = world.catalogue.backup(DATABASE, old.id)
     assert entry is not None
     assert [reason.code for reason in entry.reasons] == ["chunk-quarantined"]
+
+
+def test_a_doubt_takes_a_proof_that_was_written_after_the_rotation_started(world: World) -> None:
+    """Or, which is the same, by a clock that is ahead of the rotation's."""
+    old, _, _ = damaged_world(world)
+    world.evidence(old, "proven")
+    behind = replace(world.services, now=lambda: world.store.now - timedelta(minutes=1))
+    assert run({DATABASE: MANY}, behind, dry_run=False, seconds=600).reports[0].doubted == [old.id]
+    assert world.verdict(old) == "inconclusive"
 
 
 def test_a_chunk_that_is_right_is_not_put_aside_whatever_evidence_says(world: World) -> None:

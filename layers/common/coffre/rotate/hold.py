@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from heapq import merge
 
 from coffre.errors import DeadlineExceededError, InvalidEventError, NoObjectLockError, UnknownBackupError
@@ -14,7 +14,7 @@ from coffre.rotate.inventory import Horizon, take_inventory
 from coffre.rotate.promote import objects_of
 from coffre.rotate.run import Services
 from coffre.vault.layout import Layout
-from coffre.vault.notes import Hold, active_holds, describe_hold, list_notes, write_note
+from coffre.vault.notes import Hold, active_holds, describe_hold, list_notes, time_after, write_note
 from coffre.vault.reader import load_manifest, meant_backup
 from coffre.vault.retention import set_legal_hold
 from coffre.vault.store import ObjectStore
@@ -67,7 +67,8 @@ def _hold(
     body = Hold(reason=request.reason, until=request.until, legal=request.legal)
     services.catalogue.audit(request.database, "hold", backup_id, _details(body))
     # The note first: it keeps rotation away while objects are held one by one.
-    write_note(services.store, layout, backup_id, "hold", body, services.now())
+    written = _after_others(services, layout, backup_id)
+    write_note(services.store, layout, backup_id, "hold", body, written)
     if not request.legal:
         return 0
     held = set_legal_hold(services.store, objects_of(services.store, layout, backup_id), check, on=True)
@@ -78,6 +79,7 @@ def _release(
     request: HoldRequest, services: Services, layout: Layout, backup_id: str, check: Callable[[], None]
 ) -> int:
     store, moment = services.store, services.now()
+    written = _after_others(services, layout, backup_id)  # what is held from here on isn't released
     services.catalogue.audit(request.database, "release", backup_id, {"reason": request.reason})
     objects = 0
     if store.lock_rule() is not None:
@@ -97,8 +99,14 @@ def _release(
         )
         objects += set_legal_hold(store, loose, check, on=False)
     # The note last: until all is done the backup counts as held.
-    write_note(store, layout, backup_id, "release", Hold(reason=request.reason), moment)
+    write_note(store, layout, backup_id, "release", Hold(reason=request.reason), written)
     return objects
+
+
+def _after_others(services: Services, layout: Layout, backup_id: str) -> datetime:
+    """The time of a note that counts after all that are there."""
+    notes = list_notes(services.store, layout, backup_id)
+    return time_after((note.time for note in notes), services.now())
 
 
 def _chunks(store: ObjectStore, layout: Layout, backup_id: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from coffre.ids import stamp
@@ -18,7 +18,7 @@ from coffre.rotate.inventory import Backup
 from coffre.vault.evidence import damaged_chunks, evidence_time
 from coffre.vault.layout import Layout
 from coffre.vault.locate import is_sound_chunk
-from coffre.vault.notes import MAX_CHUNKS, Chunks, Note, read_chunks, write_note
+from coffre.vault.notes import MAX_CHUNKS, Chunks, Note, read_chunks, time_after, write_note
 from coffre.vault.reader import load_manifest
 from coffre.vault.refs import read_ids
 from coffre.vault.store import ObjectStore
@@ -123,15 +123,23 @@ def put_aside(
     layout: Layout,
     damaged: frozenset[bytes],
     doubtful: dict[str, list[str]],
+    proofs: Mapping[str, VerifyResult],
     now: datetime,
 ) -> None:
     """Note the doubt on each of these backups, then hide the chunks.
+
+    Parameters
+    ----------
+    proofs:
+        Of these backups.  A doubt counts after the proof that it takes, which may have been written since the
+        rotation started, or by a clock that is ahead.
 
     Raises
     ------
     StoreUnavailableError
     """
     for backup_id, chunks in doubtful.items():
-        write_note(store, layout, backup_id, "doubt", Chunks(chunks=chunks[:MAX_CHUNKS]), now)
+        written = time_after([evidence_time(proofs[backup_id].evidence)], now)
+        write_note(store, layout, backup_id, "doubt", Chunks(chunks=chunks[:MAX_CHUNKS]), written)
     for identifier in sorted(damaged):
         store.mark_deleted(layout.chunk(identifier.hex()))

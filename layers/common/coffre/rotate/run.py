@@ -132,7 +132,7 @@ def _work(
     if not dry_run:
         for backup, holds in returning.items():
             bring_back(store, services.catalogue, layout, backup.backup_id, holds)
-        put_aside(store, layout, damaged, doubtful, moment)
+        put_aside(store, layout, damaged, doubtful, examined.proofs, moment)
         lost = (doubted(examined.proofs[backup_id]) for backup_id in doubtful)
         for result in (*examined.doubts, *lost):  # an earlier rotation may have died before it said so
             services.catalogue.verdict(result)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from coffre.errors import ObjectCorruptError, ObjectMissingError
 from coffre.events.base import UtcTime
-from coffre.ids import BACKUP_ID, stamp
+from coffre.ids import BACKUP_ID, moment, stamp
 from coffre.vault.files import put_bytes
 from coffre.vault.layout import Layout
 from coffre.vault.store import ObjectStore
@@ -119,6 +120,24 @@ def active_holds(store: ObjectStore, notes: Iterable[Note], now: datetime) -> tu
     standing = (note for note in known if note.what in ("hold", "pin") and note.time > released)
     held = [(note, _read_hold(store, note)) for note in standing]
     return tuple((note, hold) for note, hold in held if hold.until is None or hold.until > now)
+
+
+def time_after(times: Iterable[str], now: datetime) -> datetime:
+    """When a note is said to be written: now, or just after these times, whatever clocks told them.
+
+    Notes and evidence count in the order of their times, and clocks differ: a hold whose time is before that
+    of the release that it follows would hold nothing.
+
+    Parameters
+    ----------
+    times:
+        Of what the note follows, as in keys; what isn't a time is passed over.
+    """
+    latest = now
+    for time in times:
+        with suppress(ValueError, OverflowError):
+            latest = max(latest, moment(time) + timedelta(microseconds=1))
+    return latest
 
 
 def describe_hold(note: Note, hold: Hold) -> str:
