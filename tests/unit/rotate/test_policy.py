@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from coffre.databases.registration import Retention
+from coffre.databases.registration import TIERS, Retention
 from coffre.events.base import Verdict
 from coffre.rotate.policy import BackupFacts, decide
 
@@ -61,6 +61,16 @@ def test_a_held_backup_is_kept_and_says_why() -> None:
     decisions = {d.backup_id: d for d in decide([held, *newer], retention, NOW)}
     assert decisions[held.backup_id].action == "keep"
     assert decisions[held.backup_id].reasons == ("held: hold of 2020-02-01",)
+
+
+@pytest.mark.parametrize("time", ["20261120T113000Z", "20261120T103000Z"], ids=["in no tier", "over the cap"])
+def test_a_hold_costs_no_other_backup_its_place_under_a_cap(time: str) -> None:
+    """A restore that reads a backup holds it, too: it must not have another one deleted."""
+    capped = Retention(hourly=3, daily=0, weekly=0, monthly=0, keep_last=1, cap=2)
+    newest, hour, old = facts("20261120T120000Z"), facts("20261120T114500Z"), facts(time)
+    assert kept([newest, hour, old], capped) == {newest.backup_id, hour.backup_id}
+    held = replace(old, holds=("a restore reads it",))
+    assert kept([newest, hour, held], capped) == {newest.backup_id, hour.backup_id, held.backup_id}
 
 
 def test_a_backup_from_the_future_is_kept_and_takes_nobodys_place() -> None:
@@ -196,3 +206,59 @@ def test_the_cap_limits_what_tiers_keep(some: list[BackupFacts], retention: Rete
     stay = kept(good, retention)
     if retention.cap is not None:
         assert len(stay) <= max(retention.cap, 2 * retention.keep_last + 1), "and the newest sample"
+
+
+@given(backups, retentions, st.integers(0, 39))
+def test_a_hold_never_has_another_backup_deleted(
+    some: list[BackupFacts], retention: Retention, number: int
+) -> None:
+    """Nor does a restore that reads one: it holds it for a while."""
+    held = [
+        replace(backup, holds=("by somebody",)) if n == number % len(some) else backup
+        for n, backup in enumerate(some)
+    ]
+    assert kept(some, retention) <= kept(held, retention)
+
+
+@given(backups, retentions.map(lambda retention: retention.model_copy(update={"cap": None})), st.randoms())
+def test_rotating_after_each_backup_keeps_what_one_rotation_would_keep(
+    some: list[BackupFacts], retention: Retention, chance: Any
+) -> None:
+    """In whatever order they come, nothing is kept for ever; in their own order nothing is lost."""
+    assert rotated(newest_first(some)[::-1], retention) == kept(some, retention)
+    shuffled = list(some)
+    chance.shuffle(shuffled)
+    assert rotated(shuffled, retention) <= kept(some, retention)
+
+
+def rotated(coming: list[BackupFacts], retention: Retention) -> set[str]:
+    """What is there in the end if each backup that comes is followed by a rotation."""
+    there: list[BackupFacts] = []
+    for backup in coming:
+        stay = kept([*there, backup], retention)
+        there = [one for one in (*there, backup) if one.backup_id in stay]
+    return {one.backup_id for one in there}
+
+
+@given(backups, retentions, st.integers(0, 5_000))
+def test_time_alone_deletes_nothing(some: list[BackupFacts], retention: Retention, days: int) -> None:
+    assert kept(some, retention, NOW + timedelta(days=days)) == kept(some, retention)
+
+
+@given(backups, retentions, times)
+def test_a_failed_backup_changes_nothing_for_the_others(
+    some: list[BackupFacts], retention: Retention, time: datetime
+) -> None:
+    failed = BackupFacts("failed", time, "failed")
+    assert kept([*some, failed], retention) - {"failed"} == kept(some, retention)
+
+
+@given(backups, retentions, st.sampled_from(["keep_last", *TIERS]), st.integers(1, 5))
+def test_a_policy_that_keeps_more_deletes_nothing_more(
+    some: list[BackupFacts], retention: Retention, field: str, more: int
+) -> None:
+    """A cap is left out, as above."""
+    less = retention.model_copy(update={"cap": None})
+    value = getattr(less, field)
+    raised = value + more if isinstance(value, int) else f"{int(value[:-1]) + more}d"
+    assert kept(some, less) <= kept(some, less.model_copy(update={field: raised}))

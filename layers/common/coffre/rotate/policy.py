@@ -67,13 +67,20 @@ PERIODS: dict[Tier, Callable[[datetime], str]] = {
 
 @dataclass
 class _Reasons:
-    """Reasons to keep, by backup; those in ``firm`` no cap may override."""
+    """Reasons to keep, by backup; those in ``firm`` and ``held`` no cap may override.
+
+    A cap counts as if nothing were held: else a hold, or a restore that goes on, would have another backup
+    deleted.
+    """
 
     firm: dict[str, list[str]] = field(default_factory=dict)
+    held: dict[str, list[str]] = field(default_factory=dict)
     tiers: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, backup_id: str) -> tuple[str, ...]:
-        return (*self.firm.get(backup_id, ()), *self.tiers.get(backup_id, ()))
+        return tuple(
+            reason for kind in (self.firm, self.held, self.tiers) for reason in kind.get(backup_id, ())
+        )
 
 
 def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) -> list[Decision]:
@@ -103,6 +110,9 @@ def decide(backups: Sequence[BackupFacts], retention: Retention, now: datetime) 
     good = [backup for backup in past if backup.verdict != "failed"]
     reasons = _Reasons()
     _keep_floor(good, retention.keep_last, reasons.firm)
+    for backup in ordered:
+        for hold in backup.holds:
+            _add(reasons.held, backup, f"held: {hold}")
     _keep_special(ordered, now, reasons.firm)
     for tier in TIERS:
         for backup, reason in tier_members(good, retention, tier):
@@ -126,8 +136,6 @@ def _keep_special(ordered: list[BackupFacts], now: datetime, firm: dict[str, lis
     if sampled is not None and proven is not None and not _newer(sampled, proven):
         sampled = None
     for backup in ordered:
-        for hold in backup.holds:
-            _add(firm, backup, f"held: {hold}")
         if backup.time > now:
             _add(
                 firm,
@@ -178,10 +186,10 @@ def _promoted(backup: BackupFacts, tier: Tier) -> str:
 
 def _over_cap(good: Iterable[BackupFacts], reasons: _Reasons, cap: int | None) -> set[str]:
     """The oldest of what only tiers keep, as far as more than ``cap`` are kept."""
-    kept = [backup.backup_id for backup in good if reasons.of(backup.backup_id)]
+    kept = [b.backup_id for b in good if b.backup_id in reasons.firm or b.backup_id in reasons.tiers]
     surplus = max(0, len(kept) - cap) if cap is not None else 0
     loose = [backup_id for backup_id in kept if backup_id not in reasons.firm]
-    return set(loose[len(loose) - min(surplus, len(loose)) :])
+    return set(loose[len(loose) - min(surplus, len(loose)) :]) - reasons.held.keys()
 
 
 def _decision(
