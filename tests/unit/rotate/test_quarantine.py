@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import zstandard
@@ -110,6 +112,43 @@ def test_a_doubt_takes_a_proof_that_was_written_after_the_rotation_started(world
     behind = replace(world.services, now=lambda: world.store.now - timedelta(minutes=1))
     assert run({DATABASE: MANY}, behind, dry_run=False, seconds=600).reports[0].doubted == [old.id]
     assert world.verdict(old) == "inconclusive"
+
+
+def test_more_damage_than_a_rotation_has_time_to_read_is_put_aside_by_several(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that spent all of its time reading would do so for ever, and every backup would meet the damage."""
+    texts = [f"row {number}" for number in range(20)]
+    backup = world.backup(texts)
+    for key in (chunk.key for chunk in world.chunks(backup)):
+        world.store.tamper(key, flip)
+    world.store.advance(hours=1)
+    note = Chunks(chunks=[chunk.id for chunk in world.chunks(backup)])
+    write_note(world.store, LAYOUT, backup.id, "damage", note, world.store.now)
+    world.store.advance(hours=1)
+
+    def slowly(store: Any, key: str, version: str | None = None) -> bool:
+        world.store.advance(minutes=1)
+        return is_sound_chunk(store, key, version)
+
+    monkeypatch.setattr("coffre.rotate.quarantine.is_sound_chunk", slowly)
+    found = [world.rotate(retention=MANY).quarantined_chunks for _ in range(5)]
+    assert sum(found) == 20
+    assert max(found) < 10
+
+
+def test_a_backup_whose_damage_there_was_no_time_to_read_is_not_deleted_as_a_failed_one(
+    world: World,
+) -> None:
+    old, new, _ = damaged_world(world, "failed")
+    accuse(world, old, world.chunks(old)[1].key)
+    world.pass_days(1)
+    world.evidence(world.backup(["shared again"]), "proven")
+    started, calls = world.store.now, itertools.count()
+    world.services = replace(world.services, now=lambda: started + timedelta(minutes=4 * next(calls)))
+    kept = {d.backup_id: d for d in world.rotate(dry_run=True).decisions}
+    assert kept[old.id].action == kept[new.id].action == "keep"
+    assert any("looked at by a later rotation" in reason for reason in kept[old.id].reasons)
 
 
 def test_a_chunk_that_is_right_is_not_put_aside_whatever_evidence_says(world: World) -> None:

@@ -101,6 +101,8 @@ def examine(
         locked, legal = _locks(store, layout, backup) if has_locks else (None, False)
         if legal:
             holds.append("a legal hold in the store")
+        if verdict == "failed" and not healed and suspects.left_out:
+            holds.append("its damage, which may be healed, is looked at by a later rotation")
         facts.append(
             BackupFacts(
                 backup.backup_id,

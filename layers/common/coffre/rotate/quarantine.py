@@ -32,14 +32,21 @@ class Suspects:
 
     Parameters
     ----------
-    check:
-        Called before each chunk is read; raises to stop.
+    has_time:
+        Asked before each look at a chunk.  What there is no time for is left to the next rotation, which has
+        less to read: what was found damaged is put aside by then.
+
+    Attributes
+    ----------
+    left_out:
+        Whether chunks were not looked at.
     """
 
-    def __init__(self, store: ObjectStore, layout: Layout, check: Callable[[], None]) -> None:
+    def __init__(self, store: ObjectStore, layout: Layout, has_time: Callable[[], bool]) -> None:
+        self.left_out = False
         self._store = store
         self._layout = layout
-        self._check = check
+        self._has_time = has_time
         self._sound: dict[str, bool] = {}
         self._damaged = set[bytes]()
 
@@ -49,7 +56,7 @@ class Suspects:
         return frozenset(self._damaged)
 
     def read(self, identifier: str, accused: str) -> bool:
-        """Whether a chunk is there and right by now; one too many counts as wrong.
+        """Whether a chunk is there and right by now; one that isn't looked at counts as wrong.
 
         Parameters
         ----------
@@ -62,13 +69,16 @@ class Suspects:
         """
         if identifier in self._sound:
             return self._sound[identifier]
+        if not self._has_time():
+            self.left_out = True
+            return False
         key = self._layout.chunk(identifier)
         seen = self._store.head(key)
         if seen is None or stamp(seen.modified - CLOCKS) > accused:
             return seen is not None
         if len(self._sound) == MAX_CHUNKS:
+            self.left_out = True
             return False
-        self._check()
         self._sound[identifier] = is_sound_chunk(self._store, key)
         if not self._sound[identifier]:
             self._damaged.add(bytes.fromhex(identifier))

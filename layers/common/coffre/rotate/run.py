@@ -33,6 +33,9 @@ from coffre.vault.layout import Layout
 from coffre.vault.safeguards import require_versions
 from coffre.vault.store import ObjectStore
 
+READING_SHARE = 0.5
+"""Of a rotation's time, for reading damaged chunks again: what it finds has to be put aside as well."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -113,7 +116,8 @@ def _work(
     inventory, rule = take_inventory(store, layout, horizon), store.lock_rule()
     returning = held_but_hidden(store, layout, inventory.hidden, moment)
     inventory = inventory.with_live(returning)
-    suspects = Suspects(store, layout, check)
+    reading_ends = moment + READING_SHARE * (deadline - moment)
+    suspects = Suspects(store, layout, lambda: services.now() < reading_ends)
     suspects.read_notes(inventory.damage)
     examined = examine(store, layout, inventory.live, runs, suspects, moment, has_locks=rule is not None)
     damaged = suspects.damaged
