@@ -18,6 +18,7 @@ from coffre.errors import (
     CatalogChangedError,
     ConnectionLostError,
     LockNotGrantedError,
+    NamesChangedError,
     SnapshotLostError,
     TableChangedError,
     WaitersPresentError,
@@ -271,3 +272,68 @@ def test_a_successor_does_not_queue_behind_whoever_waits_for_its_predecessor(sho
         assert time.monotonic() - began < module.HEARTBEAT_SECONDS * 50
         held.close()
         change.result()
+
+
+SCHEMAS = "CREATE SCHEMA blue; CREATE SCHEMA green; CREATE TABLE blue.t (n int); CREATE TABLE green.t (n int)"
+EXCHANGE = (
+    "ALTER SCHEMA blue RENAME TO aside; ALTER SCHEMA green RENAME TO blue; ALTER SCHEMA aside RENAME TO green"
+)
+TYPES = "CREATE TYPE kind AS ENUM ('a', 'b'); CREATE TYPE pair AS (x int, y text)"
+LABELS = (
+    "ALTER TYPE kind RENAME VALUE 'a' TO 'c'; ALTER TYPE kind RENAME VALUE 'b' TO 'a'; "
+    "ALTER TYPE kind RENAME VALUE 'c' TO 'b'"
+)
+BACK = "ALTER TYPE kind RENAME VALUE 'a' TO 'c'; ALTER TYPE kind RENAME VALUE 'c' TO 'a'"
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "named"),
+    [
+        (SCHEMAS, EXCHANGE, "schema blue, schema green"),
+        (TYPES, LABELS, r"type public\.kind"),
+        (TYPES, BACK, r"type public\.kind"),
+        (TYPES, "ALTER TYPE pair ADD ATTRIBUTE z int", r"type public\.pair"),
+        (TYPES, "ALTER TYPE pair DROP ATTRIBUTE y", r"type public\.pair"),
+    ],
+    ids=["schemas exchanged", "labels exchanged", "label renamed and back", "attribute added", "one dropped"],
+)
+def test_names_that_change_without_a_lock_on_any_table_end_the_backup(
+    shop: Target, before: str, change: str, named: str
+) -> None:
+    """Rows would stand under the names of others, or couldn't be read by the types of the schema."""
+    sql(shop, before)
+    with hold(shop) as held:
+        sql(shop, change)
+        with pytest.raises(NamesChangedError, match=named):
+            successor(shop, held.id)
+        with pytest.raises(NamesChangedError, match=named):
+            held.confirm()
+
+
+def test_schemas_that_get_their_names_back_are_noticed_meanwhile(shop: Target) -> None:
+    sql(shop, SCHEMAS)
+    with hold(shop) as held:
+        held.watch(waiters=None)
+        sql(shop, EXCHANGE)
+        assert eventually(lambda: held._fault is not None)
+        sql(shop, EXCHANGE)
+        with pytest.raises(NamesChangedError, match="schema blue"):
+            held.confirm()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"BEGIN; {LABELS}; ALTER TYPE pair DROP ATTRIBUTE y; ROLLBACK",
+        "ALTER TYPE kind ADD VALUE 'c'; ALTER TYPE kind ADD VALUE 'd' BEFORE 'a'",
+        "DROP TYPE kind, pair",
+        "GRANT USAGE ON SCHEMA public TO pg_monitor; CREATE SCHEMA one; ALTER SCHEMA one RENAME TO two",
+        "CREATE TYPE other AS ENUM ('x'); ALTER TYPE other RENAME VALUE 'x' TO 'y'",
+    ],
+    ids=["rolled back", "labels added", "types dropped", "a new schema", "a new type"],
+)
+def test_changes_that_no_row_of_the_snapshot_shows_do_not_end_it(shop: Target, change: str) -> None:
+    sql(shop, TYPES, LABELS)  # what was changed before is as it is
+    with hold(shop) as held:
+        sql(shop, *change.split("; "))
+        held.confirm()

@@ -149,6 +149,13 @@ class TableChangedError(CoffreError):
     advice = "Rows of it would be missing, so the backup was discarded; run it again."
 
 
+class NamesChangedError(CoffreError):
+    """A schema was renamed, or a type's labels or attributes changed, while a backup read rows."""
+
+    code = "names-changed"
+    advice = "Rows would stand under other names, so the backup was discarded; run it again."
+
+
 class SnapshotLostError(ConnectionLostError):
     """The snapshot of a backup is gone: whoever held it has ended."""
 

@@ -14,11 +14,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from coffre.databases.postgresql.connection import Session, literal, open_session, qualified
+from coffre.databases.postgresql.renamed import renamed_since
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CatalogChangedError,
     CoffreError,
     ConnectionLostError,
+    NamesChangedError,
     QueryFailedError,
     SnapshotLostError,
     TableChangedError,
@@ -117,13 +119,18 @@ class HeldSnapshot:
 
         Raises
         ------
-        TableChangedError
+        TableChangedError, NamesChangedError
             Naming them.
         """
+        self._same_names()
         tables = self.session.run(_LOCKABLE)
         if moved := _moved(tables):
             raise TableChangedError(f"rewritten, emptied or dropped since the snapshot: {', '.join(moved)}")
         return tables
+
+    def _same_names(self) -> None:
+        if changed := renamed_since(self.session):
+            raise NamesChangedError(f"renamed or altered since the snapshot: {', '.join(changed)}")
 
     def _hold(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -141,7 +148,7 @@ class HeldSnapshot:
                 return
 
     def watch(self, *, waiters: float | None) -> None:
-        """Start the heartbeat, which also looks who waits behind our locks.
+        """Start the heartbeat, which also looks who waits behind our locks, and whether names are the same.
 
         Parameters
         ----------
@@ -156,7 +163,7 @@ class HeldSnapshot:
 
         Raises
         ------
-        WaitersPresentError, ConnectionLostError
+        WaitersPresentError, ConnectionLostError, NamesChangedError
         """
         if self._fault is not None:
             raise self._fault
@@ -169,7 +176,7 @@ class HeldSnapshot:
 
         Raises
         ------
-        WaitersPresentError, ConnectionLostError, TableChangedError
+        WaitersPresentError, ConnectionLostError, TableChangedError, NamesChangedError
         """
         self._stop_watching()
         self.check()
@@ -189,6 +196,11 @@ class HeldSnapshot:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             try:
                 waiting = self.session.run(_WAITERS)
+                self._same_names()
+            except NamesChangedError as error:
+                self._fault = error
+                self.session.close()
+                return
             except CoffreError as error:
                 self._fault = ConnectionLostError(f"the snapshot was lost: {error.message}")
                 return
