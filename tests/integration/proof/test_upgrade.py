@@ -15,6 +15,7 @@ from coffre.vault.evidence import newest_evidence
 from coffre.vault.rehearsals import kept_rehearsals
 from coffre.workers import Message
 from tests.integration.proof.conftest import Bench
+from tests.support.postgres import customer_server, sql, target
 from tests.support.vault import ServedStore, Verbs
 
 FINE = """
@@ -54,7 +55,7 @@ def test_what_stands_in_the_way_is_named_and_the_backup_stays_proven(bench: Benc
 def test_text_that_a_new_major_writes_otherwise_is_noted_by_type(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No type's text differs between the majors that are at hand here, so the newer one is made to differ."""
+    """No type's text differs between 16 and 18, so the newer one is made to differ."""
     bench.back_up("CREATE TABLE k (id int); INSERT INTO k VALUES (1)")
     monkeypatch.setattr(compare, "TEXT_CHANGED", {"integer": 18})
     read = CompareTask.run
@@ -71,6 +72,33 @@ def test_text_that_a_new_major_writes_otherwise_is_noted_by_type(
     (noted,) = proof.upgrade.reasons
     assert (noted.level, noted.code, noted.object) == ("info", "text-changed", "public.k")
     assert "integer" in noted.message
+
+
+def test_text_that_changed_since_version_14_is_noted_and_no_damage(
+    verbs: Verbs, postgres_root: Path, scratch_root: Path
+) -> None:
+    """The bytes of a "char" above 127 are written as octal digits from 15 on."""
+    letter = 'chr(233)::"char"'
+    with customer_server(postgres_root, 14, scratch_root) as server:
+        sql(
+            target(server, "postgres"),
+            "CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'",
+        )
+        latin = target(server, "latin")
+        sql(
+            latin,
+            f"CREATE TABLE one AS SELECT {letter} AS v",
+            f"CREATE TABLE many AS SELECT ARRAY[{letter}] AS v",
+        )
+        verbs.backup(latin)
+    proof = verbs.verify(upgrade_to=15)
+    assert (proof.verdict, proof.reasons) == ("proven", [])
+    assert proof.upgrade is not None
+    assert proof.upgrade.verdict == "upgrade-ready"
+    assert sorted((reason.code, reason.object) for reason in proof.upgrade.reasons) == [
+        ("text-changed", "public.many"),
+        ("text-changed", "public.one"),
+    ]
 
 
 def test_a_major_that_is_not_installed_is_a_need(

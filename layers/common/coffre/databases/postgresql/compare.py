@@ -18,10 +18,9 @@ from coffre.vault.manifest import Manifest
 from coffre.vault.parts import Relation, decode_record
 from coffre.workers import Message
 
-TEXT_CHANGED: Mapping[str, int] = {'"char"': 16}
-"""Types whose text differs from the named major version on.
-Source: https://www.postgresql.org/docs/release/16.0/ ("char" output of high-bit characters)"""
-
+TEXT_CHANGED: Mapping[str, int] = {'"char"': 15}
+"""Types whose text differs from the named major version on, in arrays, too.
+Source: https://postgr.es/m/E1oIsu3-002Pg1-NP@gemulon.postgresql.org (bytes above 127, from 15beta3 on)"""
 
 GENERATED_DIFFERS = "exception-generated"
 
@@ -70,7 +69,7 @@ def judge(item: Message, answer: Message, *, source: int, here: int) -> Finding 
     changed = [
         column.type
         for column in (relation.columns if isinstance(relation, Relation) else ())
-        if column.type in TEXT_CHANGED and source < TEXT_CHANGED[column.type] <= here
+        if source < TEXT_CHANGED.get(column.type.removesuffix("[]"), 0) <= here
     ]
     if changed and item["rows"] == answer["rows"]:
         message = (
