@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from coffre.databases.postgresql.archive import archive_entries, data_entries
-from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.connection import PINNED, open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools, dump_major, restore_major
@@ -298,6 +298,13 @@ def test_the_callers_environment_does_not_reach_the_program(
     seen = bench.psql("-c", r"\! env")
     assert "PGAPPNAME=coffre" in seen
     assert "from-the-caller" not in seen
+
+
+def test_amounts_of_money_in_a_schema_are_written_as_rows_are(bench: Bench) -> None:
+    """Its text depends on a setting that pg_dump leaves as it is: '1.234,50 €' is no money elsewhere."""
+    bench.create("rich")
+    bench.query("ALTER DATABASE rich SET lc_monetary = 'POSIX'")
+    assert bench.query("SHOW lc_monetary", database="rich") == PINNED["lc_monetary"]
 
 
 def test_at_its_deadline_a_program_ends_and_so_does_its_statement(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import quote
 
+from coffre.databases.postgresql.connection import PINNED
 from coffre.databases.postgresql.processes import clean_environment, start_tied, wait
 from coffre.databases.postgresql.program_faults import program_failed
 from coffre.databases.postgresql.said import without_values
@@ -31,6 +32,9 @@ OLDEST_SERVER, NEWEST_SERVER = 14, 18
 
 _GRACE_SECONDS = 2.0  # for a program to cancel its statement on the server
 _MESSAGE_BYTES = 4096
+
+_OPTIONS = f"-c lc_monetary={PINNED['lc_monetary']}"
+"""What the programs don't set themselves: a schema holds amounts of money as text of the session's locale."""
 
 
 def dump_major(server_major: int) -> int:
@@ -211,6 +215,7 @@ def _connection(target: Target, secrets: _Handed) -> dict[str, str]:
         "PGDATABASE": target.database,
         "PGPASSFILE": secrets.file(_password_line(target)),
         "PGAPPNAME": "coffre",
+        "PGOPTIONS": _OPTIONS,
         "PGCONNECT_TIMEOUT": "10",
         "PGGSSENCMODE": "disable",
         "PGSSLMODE": target.sslmode if _may_use_tls(target) else "disable",
