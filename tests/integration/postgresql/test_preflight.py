@@ -182,6 +182,16 @@ class Pretending:
         ),
         (
             None,
+            {
+                "SELECT pg_is_in_recovery()": [[True]],
+                "SHOW hot_standby_feedback": [["on"]],
+                "SHOW wal_receiver_status_interval": [["0"]],
+            },
+            StandbyRefusedError,
+            "wal_receiver_status_interval",
+        ),
+        (
+            None,
             {"SELECT extname FROM pg_extension": [["timescaledb"]]},
             UnsupportedExtensionError,
             "timescaledb",

@@ -163,6 +163,9 @@ def _standby(session: Session) -> list[Finding]:
         return [
             refusal(StandbyRefusedError, "server", "the server is a hot standby without hot_standby_feedback")
         ]
+    if session.value("SHOW wal_receiver_status_interval") == "0":
+        never = "the server is a hot standby that never sends its feedback: wal_receiver_status_interval is 0"
+        return [refusal(StandbyRefusedError, "server", never)]
     message = "the server is a hot standby: its primary keeps old rows as long as the backup runs"
     return [Finding(level="info", code="standby", object="server", message=message)]
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from coffre.databases.postgresql.connection import Session, literal, open_session, qualified
 from coffre.databases.postgresql.renamed import renamed_since
+from coffre.databases.postgresql.replaying import await_record
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CatalogChangedError,
@@ -32,6 +33,7 @@ IDLE_LIMIT = "30s"
 """The server ends a holder that has been silent for this long: a dead function leaves no session behind."""
 
 LOCK_TIMEOUT = "5s"
+LOOK_SECONDS = 20.0
 LOCK_BATCH = 500
 ATTEMPTS = 3
 _NO_SUCH_SNAPSHOT = ("22023", "42704")
@@ -75,6 +77,7 @@ class HeldSnapshot:
         self, target: Target, *, seconds: float, application: str, predecessor: str | None = None
     ) -> None:
         self.session = open_session(target, seconds=seconds, application=application)
+        self._application = application
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._fault: CoffreError | None = None
@@ -107,11 +110,17 @@ class HeldSnapshot:
         """Import, lock at once or not at all, look for what slipped in between, export.
 
         Locks aren't handed over with a snapshot, and whoever waits behind the predecessor's would make this
-        session wait behind him: so NOWAIT.
+        session wait behind him: so NOWAIT.  He must outlive what a standby replays at this moment.
         """
         import_snapshot(self.session, predecessor)
         _lock(self.session, self._unchanged(), "NOWAIT")
         self._unchanged()
+        if self.session.value("SELECT pg_is_in_recovery()"):
+            await_record(self.session)
+            with open_session(
+                self.session.target, seconds=LOOK_SECONDS, application=self._application
+            ) as other:
+                import_snapshot(other, predecessor)
         self.id = str(self.session.value("SELECT pg_export_snapshot()"))
 
     def _unchanged(self) -> list[list[Any]]:
