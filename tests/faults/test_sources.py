@@ -20,6 +20,7 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import (
     CoffreError,
+    DamageHiddenError,
     QueryFailedError,
     ServerMemoryError,
     TargetLacksError,
@@ -172,6 +173,20 @@ def test_a_page_that_is_broken_makes_no_backup_and_is_named(world: World, server
     assert "public.wide" in error.value.message
     assert "invalid page in block 3" in error.value.message
     assert world.backups() == []
+
+
+@pytest.mark.parametrize("name", ["zero_damaged_pages", "ignore_checksum_failure"])
+def test_a_server_that_passes_over_broken_pages_makes_no_backup(
+    world: World, server: EphemeralServer, name: str
+) -> None:
+    """It would give 58 rows less, and a proof would find the rest as they were read."""
+    source = create(server, name, "CREATE TABLE t (id int)")
+    sql(target(server, "postgres"), f"ALTER DATABASE {name} SET {name} = on")
+    with pytest.raises(DamageHiddenError, match=name):
+        world.backup(source, FIRST)
+    assert world.backups() == []
+    sql(target(server, "postgres"), f"ALTER DATABASE {name} RESET ALL")
+    assert world.backup(source, FIRST).status == "completed"
 
 
 @pytest.mark.skipif(not WHOLE, reason="takes 20 s and 2 GB: make test-faults")

@@ -79,6 +79,13 @@ class PrivilegesMissingError(CoffreError):
     advice = "Grant SELECT on them; pg_read_all_data covers tables, sequences and schemas, not large objects."
 
 
+class DamageHiddenError(CoffreError):
+    """The server passes over damaged pages, so rows would be missing or wrong without an error."""
+
+    code = "damage-hidden"
+    advice = "Set these off for the role: ALTER ROLE ... SET zero_damaged_pages = off."
+
+
 class RowSecurityError(CoffreError):
     """Row-level security would hide rows from the backup role; each table is named."""
 

@@ -10,6 +10,7 @@ from coffre.databases.postgresql.encodings import can_say
 from coffre.databases.postgresql.roles import read_roles, tell_nameless
 from coffre.errors import (
     CoffreError,
+    DamageHiddenError,
     PrivilegesMissingError,
     ReplicaBehindError,
     ReplicaForeignError,
@@ -29,6 +30,7 @@ NAMED = 50
 _ERRORS: dict[str, type[CoffreError]] = {
     cls.code: cls
     for cls in (
+        DamageHiddenError,
         PrivilegesMissingError,
         ReplicaBehindError,
         ReplicaForeignError,
@@ -79,6 +81,11 @@ SELECT format('%I.%I', n.nspname, c.relname) {_USER_RELATIONS} AND c.relkind = '
 ORDER BY 1
 """
 
+_HIDING = """
+SELECT name FROM pg_settings
+WHERE name IN ('ignore_checksum_failure', 'zero_damaged_pages') AND setting = 'on' ORDER BY 1
+"""
+
 _PASSWORDS = """
 SELECT 'subscription ' || quote_ident(subname) FROM pg_subscription s
 WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -116,6 +123,7 @@ def inspect(session: Session) -> list[Finding]:
     if any(finding.level == "refuse" for finding in findings):
         return findings
     findings += _standby(session)
+    findings += _damage(session)
     findings += _extensions(session)
     findings += _privileges(session)
     findings += _row_security(session)
@@ -168,6 +176,18 @@ def _standby(session: Session) -> list[Finding]:
         return [refusal(StandbyRefusedError, "server", never)]
     message = "the server is a hot standby: its primary keeps old rows as long as the backup runs"
     return [Finding(level="info", code="standby", object="server", message=message)]
+
+
+def _damage(session: Session) -> list[Finding]:
+    """Settings by which a server gives pages that it can't read as empty ones, or as they are.
+
+    Source: https://www.postgresql.org/docs/current/runtime-config-developer.html
+    """
+    names = [row[0] for row in session.run(_HIDING)]
+    if not names:
+        return []
+    message = f"{' and '.join(names)} on: rows on damaged pages would be missing, or wrong, without an error"
+    return [refusal(DamageHiddenError, "server", message)]
 
 
 def _extensions(session: Session) -> list[Finding]:
