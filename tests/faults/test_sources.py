@@ -28,6 +28,7 @@ from coffre.errors import (
 )
 from coffre.vault.layout import Layout
 from coffre.vault.notes import Hold, write_note
+from coffre.vault.reader import load_manifest
 from tests.faults.cases import FIRST, SECOND, WHOLE
 from tests.faults.world import DATABASE, World
 from tests.support.encodings import create_named, named
@@ -173,6 +174,23 @@ def test_a_page_that_is_broken_makes_no_backup_and_is_named(world: World, server
     assert "public.wide" in error.value.message
     assert "invalid page in block 3" in error.value.message
     assert world.backups() == []
+
+
+def test_rows_in_a_table_of_an_extensions_own_are_told_to_be_left_out(
+    world: World, server: EphemeralServer
+) -> None:
+    source = create(
+        server,
+        "extended",
+        "CREATE EXTENSION hstore",
+        "CREATE TABLE jobs (id int); INSERT INTO jobs VALUES (1); CREATE TABLE empty (id int)",
+        "ALTER EXTENSION hstore ADD TABLE jobs; ALTER EXTENSION hstore ADD TABLE empty",
+    )
+    made = world.backup(source, FIRST)
+    told = [(f.level, f.object) for f in made.findings if f.code == "left-out"]
+    assert told == [("warn", "public.jobs")]
+    (left,) = load_manifest(world.store, DATABASE, made.backup_id)[0].left_out
+    assert (left.kind, left.name, left.reason) == ("extension table", "public.jobs", "hstore makes it anew")
 
 
 @pytest.mark.parametrize("name", ["zero_damaged_pages", "ignore_checksum_failure"])

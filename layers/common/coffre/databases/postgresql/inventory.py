@@ -63,6 +63,18 @@ WHERE c.relkind IN ('r', 'S')
 ORDER BY n.nspname, c.relname
 """
 
+OF_EXTENSIONS = """
+SELECT n.nspname, c.relname, e.extname
+FROM pg_extension e
+JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND pg_relation_size(c.oid) > 0
+  AND c.oid <> ALL (coalesce(e.extconfig, '{}'))
+ORDER BY 1, 2
+"""
+"""Tables with rows that extensions have, and don't mark as configuration: no dump holds those rows."""
+
 _UNLOGGED = {"r": "unlogged table", "S": "unlogged sequence"}
 
 
@@ -140,6 +152,10 @@ def take_inventory(session: Session) -> Inventory:
     left_out = (
         *(_left_out(row, "foreign table", "its rows lie in another system") for row in rows if row[1] == "f"),
         *(_left_out(row, _UNLOGGED[row[1]], "a standby has nothing of it") for row in every if row[9]),
+        *(
+            LeftOut(kind="extension table", name=f"{schema}.{name}", reason=f"{extension} makes it anew")
+            for schema, name, extension in session.run(OF_EXTENSIONS)
+        ),
     )
     objects = int(session.value("SELECT count(*) FROM pg_largeobject_metadata"))
     if objects:

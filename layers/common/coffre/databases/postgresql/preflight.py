@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.encodings import can_say
+from coffre.databases.postgresql.inventory import OF_EXTENSIONS
 from coffre.databases.postgresql.roles import read_roles, tell_nameless
 from coffre.errors import (
     CoffreError,
@@ -237,6 +238,15 @@ def _notes(session: Session) -> list[Finding]:
             else f"{name} is unlogged, and a standby has nothing of it: it is restored empty",
         )
         for name, foreign in session.run(_LEFT_OUT)
+    ] + [
+        Finding(
+            level="warn",
+            code="left-out",
+            object=f"{schema}.{name}",
+            message=f"{schema}.{name} is the extension {extension}'s own table and no configuration of it: "
+            "its rows stay out, as of any dump, and are what the extension's script puts there",
+        )
+        for schema, name, extension in session.run(OF_EXTENSIONS)
     ]
 
 
