@@ -6,16 +6,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from coffre.backup import estimate
+from coffre.backup import estimate, task
 from coffre.databases.postgresql import snapshot
+from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Program, Tools
 from coffre.errors import (
@@ -29,12 +30,13 @@ from coffre.errors import (
     WorkerFailedError,
 )
 from coffre.notify import machines
-from coffre.workers import WorkerPool
+from coffre.workers import Message, WorkerPool
 from tests.faults.conftest import CONTENT, TABLES, Desk, InterruptedPool
 from tests.integration.scale.desk import soon
 from tests.support.disk import small_disk
 from tests.support.postgres import create, customer_server, sql, target
 from tests.support.stack import handed_over
+from tests.support.vault import InProcessPool
 
 MINE = "application_name LIKE 'coffre/%'"
 
@@ -117,6 +119,24 @@ def test_ddl_that_waits_while_the_schema_is_dumped_may_wait_as_long_as_the_polic
         desk.backup(tools=BehindDdl(postgres_root, desk.source, threads), waiters=6)
     desk.assert_failed_cleanly("waiters-present")
     desk.assert_next_run_succeeds()
+
+
+def test_workers_are_as_patient_as_the_policy_says(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for a stronger lock makes them wait, too, and it is the holder that lets go."""
+    seen: list[str] = []
+    real = task.import_snapshot
+
+    def import_snapshot(session: Session, held: str) -> None:
+        seen.append(session.value("SHOW lock_timeout"))
+        real(session, held)
+
+    def here(setups: Sequence[Message], tick: Callable[[], None]) -> WorkerPool:
+        tasks = [task.CaptureTask(setup, desk.services.store) for setup in setups]
+        return cast("WorkerPool", InProcessPool(tasks, tick))
+
+    monkeypatch.setattr(task, "import_snapshot", import_snapshot)
+    desk.backup(start_workers=here, waiters=30)
+    assert set(seen) == {"40s"}
 
 
 def test_a_worker_that_is_killed_makes_no_backup(desk: Desk) -> None:

@@ -14,15 +14,9 @@ from coffre.vault.files import FileInfo, put_file
 from coffre.vault.manifest import ArchiveFile, PartFile
 from coffre.vault.parts import PartWriter, Record
 
-LET_GO_SECONDS = 10.0
-"""Until a snapshot's holder, which looks every five seconds, has seen that somebody waits for too long."""
-
 
 def write_schema(job: Job, services: Services, major: int, snapshot: str, folder: Path) -> ArchiveFile:
     """Write the schema.
-
-    An ALTER TABLE that queues behind the snapshot's locks makes pg_dump queue behind it.  How long that may
-    take is the holder's to say, and what it says is worth another attempt: so pg_dump gives up later.
 
     Parameters
     ----------
@@ -34,15 +28,14 @@ def write_schema(job: Job, services: Services, major: int, snapshot: str, folder
         Scratch space of this run.
     """
     schema = folder / "schema.pgdump"
-    left, waiters = max(1.0, job.seconds_left), job.registration.waiters
     dump_schema(
         services.tools,
         major,
         job.target,
         snapshot,
         schema,
-        deadline=time.monotonic() + left,
-        lock_seconds=left if waiters is None else min(left, waiters + LET_GO_SECONDS),
+        deadline=time.monotonic() + max(1.0, job.seconds_left),
+        lock_seconds=job.lock_seconds,
     )
     return _archive("schema", put_file(services.store, schema, f"{job.prefix}schema-{{sha256}}.pgdump"))
 

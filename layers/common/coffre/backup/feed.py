@@ -83,6 +83,7 @@ def worker_setup(job: Job, services: Services, part: str, folder: Path, known: P
         "task": "capture",
         "target": asdict(job.target),
         "seconds": max(1.0, job.seconds_left),
+        "lock_seconds": job.lock_seconds,
         "application": job.application,
         "database": job.database,
         "part_key": f"{job.prefix}parts/{part}-{{sha256}}.ndjson.zst",

@@ -29,6 +29,9 @@ VERSION = 1
 in the vault.  It counts up with each change after which functions from before it, or from after it, would
 read them wrongly (``tests/contract/test_versions.py``)."""
 
+LET_GO_SECONDS = 10.0
+"""Until a snapshot's holder, which looks every five seconds, has seen that somebody waits for too long."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -95,6 +98,16 @@ class Job:
     def seconds_left(self) -> float:
         """Until nothing may be committed any more."""
         return self.ends - COMMIT_SECONDS - time.monotonic()
+
+    @property
+    def lock_seconds(self) -> float:
+        """How long whoever reads under the snapshot waits for a table's lock.
+
+        An ALTER TABLE that queues behind the snapshot's locks makes all readers queue behind it.  How long
+        that may take is the holder's to say, and what it says is worth another attempt: they give up later.
+        """
+        left, waiters = max(1.0, self.seconds_left), self.registration.waiters
+        return left if waiters is None else min(left, waiters + LET_GO_SECONDS)
 
     def require_own_version(self, run: Progress) -> None:
         """Refuse to go on with what another version of Coffre began.

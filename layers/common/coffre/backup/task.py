@@ -49,6 +49,7 @@ class CaptureTask:
         session = open_session(
             Target(**setup["target"]), seconds=setup["seconds"], application=setup["application"]
         )
+        session.run(f"SET lock_timeout = {int(setup['lock_seconds'] * 1000)}")
         import_snapshot(session, snapshot)
         return Capture(
             session,
