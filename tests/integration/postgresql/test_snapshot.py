@@ -11,22 +11,33 @@ import pytest
 
 from coffre.databases.postgresql import snapshot as module
 from coffre.databases.postgresql.connection import Session, open_session
+from coffre.databases.postgresql.dump import dump_schema
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.snapshot import HeldSnapshot, import_snapshot
 from coffre.databases.postgresql.target import Target
+from coffre.databases.postgresql.tools import Tools
 from coffre.errors import (
     CatalogChangedError,
     ConnectionLostError,
+    DeadlineExceededError,
     LockNotGrantedError,
     NamesChangedError,
+    QueryFailedError,
     SnapshotLostError,
     TableChangedError,
     WaitersPresentError,
 )
 from tests.support.postgres import create, customer_server, no_sessions_left, sql
+from tests.support.waiting import soon
+
+HEARTBEAT_SECONDS, IDLE_LIMIT = module.HEARTBEAT_SECONDS, module.IDLE_LIMIT
+"""As they are: the tests hurry."""
 
 ROWS = "CREATE TABLE rows AS SELECT n FROM generate_series(1, 1000) n"
 COUNT = "SELECT count(*) FROM public.rows"
+HOLDER = "FROM pg_stat_activity WHERE application_name = 'coffre/test'"
+END = f"SELECT pg_terminate_backend(pid, 60000) {HOLDER}"
+"""It waits until the holder is gone."""
 
 
 @pytest.fixture(scope="module", params=[16, 18])
@@ -60,13 +71,10 @@ def reader(target: Target, snapshot: str) -> Session:
     return session
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+def dump(root: Path, target: Target, snapshot: str, folder: Path) -> None:
+    dump_schema(
+        Tools(root), 18, target, snapshot, folder / "schema", deadline=time.monotonic() + 120, lock_seconds=60
+    )
 
 
 def lost(held: HeldSnapshot) -> bool:
@@ -163,23 +171,51 @@ def test_a_schema_that_never_stands_still_is_given_up(shop: Target, monkeypatch:
 
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_holder_that_is_ended_is_noticed_and_nobody_joins_it_any_more(
-    shop: Target, is_watched: bool
+    shop: Target, postgres_root: Path, tmp_path: Path, is_watched: bool
 ) -> None:
     with hold(shop) as held:
         if is_watched:
             held.watch(waiters=None)
         with reader(shop, held.id) as early:
-            sql(
-                shop,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'coffre/test'",
-            )
+            assert sql(shop, END) == [[True]]
             assert early.value(COUNT) == 1000  # who has joined stays consistent
-        assert not is_watched or eventually(lambda: lost(held))
+        if is_watched:
+            soon(lambda: lost(held), "the holder's loss")
         with pytest.raises(ConnectionLostError):
             held.confirm()
-        with open_session(shop, seconds=60) as late, pytest.raises(ConnectionLostError):
+        with open_session(shop, seconds=60) as late, pytest.raises(SnapshotLostError):
             import_snapshot(late, held.id)
+        with pytest.raises(SnapshotLostError):
+            dump(postgres_root, shop, held.id, tmp_path)
+
+
+def test_a_holder_that_is_just_ending_is_gone(shop: Target, server: EphemeralServer) -> None:
+    """For a moment its snapshot is still there, though the server doesn't take it any more."""
+    with hold(shop) as held:
+        snapshot = server._data / "pg_snapshots" / held.id
+        content = snapshot.read_bytes()
+    soon(lambda: not snapshot.exists(), "the snapshot's end")
+    snapshot.write_bytes(content)
+    snapshot.chmod(0o644)
+    with open_session(shop, seconds=60) as late, pytest.raises(SnapshotLostError):
+        import_snapshot(late, held.id)
+    snapshot.unlink()
+
+
+@pytest.mark.parametrize("failing", ["SELECT 1/0", "SELECT 1"])
+def test_what_fails_under_a_snapshot_is_told_as_its_loss_only_if_it_is_lost(
+    shop: Target, failing: str
+) -> None:
+    with hold(shop) as held, pytest.raises(QueryFailedError), held.blamed():
+        held.session.run(failing)
+        raise QueryFailedError("a worker's")
+    with hold(shop) as held, pytest.raises(ConnectionLostError, match="the snapshot was lost"), held.blamed():
+        held.watch(waiters=None)
+        sql(shop, END)
+        raise QueryFailedError("a worker's")
+    with hold(shop) as held, pytest.raises(DeadlineExceededError), held.blamed():
+        sql(shop, END)
+        raise DeadlineExceededError("nobody waits for an answer any more")
 
 
 def test_a_silent_holder_would_be_ended_by_the_server_whatever_the_role_sets(shop: Target) -> None:
@@ -188,24 +224,34 @@ def test_a_silent_holder_would_be_ended_by_the_server_whatever_the_role_sets(sho
         assert held.session.value("SHOW idle_in_transaction_session_timeout") == module.IDLE_LIMIT
 
 
-def test_the_heartbeat_keeps_a_holder_under_its_idle_limit_alive(
+def test_a_holder_gives_signs_of_life_and_a_silent_one_is_ended(
     shop: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_LIMIT", "500ms")
+    assert float(IDLE_LIMIT.removesuffix("s")) > HEARTBEAT_SECONDS * 3
+    seen = set()
+
+    def beaten() -> bool:
+        seen.update(
+            str(since) for (since,) in sql(shop, f"SELECT state_change {HOLDER} AND state LIKE 'idle%'")
+        )
+        return len(seen) > 3
+
     with hold(shop) as held:
         held.watch(waiters=None)
-        time.sleep(1.5)
+        soon(beaten, "its heartbeats")
         held.confirm()
-    with hold(shop) as held, pytest.raises(ConnectionLostError):
-        time.sleep(1.0)
-        held.confirm()
+    with hold(shop) as held:
+        held.session.run("SET idle_in_transaction_session_timeout = '100ms'")
+        soon(lambda: not sql(shop, f"SELECT {HOLDER}"), "its end")
+        with pytest.raises(ConnectionLostError):
+            held.confirm()
 
 
 def test_somebody_who_waits_too_long_is_let_go_before(shop: Target, server: EphemeralServer) -> None:
     with ThreadPoolExecutor(1) as threads, hold(shop) as held:
         held.watch(waiters=1)
-        waiter = threads.submit(sql, shop, "SET lock_timeout = '20s'", "ALTER TABLE rows ADD more text")
-        assert eventually(lambda: lost(held))
+        waiter = threads.submit(sql, shop, "SET lock_timeout = '60s'", "ALTER TABLE rows ADD more text")
+        soon(lambda: lost(held), "the holder's patience")
         waiter.result()  # its lock was granted while we are still here
         with pytest.raises(WaitersPresentError, match="waited"):
             held.check()
@@ -262,14 +308,15 @@ def test_what_slips_in_between_two_holders_ends_the_backup_by_name(shop: Target,
             successor(shop, unguarded)
 
 
-def test_a_successor_does_not_queue_behind_whoever_waits_for_its_predecessor(shop: Target) -> None:
+def test_a_successor_does_not_queue_behind_whoever_waits_for_its_predecessor(
+    shop: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", "0")  # it would wait for ever
     with hold(shop) as held, ThreadPoolExecutor() as pool:
-        change = pool.submit(sql, shop, "ALTER TABLE rows ADD COLUMN x int")
-        assert eventually(lambda: bool(sql(shop, "SELECT FROM pg_locks WHERE NOT granted")))
-        began = time.monotonic()
+        change = pool.submit(sql, shop, "SET lock_timeout = 0", "ALTER TABLE rows ADD COLUMN x int")
+        soon(lambda: sql(shop, "SELECT FROM pg_locks WHERE NOT granted"), "a session that waits")
         with pytest.raises(LockNotGrantedError):
             successor(shop, held.id)
-        assert time.monotonic() - began < module.HEARTBEAT_SECONDS * 50
         held.close()
         change.result()
 

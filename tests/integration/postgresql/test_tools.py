@@ -29,12 +29,14 @@ from coffre.errors import (
     ConnectionLostError,
     DatabaseMissingError,
     DeadlineExceededError,
+    DiskFullError,
     ServerTooNewError,
     ServerTooOldError,
     TlsError,
     ToolFailedError,
     ToolMissingError,
 )
+from tests.support.waiting import soon
 
 PASSWORD = r"se:cr\et w'ord é"
 
@@ -79,7 +81,7 @@ class Bench:
 
     def psql(self, *arguments: str, database: str = "postgres") -> str:
         target = replace(self.target, database=database)
-        return self.tools.run("psql", self.major, ["-At", *arguments], target, deadline=soon()).decode()
+        return self.tools.run("psql", self.major, ["-At", *arguments], target, deadline=within()).decode()
 
     def query(self, sql: str, database: str = "postgres") -> str:
         return self.psql("-c", sql, database=database).removesuffix("\n")
@@ -90,17 +92,8 @@ class Bench:
         return replace(self.target, database=database)
 
 
-def soon(seconds: float = 60) -> float:
+def within(seconds: float = 240) -> float:
     return time.monotonic() + seconds
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture(scope="module", params=[16, 18])
@@ -141,7 +134,7 @@ def test_servers_that_the_tools_do_not_know_are_refused(choose: Callable[[int], 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(ToolMissingError, match="16/bin/psql"):
-        Tools(tmp_path).run("psql", 16, [], deadline=soon())
+        Tools(tmp_path).run("psql", 16, [], deadline=within())
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -153,10 +146,12 @@ def test_a_database_named_like_a_connection_string_is_connected_to_literally(
     bench.query("CREATE TABLE marker (id int)", database=name)
 
     archive = tmp_path / "archive"
-    bench.tools.run("pg_dump", bench.major, ["-Fc", "--schema-only"], target, stdout=archive, deadline=soon())
+    bench.tools.run(
+        "pg_dump", bench.major, ["-Fc", "--schema-only"], target, stdout=archive, deadline=within()
+    )
     bench.query("DROP TABLE marker", database=name)
     bench.tools.run(
-        "pg_restore", bench.major, ["--exit-on-error", "-j2", str(archive)], target, deadline=soon()
+        "pg_restore", bench.major, ["--exit-on-error", "-j2", str(archive)], target, deadline=within()
     )
 
     assert bench.query("SELECT to_regclass('marker')", database=name) == "marker"
@@ -170,10 +165,10 @@ def test_a_schema_dump_holds_no_data_and_a_full_one_does(bench: Bench, tmp_path:
 
     def entries(*options: str) -> list[tuple[str, str]]:
         archive = tmp_path / "archive"
-        bench.tools.run("pg_dump", bench.major, ["-Fc", *options], target, stdout=archive, deadline=soon())
+        bench.tools.run("pg_dump", bench.major, ["-Fc", *options], target, stdout=archive, deadline=within())
         with archive.open("rb") as source:
             listing = bench.tools.run(
-                "pg_restore", bench.major, ["--list"], stdin=source.fileno(), deadline=soon()
+                "pg_restore", bench.major, ["--list"], stdin=source.fileno(), deadline=within()
             )
         found = archive_entries(listing.decode())
         assert len(found) == sum(line[:1].isdigit() for line in listing.decode().split("\n"))
@@ -213,7 +208,7 @@ def test_statistics_count_as_data_since_they_hold_values_of_rows() -> None:
 
 
 def test_a_password_with_every_special_sign_works(bench: Bench, reader: Target) -> None:
-    said = bench.tools.run("psql", bench.major, ["-Atc", "SELECT user"], reader, deadline=soon())
+    said = bench.tools.run("psql", bench.major, ["-Atc", "SELECT user"], reader, deadline=within())
     assert said == b"reader\n"
 
 
@@ -222,14 +217,14 @@ def test_a_wrong_password_fails_with_the_servers_words_and_without_the_password(
 ) -> None:
     wrong = replace(reader, password="not-the-password")
     with pytest.raises(AuthenticationError, match="password authentication failed") as failure:
-        bench.tools.run("pg_dump", bench.major, ["-s"], wrong, deadline=soon())
+        bench.tools.run("pg_dump", bench.major, ["-s"], wrong, deadline=within())
     assert "not-the-password" not in str(failure.value)
 
 
 def test_a_database_that_is_not_there_is_told_apart_from_a_program_that_fails(bench: Bench) -> None:
     with pytest.raises(DatabaseMissingError, match="nowhere"):
         bench.tools.run(
-            "pg_dump", bench.major, [], replace(bench.target, database="nowhere"), deadline=soon()
+            "pg_dump", bench.major, [], replace(bench.target, database="nowhere"), deadline=within()
         )
 
 
@@ -244,27 +239,39 @@ def test_a_session_that_ends_under_a_program_is_a_lost_connection(bench: Bench) 
     ):
         holder.run("BEGIN")
         holder.run("LOCK public.locked")
-        dump = threads.submit(bench.tools.run, "pg_dump", bench.major, [], lost, deadline=soon())
-        assert eventually(lambda: administrator.run(locks) != [])
+        dump = threads.submit(bench.tools.run, "pg_dump", bench.major, [], lost, deadline=within())
+        soon(lambda: administrator.run(locks), "a program that waits")
         administrator.run(f"SELECT pg_terminate_backend(pid) FROM ({locks}) AS waiting")
         with pytest.raises(ConnectionLostError, match="pg_dump"):
             dump.result()
 
 
+def test_a_program_without_room_for_what_it_writes_says_that_the_disk_is_full(bench: Bench) -> None:
+    target = bench.create("outgrown")
+    bench.query(SCHEMA, database="outgrown")
+    with pytest.raises(DiskFullError, match="pg_dump"):
+        bench.tools.run("pg_dump", bench.major, ["-Fc"], target, stdout=Path("/dev/full"), deadline=within())
+
+
 @pytest.mark.parametrize(
-    "words", ["server closed the connection unexpectedly", "no connection to the server"]
+    "words",
+    [
+        "server closed the connection unexpectedly",
+        "no connection to the server",
+        "pg_dump: error: could not write to output file: No space left on device",
+    ],
 )
-def test_a_server_that_speaks_of_lost_connections_has_lost_none(bench: Bench, words: str) -> None:
+def test_a_server_that_speaks_of_losses_has_none(bench: Bench, words: str) -> None:
     """So does a foreign table, when the server behind it goes away, and a message may have several lines."""
     for text in (f"'{words}'", f"E'for example\\n{words}'"):
         script = f"DO $$ BEGIN RAISE EXCEPTION {text}; END $$"
         with pytest.raises(ToolFailedError, match=words):
-            bench.tools.run("psql", bench.major, ["-c", script], bench.target, deadline=soon())
+            bench.tools.run("psql", bench.major, ["-c", script], bench.target, deadline=within())
 
 
 def test_a_password_that_a_program_repeats_is_blotted_out(bench: Bench, reader: Target) -> None:
     with pytest.raises(ToolFailedError) as failure:
-        bench.tools.run("psql", bench.major, ["-f", f"/{PASSWORD}"], reader, deadline=soon())
+        bench.tools.run("psql", bench.major, ["-f", f"/{PASSWORD}"], reader, deadline=within())
     assert PASSWORD not in str(failure.value)
     assert "/***" in str(failure.value)
 
@@ -279,15 +286,17 @@ def test_no_process_shows_the_password_while_a_program_runs(bench: Bench, reader
                 continue
         return contents
 
-    sleeping = "SELECT pg_sleep(2), 'watched'"
-    thread = threading.Thread(
-        target=lambda: bench.tools.run("psql", bench.major, ["-c", sleeping], reader, deadline=soon())
-    )
-    thread.start()
-    assert eventually(lambda: any(b"--no-psqlrc" in line and b"watched" in line for line in shown("cmdline")))
-    assert any(b"PGPASSFILE=" in content for content in shown("environ"))
-    assert not any(PASSWORD.encode() in content for content in shown("cmdline") + shown("environ"))
-    thread.join()
+    waiting = "SELECT pg_advisory_lock(1), 'watched'"
+    with ThreadPoolExecutor() as threads, open_session(bench.target, seconds=240) as holder:
+        holder.run("SELECT pg_advisory_lock(1)")
+        arguments = ["-c", waiting]
+        running = threads.submit(bench.tools.run, "psql", bench.major, arguments, reader, deadline=within())
+        soon(lambda: holder.run("SELECT FROM pg_locks WHERE NOT granted"), "a program that waits")
+        assert any(b"--no-psqlrc" in line and b"watched" in line for line in shown("cmdline"))
+        assert any(b"PGPASSFILE=" in content for content in shown("environ"))
+        assert not any(PASSWORD.encode() in content for content in shown("cmdline") + shown("environ"))
+        holder.run("SELECT pg_advisory_unlock(1)")
+        running.result()
 
 
 def test_the_callers_environment_does_not_reach_the_program(
@@ -309,11 +318,13 @@ def test_amounts_of_money_in_a_schema_are_written_as_rows_are(bench: Bench) -> N
 
 def test_at_its_deadline_a_program_ends_and_so_does_its_statement(bench: Bench) -> None:
     with pytest.raises(DeadlineExceededError):
-        bench.tools.run("psql", bench.major, ["-c", "SELECT pg_sleep(600)"], bench.target, deadline=soon(0.5))
+        bench.tools.run(
+            "psql", bench.major, ["-c", "SELECT pg_sleep(600)"], bench.target, deadline=within(0.5)
+        )
     running = (
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%sleep(600)%' AND pid <> pg_backend_pid()"
     )
-    assert eventually(lambda: bench.query(running) == "0")
+    soon(lambda: bench.query(running) == "0", "the statement's end")
 
 
 def test_a_killed_parent_leaves_no_program(bench: Bench, postgres_root: Path) -> None:
@@ -338,9 +349,9 @@ def test_a_killed_parent_leaves_no_program(bench: Bench, postgres_root: Path) ->
 
     command = [sys.executable, "-c", program, str(postgres_root), str(bench.major), bench.target.host]
     with subprocess.Popen(command) as parent:
-        assert eventually(sleeping)
+        soon(sleeping, "the program")
         parent.kill()
-    assert eventually(lambda: not sleeping())
+    soon(lambda: not sleeping(), "its end")
 
 
 @dataclass(frozen=True)
@@ -426,9 +437,9 @@ def over_tls(bench: Bench, tmp_path: Path) -> Iterator[Target]:
 
 
 def test_programs_verify_the_servers_certificate(bench: Bench, over_tls: Target, tmp_path: Path) -> None:
-    said = bench.tools.run("psql", bench.major, ["-c", r"\conninfo"], over_tls, deadline=soon())
+    said = bench.tools.run("psql", bench.major, ["-c", r"\conninfo"], over_tls, deadline=within())
     assert b"TLSv1.3" in said
-    dump = bench.tools.run("pg_dump", bench.major, ["-s"], over_tls, deadline=soon())
+    dump = bench.tools.run("pg_dump", bench.major, ["-s"], over_tls, deadline=within())
     assert b"PostgreSQL database dump complete" in dump
 
     other = _authority(tmp_path).certificate
@@ -438,7 +449,7 @@ def test_programs_verify_the_servers_certificate(bench: Bench, over_tls: Target,
         replace(over_tls, host="127.0.0.1"),
     ):
         with pytest.raises(TlsError, match="certificate"):
-            bench.tools.run("psql", bench.major, ["-c", "SELECT 1"], wrong, deadline=soon())
+            bench.tools.run("psql", bench.major, ["-c", "SELECT 1"], wrong, deadline=within())
 
 
 def test_a_layer_in_a_folder_with_spaces_and_colons_serves_tls(
@@ -446,5 +457,5 @@ def test_a_layer_in_a_folder_with_spaces_and_colons_serves_tls(
 ) -> None:
     odd = tmp_path / "my layer: 1"
     odd.symlink_to(postgres_root)
-    said = Tools(odd).run("psql", bench.major, ["-Atc", "SELECT 1"], over_tls, deadline=soon())
+    said = Tools(odd).run("psql", bench.major, ["-Atc", "SELECT 1"], over_tls, deadline=within())
     assert said == b"1\n"

@@ -208,7 +208,10 @@ def _capture(job: Job, services: Services, workers: int, folder: Path) -> tuple[
         findings = inspect(job.source, services, job.database, seconds, limits=job.registration.limits)
         preflight.raise_refusal(findings, job.target.label)
         write_known_chunks(services.store, job.database, known)
-        with HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot:
+        with (
+            HeldSnapshot(job.target, seconds=seconds, application=job.application) as snapshot,
+            snapshot.blamed(),
+        ):
             major = dump_major(snapshot.session.major)
             watch.schema = aside.submit(write_schema, job, services, major, snapshot.id, folder)
             source = describe_source(snapshot.session)

@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from coffre.databases.postgresql.archive import ArchiveEntry, archive_entries, data_entries
+from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
-from coffre.errors import BackupIncompleteError
+from coffre.errors import BackupIncompleteError, CoffreError, SnapshotLostError, ToolFailedError
+
+_ASKING_SECONDS = 10.0
 
 
 def dump_schema(
@@ -35,7 +39,10 @@ def dump_schema(
     ------
     BackupIncompleteError
         If the archive holds data, which belongs elsewhere.
-    ToolFailedError, DeadlineExceededError
+    SnapshotLostError
+        If nobody holds the snapshot any more.
+    CoffreError
+        As `Tools.run` does.
     """
     arguments = [
         "--format=custom",
@@ -47,11 +54,26 @@ def dump_schema(
         "--no-password",
         f"--snapshot={snapshot}",
     ]
-    tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
+    try:
+        tools.run("pg_dump", major, arguments, target, deadline=deadline, stdout=out)
+    except ToolFailedError:
+        _refuse_lost(snapshot, target)
+        raise
     held = data_entries(list_entries(tools, major, out, deadline=deadline))
     if held:
         kinds = ", ".join(sorted({entry.description for entry in held}))
         raise BackupIncompleteError(f"the schema archive of {target.label} holds data: {kinds}")
+
+
+def _refuse_lost(snapshot: str, target: Target) -> None:
+    """Raise if nobody holds the snapshot any more: pg_dump prints no SQLSTATE, so a session of ours asks."""
+    try:
+        with open_session(target, seconds=_ASKING_SECONDS) as session:
+            import_snapshot(session, snapshot)
+    except SnapshotLostError:
+        raise
+    except CoffreError:
+        return  # what pg_dump said tells more
 
 
 def list_entries(

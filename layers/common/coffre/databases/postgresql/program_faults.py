@@ -1,10 +1,12 @@
 """Translation of what PostgreSQL's programs say when they fail into Coffre's errors.
 
-Their exit code is 1 for nearly everything.  What tells a lost session from all else are libpq's own words,
-which the programs print in English (they run without a locale) and at the beginning of a line.  A server's
-message may repeat them, and have several lines; it begins with its severity, and an error ends no session.
+Their exit code is 1 for nearly everything.  What tells a lost session or a full disk from all else are the
+words of libpq and of the system, which the programs print in English (they run without a locale) and at the
+beginning of a line.  A server's message may repeat them, and have several lines; it begins with its severity,
+and an error ends no session.
 Source: ``pqReadData`` and ``pqSendSome`` in fe-misc.c, ``pgtls_read`` in fe-secure-openssl.c, and
-``PQsendQueryStart`` in fe-exec.c
+``PQsendQueryStart`` in fe-exec.c; ``WRITE_ERROR_EXIT`` in pg_backup_archiver.h and ``_CloseArchive`` in
+pg_backup_custom.c
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import re
 
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, ConnectionLostError, ToolFailedError
+from coffre.errors import CoffreError, ConnectionLostError, DiskFullError, ToolFailedError
 
 _LOST = re.compile(
     r"^(?:pg_\w+: error: (?:query failed|could not execute query): )?"
@@ -24,6 +26,10 @@ _LOST = re.compile(
     r"|SSL (?:SYSCALL )?error: )"
 )
 _NEXT, _ERROR = re.compile(r"pg_\w+: "), "ERROR:  "
+_DISK_FULL = re.compile(
+    r"^pg_\w+: error: could not (?:write to output|close archive) file: No space left on device$",
+    re.MULTILINE,
+)
 _NOT_CONNECTED = re.compile(r"^\w+: error: connection to server ", re.MULTILINE)
 
 _ASKING_SECONDS = 10.0
@@ -44,9 +50,11 @@ def program_failed(message: str, said: str, target: Target | None) -> CoffreErro
     Returns
     -------
     CoffreError
-        `ConnectionLostError` if its session broke; why there was none to be had, as the server tells a
-        session of ours; otherwise `ToolFailedError`.
+        `DiskFullError` if it had no room for what it writes; `ConnectionLostError` if its session broke; why
+        there was none to be had, as the server tells a session of ours; otherwise `ToolFailedError`.
     """
+    if _DISK_FULL.search(said) and _ERROR not in said:
+        return DiskFullError(message)
     if target is not None and _is_lost(said):
         return ConnectionLostError(message)
     if target is not None and _NOT_CONNECTED.search(said):

@@ -9,7 +9,8 @@ Source: https://www.postgresql.org/docs/current/mvcc-caveats.html
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from coffre.errors import (
     CatalogChangedError,
     CoffreError,
     ConnectionLostError,
+    DeadlineExceededError,
     NamesChangedError,
     QueryFailedError,
     SnapshotLostError,
@@ -36,8 +38,13 @@ LOCK_TIMEOUT = "5s"
 LOOK_SECONDS = 20.0
 LOCK_BATCH = 500
 ATTEMPTS = 3
-_NO_SUCH_SNAPSHOT = ("22023", "42704")
-"""Invalid parameter value up to version 16, undefined object from 17 on (``ImportSnapshot`` in snapmgr.c)."""
+_NO_SUCH_SNAPSHOT = ("22023", "42704", "55000")
+"""Invalid parameter value up to version 16, undefined object from 17 on (``ImportSnapshot`` in snapmgr.c); in
+between, when its holder has ended but not yet removed it, an object that isn't in the state that is needed
+(``SetTransactionSnapshot``)."""
+
+_ANSWER_SECONDS = 5.0
+"""Of a holder that is asked whether it is still there."""
 
 _LOCKABLE = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, coalesce(pg_relation_filenode(c.oid), 0)::bigint,
@@ -177,6 +184,31 @@ class HeldSnapshot:
         if self._fault is not None:
             raise self._fault
 
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Tell what fails in the block because the snapshot is lost as just that, whoever notices first.
+
+        The holder's end makes workers and ``pg_dump`` fail, too, each in its own words and its own time.
+
+        Raises
+        ------
+        WaitersPresentError, ConnectionLostError
+            In the place of another error, if the snapshot is lost.
+        """
+        try:
+            yield
+        except DeadlineExceededError:
+            raise
+        except CoffreError as error:
+            self._stop_watching()
+            self.check()
+            try:
+                self.session.socket.settimeout(_ANSWER_SECONDS)
+                self.session.run("ROLLBACK")  # which a transaction that failed takes, too
+            except CoffreError as lost:
+                raise _lost(lost) from error
+            raise
+
     def confirm(self) -> None:
         """Stop watching, and make sure that the locks were held up to this moment.
 
@@ -211,7 +243,7 @@ class HeldSnapshot:
                 self.session.close()
                 return
             except CoffreError as error:
-                self._fault = ConnectionLostError(f"the snapshot was lost: {error.message}")
+                self._fault = _lost(error)
                 return
             longest = max((row[1] for row in waiting), default=0.0)
             if waiters is not None and longest > waiters:
@@ -238,6 +270,10 @@ def import_snapshot(session: Session, snapshot: str) -> None:
         if error.sqlstate not in _NO_SUCH_SNAPSHOT:
             raise
         raise SnapshotLostError(f"the snapshot's holder is gone: {error.message}") from error
+
+
+def _lost(error: CoffreError) -> ConnectionLostError:
+    return ConnectionLostError(f"the snapshot was lost: {error.message}")
 
 
 def _lock(session: Session, listed: Sequence[Sequence[object]], wait: str = "") -> None:

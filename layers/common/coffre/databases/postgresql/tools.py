@@ -122,6 +122,8 @@ class Tools:
             The layer doesn't hold that program.
         ToolFailedError
             It ended with an error; the message holds its exit code and what it said, without secrets.
+        DiskFullError
+            It had no room for what it writes.
         ConnectionLostError
             Its session with the server broke.
         SourceUnreachableError, AuthenticationError, TlsError, DatabaseMissingError, PoolerRefusedError
