@@ -19,6 +19,7 @@ from coffre.databases.postgresql.standing import Mark, put_aside, read_mark, wit
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError, ConnectionLostError, QueryFailedError, SessionsRemainError
 from tests.support.postgres import create, customer_server, databases, sql, target
+from tests.support.waiting import soon
 
 SECONDS = 60.0
 
@@ -115,32 +116,31 @@ def test_a_session_that_breaks_leaves_the_old_name_or_the_whole_exchange(
 def test_sessions_are_ended_and_new_ones_find_the_new_database(
     server: EphemeralServer, names: Exchange
 ) -> None:
-    stop, seen, failures = threading.Event(), [], []
+    stop, seen, failures = threading.Event(), list[list[str]](), list[CoffreError]()
+    threads: list[threading.Thread] = []
 
-    def application() -> None:
+    def application(mine: list[str]) -> None:
         while not stop.is_set():
             try:
                 with open_session(target(server, "shop"), seconds=SECONDS) as session:
                     while not stop.is_set():
-                        seen.append(session.value("SELECT what FROM public.content"))
+                        mine.append(session.value("SELECT what FROM public.content"))
             except CoffreError as error:
                 failures.append(error)
 
-    threads = [threading.Thread(target=application) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    while not seen:
-        pass
+    for _ in range(3):
+        seen.append([])
+        threads.append(threading.Thread(target=application, args=(seen[-1],)))
+        threads[-1].start()
+    soon(lambda: all(seen), "three sessions")
     exchange_names(target(server, "postgres"), names, seconds=SECONDS)
-    end = len(seen)
-    while len(seen) < end + 100:
-        assert any(thread.is_alive() for thread in threads)
+    soon(lambda: all(mine[-1] == "new" for mine in seen), "three others")
     stop.set()
     for thread in threads:
         thread.join()
-    assert seen[0] == "old"
-    assert seen[-1] == "new"
-    assert failures, "sessions were ended"
+    assert all(mine == sorted(mine, reverse=True) for mine in seen), "once new, never old again"
+    assert all(mine[0] == "old" for mine in seen)
+    assert len(failures) >= 3, "sessions were ended"
 
 
 def test_sessions_that_may_not_be_ended_are_named_and_nothing_changes(

@@ -22,16 +22,16 @@ from coffre.databases.postgresql.tools import Tools, dump_major
 from coffre.errors import ConnectionLostError, LockNotGrantedError
 from coffre.vault.parts import Column, Relation
 from tests.support.postgres import create, customer_server, sql
+from tests.support.waiting import soon
 
 ATTEMPT = "0123456789ab"
 HOSTILE = 'a"b\\c\n\té\U0001f4a3'
 ROWS = [b"1\n2\n", b"3\n"]
-WAIT = """CREATE FUNCTION wait(float8) RETURNS bool IMMUTABLE LANGUAGE plpgsql
-AS 'BEGIN PERFORM pg_catalog.pg_sleep($1); RETURN true; END'"""
-SLOW = b"CREATE INDEX slow ON public.t (public.wait(2));"
-"""It takes two seconds for a row."""
-BUILDING = """SELECT FROM pg_stat_activity
-WHERE query LIKE '%CREATE INDEX slow%' AND state = 'active' AND pid <> pg_backend_pid()"""
+WAIT = """CREATE FUNCTION wait(int) RETURNS bool IMMUTABLE LANGUAGE plpgsql
+AS 'BEGIN PERFORM pg_catalog.pg_advisory_xact_lock($1); RETURN true; END'"""
+SLOW = b"CREATE INDEX slow ON public.t (public.wait(77));"
+"""It waits at the first row as long as somebody holds that lock."""
+WAITING = "SELECT FROM pg_locks WHERE NOT granted AND locktype = '{}'"
 
 
 @pytest.fixture(scope="module", params=[14, 18])
@@ -82,8 +82,8 @@ def test_a_run_that_is_doubled_at_the_same_time_is_loaded_once(where: Target) ->
         def slowly() -> None:
             doubled.append(threads.submit(Notes(two, ATTEMPT).load_once, 1, 4, 3, lambda: load(two)))
             load(one)
-            time.sleep(0.3)
-            assert not doubled[0].done()  # it waits for the first one's end
+            soon(lambda: sql(where, WAITING.format("transactionid")), "who waits for the first one's end")
+            assert not doubled[0].done()
 
         assert Notes(one, ATTEMPT).load_once(1, 4, 3, slowly)
         assert not doubled[0].result()
@@ -121,16 +121,18 @@ def test_an_index_outlives_its_function_and_who_comes_after_waits_for_it(where: 
     sql(where, "INSERT INTO t VALUES (1)", WAIT)
     one = session(where)
     build_unlimited(one)
-    with ThreadPoolExecutor(1) as threads:
+    with session(where) as gate, session(where) as two, ThreadPoolExecutor(2) as threads:
+        gate.run("SELECT pg_advisory_lock(77)")
         lost = threads.submit(Notes(one, ATTEMPT).build_once, 9, SLOW)
-        while not sql(where, BUILDING):
-            time.sleep(0.01)
+        soon(lambda: sql(where, WAITING.format("advisory")), "an index that is built")
         one.socket.shutdown(2)
         with pytest.raises(ConnectionLostError):
             lost.result()
-    with session(where) as two:
         build_unlimited(two)
-        assert not Notes(two, ATTEMPT).build_once(9, b"SELECT 1/0;")
+        after = threads.submit(Notes(two, ATTEMPT).build_once, 9, b"SELECT 1/0;")
+        soon(lambda: sql(where, WAITING.format("transactionid")), "who comes after")
+        gate.run("SELECT pg_advisory_unlock(77)")
+        assert not after.result()
     assert sql(where, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'slow'::regclass") == [[True]]
 
 
@@ -166,12 +168,12 @@ def test_entries_are_built_as_pg_restore_would_and_what_the_server_refuses_is_no
         "CREATE STATISTICS s ON i, (i + 1) FROM t",
         r"""COMMENT ON INDEX t_i IS E'\\restrict x\n\\unrestrict é'""",
     )
-    tools, deadline = Tools(postgres_root), time.monotonic() + 60
+    tools, deadline = Tools(postgres_root), time.monotonic() + 240
     tools_major = dump_major(server.major)
     with open_session(source, seconds=60) as one:
         one.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
         snapshot = str(one.value("SELECT pg_export_snapshot()"))
-        dump_schema(tools, tools_major, source, snapshot, tmp_path / "a", deadline=deadline, lock_seconds=5)
+        dump_schema(tools, tools_major, source, snapshot, tmp_path / "a", deadline=deadline, lock_seconds=60)
     archive = SchemaArchive(tools, tools_major, tmp_path / "a", where, deadline)
     sql(where, "INSERT INTO t VALUES (1), (1)", "ALTER TABLE t ALTER i SET NOT NULL")
     setup = {

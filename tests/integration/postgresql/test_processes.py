@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from coffre.databases.postgresql import processes
 from coffre.databases.postgresql.processes import start_tied, wait
+from tests.support.waiting import PATIENCE_SECONDS, soon
 
 PARENT = """
 import signal, sys, time
@@ -58,10 +58,7 @@ def test_a_killed_parent_takes_its_programs_along(way: str) -> None:
         child = int(parent.stdout.readline())
         assert is_running(child)
         parent.kill()
-    end = time.monotonic() + 30
-    while is_running(child) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not is_running(child)
+    soon(lambda: not is_running(child), "its end")
 
 
 def test_the_program_is_what_was_asked_for_with_its_arguments_and_files(way: str) -> None:
@@ -73,21 +70,23 @@ def test_the_program_is_what_was_asked_for_with_its_arguments_and_files(way: str
         process = start_tied(
             command, signal.SIGKILL, env={"VALUE": "seen"}, pass_fds=[handle], stdout=written
         )
-        assert wait(process, 30) == 0
+        assert wait(process, PATIENCE_SECONDS) == 0
         written.seek(0)
         assert written.read() == b"a b|$c|seen\nhanded on"
 
 
 def test_its_exit_code_is_the_programs(way: str) -> None:
-    assert wait(start_tied(["/bin/sh", "-c", "exit 7"], signal.SIGKILL), 30) == 7
-    assert wait(start_tied(["/bin/sh", "-c", "kill -9 $$"], signal.SIGKILL), 30) == -9
+    assert wait(start_tied(["/bin/sh", "-c", "exit 7"], signal.SIGKILL), PATIENCE_SECONDS) == 7
+    assert wait(start_tied(["/bin/sh", "-c", "kill -9 $$"], signal.SIGKILL), PATIENCE_SECONDS) == -9
 
 
 @pytest.mark.usefixtures("tie")
 def test_a_program_that_cannot_be_executed_says_so(tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("")
     with tempfile.TemporaryFile() as said:
-        assert wait(start_tied([str(tmp_path / "tool")], signal.SIGKILL, stderr=said), 30) == 127
+        assert (
+            wait(start_tied([str(tmp_path / "tool")], signal.SIGKILL, stderr=said), PATIENCE_SECONDS) == 127
+        )
         said.seek(0)
         assert b"tool: can't be executed" in said.read()
 
@@ -111,4 +110,4 @@ def test_who_waits_for_a_program_waits_no_longer_than_he_said(
     with pytest.raises(subprocess.TimeoutExpired):
         wait(process, 0.05)
     process.kill()
-    assert wait(process, 30) == -9
+    assert wait(process, PATIENCE_SECONDS) == -9

@@ -18,6 +18,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
 from coffre.errors import ConnectionLostError
 from tests.support.postgres import create, customer_server, sql
+from tests.support.waiting import soon
 
 LAYERS = """
 CREATE TABLE top (id int PRIMARY KEY) PARTITION BY LIST (id);
@@ -33,7 +34,7 @@ COMMENT ON SUBSCRIPTION fed IS 'from afar';
 """
 SLOW = """
 CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql
-    AS 'BEGIN PERFORM pg_sleep(0.5); RETURN 1; END';
+    AS 'BEGIN PERFORM pg_catalog.pg_advisory_xact_lock_shared(77); RETURN 1; END';
 CREATE TABLE rows (id int);
 CREATE INDEX slow ON rows (slow(id));
 CREATE INDEX second ON rows (id);
@@ -61,11 +62,11 @@ class WatchedTools(Tools):
 
 def dumped_archive(tools: Tools, source: Target, target: Target, path: Path) -> SchemaArchive:
     """The schema archive of a database, to be restored into another one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     with open_session(source, seconds=60) as session:
         session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
         snapshot = str(session.value("SELECT pg_export_snapshot()"))
-        dump_schema(tools, 16, source, snapshot, path, deadline=deadline, lock_seconds=5)
+        dump_schema(tools, 16, source, snapshot, path, deadline=deadline, lock_seconds=60)
     return SchemaArchive(tools, 16, path, target, deadline)
 
 
@@ -125,11 +126,11 @@ class CutOffTools(Tools):
         if "--verbose" not in arguments or not self._times:
             return super().run(name, major, arguments, *rest, **options)
         self._times -= 1
-        with ThreadPoolExecutor() as threads:
+        end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+        with ThreadPoolExecutor() as threads, open_session(self._target, seconds=240) as gate:
+            gate.run("SELECT pg_advisory_lock(77)")  # for which the index waits
             restoring = threads.submit(super().run, name, major, arguments, *rest, **options)
-            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^CREATE INDEX slow '"
-            while not restoring.done() and not sql(self._target, end):
-                time.sleep(0.01)
+            soon(lambda: gate.run(end), "an index that is built")
             return restoring.result()
 
 

@@ -5,8 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import ServerStartError, ToolMissingError
+from tests.support.waiting import soon
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server as another user")
 
@@ -41,18 +41,9 @@ def processes_below(folder: Path) -> dict[int, str]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def ask(server: EphemeralServer, statement: str) -> object:
     target = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
-    with open_session(target, seconds=20) as session:
+    with open_session(target, seconds=60) as session:
         return session.value(statement)
 
 
@@ -131,7 +122,7 @@ def test_a_killed_parent_leaves_no_server(postgres_root: Path, scratch: Path) ->
         # The thread that asked for the server has ended; the server has not.
         assert any("/bin/postgres" in line for line in below.values())
         parent.kill()
-    assert eventually(lambda: not processes_below(scratch))
+    soon(lambda: not processes_below(scratch), "their end")
 
 
 @as_root
