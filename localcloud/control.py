@@ -17,8 +17,8 @@ from localcloud.processes import is_alive
 
 _INFO_FILE = "local.json"
 _LOG_FILE = "daemon.log"
-_ANSWER_SECONDS = 10.0
-_STOP_SECONDS = 20.0
+_ANSWER_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 
 
 def start_detached(

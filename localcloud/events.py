@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context
 
 import itertools
 import json
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -99,11 +100,16 @@ def object_event(account: str, region: str, bucket: str, kind: str, key: Any) ->
 
 
 class Deliveries:
-    """Takes events to the targets of rules and schedules, each in a thread of its own."""
+    """Takes events to the targets of rules and schedules, each in a thread of its own.
+
+    A target gets them in the order in which they were published, which AWS doesn't promise.
+    """
 
     def __init__(self, background: Background, targets: Targets) -> None:
         self._background = background
         self._targets = targets
+        self._last: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
 
     def to_target(self, target: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Deliver a rule's event to one of the rule's targets.
@@ -119,9 +125,13 @@ class Deliveries:
 
     def send(self, target: Mapping[str, Any], body: str) -> None:
         """Deliver a text to a target; on failure to its dead-letter queue and the list of failures."""
-        arn = str(target["Arn"])
+        arn, done = str(target["Arn"]), threading.Event()
+        with self._lock:
+            before, self._last[arn] = self._last.get(arn), done
 
         def deliver() -> None:
+            if before is not None:
+                before.wait()
             try:
                 self._targets.send(arn, body)
             except Exception as error:
@@ -129,6 +139,8 @@ class Deliveries:
                 queue = target.get("DeadLetterConfig", {}).get("Arn")
                 if queue:
                     self._targets.send(queue, body, {"TARGET_ARN": arn, "ERROR_MESSAGE": repr(error)[:1000]})
+            finally:
+                done.set()
 
         self._background.run(arn, body.encode(), deliver)
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from localcloud.processes import kill_tree
 
-INIT_SECONDS = 30.0
-"""Time a process has to reach its first event. AWS allows 10 s; a laptop under load is slower."""
+INIT_SECONDS = 120.0
+"""Time a process has to reach its first event. AWS allows 10 s; a laptop under load is much slower."""
 
 _API = "/2018-06-01/runtime/"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import localcloud
+from tests.support.waiting import PATIENCE_SECONDS
 
 TEMPLATE = Path(__file__).parent / "fixture" / "template.yaml"
 
@@ -57,6 +58,6 @@ def desk(cloud: localcloud.LocalCloud) -> Iterator[Desk]:
     """The cloud with its queues empty, before and after."""
     made = Desk(cloud)
     yield made
-    assert cloud.drain(20)
+    assert cloud.drain(PATIENCE_SECONDS)
     for queue in ("Received", "Failed", "Dead"):
         made.messages(queue)

@@ -10,6 +10,7 @@ import pytest
 
 import localcloud
 from localcloud.processes import is_alive
+from tests.support.waiting import PATIENCE_SECONDS
 
 TEMPLATE = Path(__file__).parent / "fixture" / "template.yaml"
 
@@ -30,7 +31,7 @@ def test_up_status_fire_down_from_another_process(tmp_path: Path) -> None:
         localcloud.fire(state, "local-nightly", "2026-11-20T03:00:00Z")
         with pytest.raises(localcloud.UnknownScheduleError):
             localcloud.fire(state, "nobody's")
-        assert localcloud.drain(state, 20)
+        assert localcloud.drain(state, PATIENCE_SECONDS)
         assert localcloud.failures(state) == []
         assert "echo got report" in (state / "logs" / "EchoFunction.log").read_text()
     finally:
