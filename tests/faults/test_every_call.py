@@ -15,7 +15,7 @@ from coffre.ids import backup_id, utc_now
 from tests.fakes.vault import put_backup, put_evidence
 from tests.faults.cases import FIRST, SECOND, Told, cases, clean_scratch, nobody_is_left
 from tests.faults.injection import Way
-from tests.faults.world import DATABASE, LAYOUT, World
+from tests.faults.world import DATABASE, LAYOUT, SECONDS, World
 from tests.support.postgres import databases, dumped, sql, target
 
 
@@ -33,7 +33,6 @@ def test_a_backup_loses_nothing_whichever_call_fails(
     told = Told("backup")
     for number, way in cases(calls, 20):
         world.reset(before)
-        began = utc_now()
         outcome = world.attempt(lambda: world.backup(source, SECOND), number, way)
         hit = f"{way} of call {number}: {world.injector.hit}"
         told.count(outcome)
@@ -49,7 +48,7 @@ def test_a_backup_loses_nothing_whichever_call_fails(
         assert exists or world.status(new) != "completed", hit
         # The lease is free, or ends by itself.
         ends = world.lease_ends()
-        assert ends is None or ends <= began + timedelta(seconds=121), hit
+        assert ends is None or ends <= utc_now() + timedelta(seconds=SECONDS), hit
         assert nobody_is_left(server), hit
         clean_scratch(world, outcome)
         # As Lambda does after a failure, and the manifest's event.

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +22,13 @@ from cryptography.x509.oid import NameOID
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 from tests.support.postgres import sql
+from tests.support.waiting import soon
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 USER = "backup"
 UNPRIVILEGED = 65534
+PORTS = 5
+"""How many are tried: a port that was free may be taken before the server has it."""
 
 
 @dataclass(frozen=True)
@@ -101,25 +103,11 @@ def debian_server(authority: Authority, password: str, *, tls: bool = True) -> I
             (data / name).write_bytes(content)
             (data / name).chmod(0o600)
         _give(data, user)
-        server = DebianServer(_free_port(), password)
-        settings = {
-            "port": str(server.port),
-            "listen_addresses": "localhost",
-            "unix_socket_directories": "",
-            "ssl": "on" if tls else "off",
-            "ssl_cert_file": "cert.pem",
-            "ssl_key_file": "key.pem",
-            "fsync": "off",
-        }
-        process = subprocess.Popen(
-            [str(PROGRAMS / "postgres"), "-D", str(data), *(f"--{n}={v}" for n, v in settings.items())],
-            stdout=subprocess.DEVNULL,
-            stderr=(home / "log").open("wb"),
-            user=user,
-            group=user,
-            cwd="/",
-        )
-        _wait(server)
+        for _ in range(PORTS):
+            server = DebianServer(_free_port(), password)
+            process = _launch(home, server.port, user, tls=tls)
+            if _comes_up(server, process):
+                break
         yield server
     finally:
         if process is not None:
@@ -128,17 +116,39 @@ def debian_server(authority: Authority, password: str, *, tls: bool = True) -> I
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _wait(server: DebianServer) -> None:
-    end = time.monotonic() + 30
-    while True:
-        try:
-            sql(server.target("postgres"), "SELECT 1")
-        except CoffreError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+def _launch(home: Path, port: int, user: int | None, *, tls: bool) -> subprocess.Popen[bytes]:
+    settings = {
+        "port": str(port),
+        "listen_addresses": "localhost",
+        "unix_socket_directories": "",
+        "ssl": "on" if tls else "off",
+        "ssl_cert_file": "cert.pem",
+        "ssl_key_file": "key.pem",
+        "fsync": "off",
+    }
+    command = [str(PROGRAMS / "postgres"), "-D", str(home / "data")]
+    with (home / "log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, *(f"--{name}={value}" for name, value in settings.items())],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            user=user,
+            group=user,
+            cwd="/",
+        )
+
+
+def _comes_up(server: DebianServer, process: subprocess.Popen[bytes]) -> bool:
+    """Whether it answers; somebody else may have taken its port by now."""
+    soon(lambda: process.poll() is not None or _answers(server), "the server")
+    return process.poll() is None
+
+
+def _answers(server: DebianServer) -> bool:
+    try:
+        return bool(sql(server.target("postgres"), "SELECT 1"))
+    except CoffreError:
+        return False
 
 
 def _give(folder: Path, user: int | None) -> None:

@@ -15,6 +15,7 @@ from coffre.databases.postgresql.connection import identifier, open_session
 from coffre.databases.postgresql.server import UNPRIVILEGED, EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
+from tests.support.waiting import PATIENCE_SECONDS, soon
 
 DUMP_MAJOR = 18
 CUSTOMER = "customer"
@@ -28,14 +29,14 @@ class RestartedServer(EphemeralServer):
         """End it as an operator does, whoever is at work."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)  # a fast shutdown
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
 
     def crash(self) -> None:
         """End all its processes at once, and start it again: it recovers."""
         assert self._process is not None
         sql(target(self, "postgres"), "CHECKPOINT")
         self._process.send_signal(signal.SIGQUIT)  # an immediate shutdown
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         self.start_again()
 
     def start_again(self) -> None:
@@ -109,7 +110,7 @@ def dumped(tools_root: Path, where: Target) -> list[str]:
     without comments and without the random tokens of ``\\restrict``.
     """
     text = Tools(tools_root).run(
-        "pg_dump", DUMP_MAJOR, ["--large-objects"], where, deadline=time.monotonic() + 60
+        "pg_dump", DUMP_MAJOR, ["--large-objects"], where, deadline=time.monotonic() + PATIENCE_SECONDS
     )
     lines = text.decode("utf-8", "replace").splitlines()
     return sorted(
@@ -126,11 +127,6 @@ def coffre_sessions(server: EphemeralServer) -> list[list[Any]]:
     )
 
 
-def no_sessions_left(server: EphemeralServer, seconds: float = 10) -> bool:
+def no_sessions_left(server: EphemeralServer) -> bool:
     """Whether all of Coffre's sessions end; a backend notices the end of its client a moment later."""
-    end = time.monotonic() + seconds
-    while coffre_sessions(server):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+    return soon(lambda: not coffre_sessions(server), "the end of Coffre's sessions")

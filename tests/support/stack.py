@@ -27,6 +27,7 @@ from coffre.vault.manifest import Manifest
 from coffre.vault.reader import load_manifest, read_part
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool, worker_pool
+from tests.support.waiting import PATIENCE_SECONDS
 
 KEY = "local"
 
@@ -153,7 +154,7 @@ class Stack:
 
     def drain(self) -> None:
         """Wait until everything that was started has ended."""
-        assert localcloud.drain(self.state, 120), "asynchronous work does not end"
+        assert localcloud.drain(self.state, PATIENCE_SECONDS), "asynchronous work does not end"
 
     def failures(self) -> list[dict[str, str]]:
         """Deliveries and asynchronous invocations that failed for good."""

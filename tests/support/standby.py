@@ -6,9 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coffre.databases.postgresql.connection import open_session
@@ -17,11 +16,10 @@ from coffre.databases.postgresql.server import UNPRIVILEGED, EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 from tests.support.postgres import CUSTOMER, sql, target
+from tests.support.waiting import PATIENCE_SECONDS, soon
 
 PRIMARY = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off"}
 """What a server needs to have standbys."""
-
-START_SECONDS = 30
 
 
 @contextmanager
@@ -45,11 +43,11 @@ def standby(primary: EphemeralServer, tools_root: Path, scratch: Path) -> Iterat
         process = subprocess.Popen(command, stdout=log, stderr=log, user=user, env=clean_environment())
     made = EphemeralServer(primary.major, home, home)
     try:
-        _wait(target(made, "postgres"))
+        soon(lambda: _answers(target(made, "postgres")), "the standby")
         yield made
     finally:
         process.terminate()
-        process.wait(START_SECONDS)
+        process.wait(PATIENCE_SECONDS)
         shutil.rmtree(home)
 
 
@@ -58,7 +56,8 @@ def _copy(boot: Target, data: Path) -> None:
     with open_session(boot, seconds=60, application="tests") as session:
         session.run("SELECT pg_backup_start('standby', true)")
         source = Path(str(session.value("SHOW data_directory")))
-        shutil.copytree(source, data, ignore=shutil.ignore_patterns("postmaster.*", "pg_replslot"))
+        ignored = shutil.ignore_patterns("postmaster.*", "pg_replslot")
+        shutil.copytree(source, data, ignore=ignored, copy_function=_copy_file)
         (data / "pg_replslot").mkdir()
         ((_, label, tablespaces),) = session.run("SELECT * FROM pg_backup_stop(false)")
         (data / "backup_label").write_text(label)
@@ -67,14 +66,14 @@ def _copy(boot: Target, data: Path) -> None:
     data.chmod(0o700)
 
 
-def _wait(where: Target) -> None:
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            sql(where, "SELECT 1")
-        except CoffreError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+def _copy_file(source: str, to: str) -> None:
+    """Copy a file, unless the server has removed it meanwhile: its log says so, then."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, to)
+
+
+def _answers(where: Target) -> bool:
+    try:
+        return bool(sql(where, "SELECT 1"))
+    except CoffreError:
+        return False

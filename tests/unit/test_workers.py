@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from coffre.errors import DeadlineExceededError, RowSecurityError, WorkerFailedError
 from coffre.workers import AHEAD, Message, WorkerPool, workers_for
+from tests.support.waiting import soon
 
 WORKER = """
 import os, sys, time
@@ -65,19 +64,9 @@ def pool(tmp_path: Path) -> Iterator[Callable[..., WorkerPool]]:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 20
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_every_item_is_done_once_and_each_worker_gives_its_last_answer(
@@ -211,7 +200,7 @@ def test_a_worker_ends_with_its_parent_even_when_that_is_killed(tmp_path: Path) 
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert eventually(lambda: not alive(worker))
+    soon(lambda: not alive(worker), "its end")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -30,10 +29,12 @@ from coffre.vault.layout import Layout
 from coffre.vault.reader import load_manifest
 from coffre.vault.store import ObjectStore
 from tests.conftest import ROOT
+from tests.integration.scale.desk import busy
 from tests.support.calls import ACCOUNT, Call, Recorder
 from tests.support.iam import Statement, allowing, denied_by
 from tests.support.policies import COPY, OTHER_SECRET, SEAL_KEY, STACK, VERBS, Policies
 from tests.support.postgres import create, customer_server, sql, target, url
+from tests.support.waiting import PATIENCE_SECONDS, soon
 
 LONG_AGO = timedelta(days=2)
 
@@ -81,7 +82,8 @@ class Desk:
         self._lambda = cloud.client("lambda")
         self._secrets = cloud.client("secretsmanager")
         self._times = itertools.count(1)
-        self.catalogue = Catalogue(cloud.client("dynamodb"), str(cloud.table))
+        self._table = cloud.client("dynamodb")
+        self.catalogue = Catalogue(self._table, str(cloud.table))
 
     def call(self, verb: str, **event: Any) -> dict[str, Any]:
         """Invoke a function and wait; its answer or its error."""
@@ -92,13 +94,13 @@ class Desk:
     def fire(self, schedule: str) -> None:
         """Fire a schedule and wait for all that follows."""
         self.cloud.fire(f"{STACK}-{schedule}", f"2026-11-03T03:00:{next(self._times):02}Z")
-        assert self.cloud.drain(120)
+        assert self.cloud.drain(PATIENCE_SECONDS)
 
     def backup(self, name: str, **event: Any) -> dict[str, Any]:
         """A backup at a time of its own, with its verification."""
         moment = f"2026-11-02T03:00:{next(self._times):02}Z"
         answer = self.call("backup", **{"type": "daily", "scheduled_time": moment, "database": name, **event})
-        assert self.cloud.drain(120)
+        assert self.cloud.drain(PATIENCE_SECONDS)
         return answer
 
     def register(self, name: str, where: str = "", **decisions: Any) -> None:
@@ -139,20 +141,20 @@ class Desk:
             for version in versions:
                 version.last_modified -= LONG_AGO
 
-    def on_the_machine(self, name: str, where: str) -> None:
+    def on_the_machine(self, name: str, where: str, *, is_there: bool) -> None:
         """A backup on the state machine, which waits for a busy source at first; and the same again."""
         limits = {"active_sessions": 1}
         self.register(f"{name}-large", where, runs="machine", seal_key=SEAL_KEY, limits=limits)
-        asleep = (target(self.server, "postgres"), "SELECT pg_sleep(4)")
-        sleepers = [threading.Thread(target=sql, args=asleep) for _ in range(2)]
-        for sleeper in sleepers:
-            sleeper.start()
         moment = f"2026-11-02T03:00:{next(self._times):02}Z"
-        for _ in range(2):
-            self.call("backup", type="daily", scheduled_time=moment, database=f"{name}-large")
-            self._await_machine()
-        for sleeper in sleepers:
-            sleeper.join()
+        event = {"type": "daily", "scheduled_time": moment, "database": f"{name}-large"}
+        waits = {"TableName": self.cloud.table, "FilterExpression": "attribute_exists(waits)"}
+        with busy(self.server, 2):
+            self.call("backup", **event)
+            if is_there:
+                soon(lambda: self._table.scan(**waits)["Items"], "a batch that waits", pause=0.3)
+        self._await_machine()
+        self.call("backup", **event)
+        self._await_machine()
 
     def restore_on_the_machine(self, name: str, **event: Any) -> None:
         """A restore on the state machine that comes to its end."""
@@ -201,7 +203,7 @@ class Desk:
             asked = {"stateMachineArn": machine["stateMachineArn"], "statusFilter": "RUNNING"}
             while states.list_executions(**asked)["executions"]:
                 time.sleep(0.3)
-        assert self.cloud.drain(120)
+        assert self.cloud.drain(PATIENCE_SECONDS)
 
     def hold(self, name: str) -> None:
         """Take a database's lease, as another run would."""
@@ -265,8 +267,8 @@ def live(desk: Desk) -> None:
     ]
     desk.let_go("one")
     assert all("errorMessage" in failure for failure in failures)
-    desk.on_the_machine("one", url(server, "one"))
-    desk.on_the_machine("nowhere", "postgresql://u@127.0.0.1:1/db")
+    desk.on_the_machine("one", url(server, "one"), is_there=True)
+    desk.on_the_machine("nowhere", "postgresql://u@127.0.0.1:1/db", is_there=False)
     desk.hold_in_vain("nowhere-large")
     # A chunk behind a marker is read through it.
     store = desk.cloud.client("s3")

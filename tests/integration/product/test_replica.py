@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from coffre.databases.postgresql.target import Target
 from tests.support.postgres import create, customer_server, sql, target, url
 from tests.support.stack import FunctionError, Stack
 from tests.support.standby import PRIMARY, standby
+from tests.support.waiting import PATIENCE_SECONDS, soon
 
 TABLES = """
 CREATE TABLE t AS SELECT i AS id FROM generate_series(1, 1000) i;
@@ -37,10 +37,10 @@ class Pair:
     def pause(self) -> None:
         """Let the replica replay nothing any more."""
         sql(self.replica, "SELECT pg_wal_replay_pause()")
-        while sql(self.replica, "SELECT pg_get_wal_replay_pause_state()") != [["paused"]]:
-            time.sleep(0.05)
+        state = "SELECT pg_get_wal_replay_pause_state()"
+        soon(lambda: sql(self.replica, state) == [["paused"]], "a replica that replays nothing")
 
-    def examine(self, replica: Target, primary: Target, patience: float = 30.0) -> list[str]:
+    def examine(self, replica: Target, primary: Target, patience: float = PATIENCE_SECONDS) -> list[str]:
         """The codes of what `examine_replica` finds."""
         with (
             open_session(replica, seconds=60) as behind,

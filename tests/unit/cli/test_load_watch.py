@@ -9,6 +9,7 @@ import pytest
 from coffre.errors import FunctionFailedError
 from coffre.results import EndpointAnswer, ProbeResult, SourceAnswer
 from coffre_cli.load_watch import SOURCE, Watch, distinct
+from tests.support.waiting import PATIENCE_SECONDS
 
 URL = "http://127.0.0.1/health"
 
@@ -34,11 +35,10 @@ class Desk:
             database="shop", endpoints=[endpoint, None], source=SourceAnswer(up=True, seconds=0)
         )
 
-    def wait(self, more: int) -> None:
-        """Until so many further questions were put."""
+    def wait(self, number: int) -> None:
+        """Until so many questions were put."""
         with self._changed:
-            wanted = self.asked + more
-            assert self._changed.wait_for(lambda: self.asked >= wanted, timeout=30)
+            assert self._changed.wait_for(lambda: self.asked >= number, timeout=PATIENCE_SECONDS)
 
 
 def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
@@ -48,10 +48,10 @@ def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
             desk.wait(2)
         desk.up = False
         with watch.during("backup", 1):
-            desk.wait(3)
+            desk.wait(desk.asked + 3)
         desk.up = True
         with watch.during("restore", 1):
-            desk.wait(3)
+            desk.wait(desk.asked + 3)
     wrong = {sample.stage for sample in watch.samples if not sample.up}
     assert "backup" in wrong
     assert {"baseline", "backup", "restore"} == {sample.stage for sample in watch.samples}
@@ -68,10 +68,10 @@ def test_each_answer_is_of_the_stage_in_which_it_was_asked_for() -> None:
 def test_a_stage_is_asked_about_at_once_however_long_the_interval() -> None:
     desk = Desk()
     with Watch(desk.ask, [URL, "unasked"], 3600) as watch:
-        desk.wait(0 if desk.asked else 1)
-        for stage in ("backup", "proof"):
+        desk.wait(1)
+        for number, stage in enumerate(("backup", "proof"), 2):
             with watch.during(stage, 1):
-                desk.wait(1)
+                desk.wait(number)
     assert {"backup", "proof"} <= {sample.stage for sample in watch.samples}
 
 
