@@ -6,7 +6,7 @@ import contextlib
 import http.client
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -76,7 +76,7 @@ class Proxy:
         self.requests = 0
         self.written: list[str] = []
         self._faults: deque[Fault] = deque()
-        self._outages: dict[str, Fault] = {}
+        self._outages: dict[str, tuple[Fault, Callable[[], object]]] = {}
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -104,9 +104,12 @@ class Proxy:
         self._faults.extend([fault] * times)
 
     @contextlib.contextmanager
-    def outage(self, part: str, fault: Fault) -> Iterator[None]:
-        """Let every request fail, while the block runs, whose path has ``part`` in it."""
-        self._outages[part] = fault
+    def outage(self, part: str, fault: Fault, over: Callable[[], object] = lambda: False) -> Iterator[None]:
+        """Let every request fail, while the block runs, whose path has ``part`` in it, until it is ``over``.
+
+        Whether it is, each such request asks.
+        """
+        self._outages[part] = fault, over
         try:
             yield
         finally:
@@ -120,7 +123,8 @@ class Proxy:
                 self.written.append(path)
             if self._faults:
                 return self._faults.popleft()
-        return next((fault for part, fault in list(self._outages.items()) if part in path), None)
+        outages = list(self._outages.items())
+        return next((fault for part, (fault, over) in outages if part in path and not over()), None)
 
 
 class _Server(ThreadingHTTPServer):

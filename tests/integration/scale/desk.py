@@ -19,10 +19,9 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import CoffreError
 from coffre.events.backup import MachineRun
+from tests.support import waiting
 from tests.support.postgres import create, sql, target, url
 from tests.support.stack import Stack
-
-PATIENCE_SECONDS = 200
 
 ROWS = "CREATE TABLE kept AS SELECT n, repeat('x', 100) AS x FROM generate_series(1, 2000) n"
 PAUSED_AT = 3
@@ -60,13 +59,8 @@ T = TypeVar("T")
 
 
 def soon(look: Callable[[], T | None], what: str) -> T:
-    """The first thing that ``look`` finds."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"{what}: nothing came")
+    """The first thing that ``look`` finds; it asks servers, and not too often."""
+    return waiting.soon(look, what, pause=0.3)
 
 
 @contextmanager
@@ -75,8 +69,8 @@ def busy(server: EphemeralServer, sessions: int) -> Iterator[None]:
     where, name = target(server, "postgres"), f"sleeper {time.monotonic()}"
 
     def sleep() -> None:
-        with suppress(CoffreError), open_session(where, seconds=300, application=name) as session:
-            session.run("SELECT pg_sleep(300)")
+        with suppress(CoffreError), open_session(where, seconds=3600, application=name) as session:
+            session.run("SELECT pg_sleep(3600)")
 
     seen = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{name}' AND state = 'active'"
     with ThreadPoolExecutor(sessions) as threads:

@@ -23,14 +23,22 @@ WAITED = 3
 """More than a backup has parts: two of them are in one part, and the first takes a worker's whole second."""
 
 SLOW = f"""
-CREATE FUNCTION slow(n int) RETURNS bool LANGUAGE plpgsql
-AS 'BEGIN PERFORM pg_catalog.pg_sleep(0.01); RETURN true; END';
+CREATE FUNCTION slow(n int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+    WHILE EXISTS (SELECT FROM pg_catalog.pg_stat_file('{{gate}}', true) AS f WHERE f.size IS NOT NULL) LOOP
+        PERFORM pg_catalog.pg_sleep(0.02);
+    END LOOP;
+    PERFORM pg_catalog.pg_sleep(0.01); RETURN true;
+END $$;
 DO $$ BEGIN FOR t IN 1..{WAITED} LOOP
   EXECUTE format('CREATE TABLE waited_%s (n int PRIMARY KEY CHECK (public.slow(n)))', t);
   EXECUTE format('INSERT INTO waited_%s SELECT generate_series(1, 150)', t);
 END LOOP; END $$;
 """
-"""Loading each takes longer than a worker has: time to be killed in, and to pass the next one on."""
+"""Loading each takes longer than a worker has: it passes the next one on.
+
+All of them wait while the file ``gate`` is there.
+"""
+LOADING = "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%waited%' AND state = 'active'"
 
 
 @dataclass
@@ -116,9 +124,15 @@ def begin(stack: Stack, database: str, where: str | None, wanted: str, **event: 
 
 
 @pytest.fixture(scope="module")
-def shop(hurried: Stack, server: EphemeralServer) -> Iterator[str]:
+def gate(scratch_root: Path) -> Path:
+    """A file; while it is there, the slow tables wait for its end."""
+    return scratch_root / "gate"
+
+
+@pytest.fixture(scope="module")
+def shop(hurried: Stack, server: EphemeralServer, gate: Path) -> Iterator[str]:
     """A database with everything that has its place in the order, and a backup of it."""
-    create(server, "shop", VIEWS_ALLOWED, SLOW, RELATED)
+    create(server, "shop", VIEWS_ALLOWED, SLOW.replace("{gate}", str(gate)), RELATED)
     key = str(hurried.client("kms").create_key()["KeyMetadata"]["Arn"])
     hurried.register("shop", url(server, "shop"), prove="never", seal_key=key)
     hurried.backup("shop")
@@ -126,19 +140,20 @@ def shop(hurried: Stack, server: EphemeralServer) -> Iterator[str]:
 
 
 def test_it_is_equal_though_workers_die_pass_on_and_come_twice(
-    hurried: Stack, server: EphemeralServer, shop: str, postgres_root: Path
+    hurried: Stack, server: EphemeralServer, shop: str, postgres_root: Path, gate: Path
 ) -> None:
     before = loads(hurried)
+    gate.touch()
     started = begin(hurried, shop, url(server, "shop large"), "shop large")
     started.in_phase("rows")
-    loading = "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%waited%' AND state = 'active'"
-    soon(lambda: sql(target(server, "postgres"), loading), "the slow table")
+    soon(lambda: sql(target(server, "postgres"), LOADING), "the slow table")
+    killed = kill_functions(hurried, "load", "coffre.worker")
+    assert killed
     item = {"kind": "rows", "number": 1, "part": 1, "first": 0, "end": 100}
     with ThreadPoolExecutor() as threads:
         event = {"run": {**started.given(), "oid": 1}, "item": item}
         doubled = [threads.submit(hurried.call, "load", **event) for _ in range(2)]
-        killed = kill_functions(hurried, "load", "coffre.worker")
-        assert killed
+        gate.unlink()
         entry = started.ended()
     assert entry.status == "completed", entry.error_message
     assert (entry.where, entry.rows) == ("machine", WAITED * 150 + TABLES * 500 + 301)
@@ -154,18 +169,19 @@ def test_it_is_equal_though_workers_die_pass_on_and_come_twice(
 
 
 def test_stopped_by_hand_it_says_so_lets_the_backup_go_and_goes_on_when_asked(
-    hurried: Stack, server: EphemeralServer, shop: str
+    hurried: Stack, server: EphemeralServer, shop: str, gate: Path
 ) -> None:
     """With `swap` the database in place is backed up first, and gets another name last of all."""
     create(server, "till", "CREATE TABLE old (n int)")
     hurried.register("till", url(server, "till"), prove="never")
+    gate.touch()
     started = begin(hurried, shop, url(server, "till"), "till", mode="swap")
     assert started.live()
     started.in_phase("rows")
-    loading = "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY%waited%' AND state = 'active'"
-    soon(lambda: sql(target(server, "postgres"), loading), "the slow table")
+    soon(lambda: sql(target(server, "postgres"), LOADING), "the slow table")
     hurried.client("stepfunctions").stop_execution(executionArn=started.execution())
     entry = started.ended()
+    gate.unlink()
     assert (entry.status, entry.error_code) == ("failed", "restore-stopped")
     assert not started.live()
     assert no_sessions_left(server)

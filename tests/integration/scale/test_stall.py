@@ -17,7 +17,7 @@ from coffre.backup import stall
 from coffre.backup.hold import hold
 from coffre.backup.job import VERSION, Job, Services
 from coffre.catalogue.index import Catalogue
-from coffre.databases.postgresql.connection import open_session
+from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.copy import copy_out
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Source, Target
@@ -105,7 +105,7 @@ def reading(source: Target, query: str) -> Iterator[None]:
     """Read rows as a worker does, while the block runs."""
 
     def read() -> None:
-        worker = open_session(replace(source, user=READER), seconds=60, application=f"coffre/{ATTEMPT}")
+        worker = open_session(replace(source, user=READER), seconds=600, application=f"coffre/{ATTEMPT}")
         with suppress(CoffreError), worker as session:
             copy_out(session, f"COPY ({query}) TO STDOUT", DigestSink())
 
@@ -116,7 +116,18 @@ def reading(source: Target, query: str) -> Iterator[None]:
         sql(source, f"SELECT pg_terminate_backend(pid) {READING}")
 
 
-def test_rows_that_flow_within_one_copy_keep_a_backup_alive(run: Run, source: Target) -> None:
+def test_rows_that_flow_within_one_copy_keep_a_backup_alive(
+    run: Run, source: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, before = stall.copied_bytes, list[int]()
+
+    def copied(session: Session, application: str) -> int:
+        """At another moment than the one before: rows have flowed, on however slow a machine."""
+        soon(lambda: real(session, application) not in before, "rows")
+        before.append(real(session, application))
+        return before[-1]
+
+    monkeypatch.setattr(stall, "copied_bytes", copied)
     with ThreadPoolExecutor() as threads, reading(source, FLOWING):
         holder = threads.submit(run.hold)
         soon(lambda: run.has_moved() or holder.done(), "a sign of life")
