@@ -182,7 +182,7 @@ def versions(store: ObjectStore, key: str) -> tuple[list[Version], list[Version]
 def fetch(url: str, method: str = "GET") -> bytes:
     """What a URL holds, for somebody without credentials."""
     request = urllib.request.Request(url, method=method)  # noqa: S310 - a URL of the test's own
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         content: bytes = answer.read()
     return content
 

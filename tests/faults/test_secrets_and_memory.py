@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +16,7 @@ PASSWORD = "s3cret:w@rd/é 'x' %41"
 LIMIT_KIB = 256 << 10
 HUGE_MIB = 100
 VIEWS = 500
-"""So that the tools run long enough to be seen."""
+"""So that the tools run long enough to be seen, on most machines the first time."""
 
 
 def test_a_password_is_seen_nowhere(stack: Stack, server: EphemeralServer) -> None:
@@ -23,18 +24,18 @@ def test_a_password_is_seen_nowhere(stack: Stack, server: EphemeralServer) -> No
     sql(made, "".join(f"CREATE VIEW v{n} AS SELECT {n} AS n; " for n in range(VIEWS)))
     with_password = f"&password={quote(PASSWORD, safe='')}"
     stack.register("secretive", url(server, "secretive") + with_password)
-    messages = []
+    messages, numbers, ours = [], itertools.count(1), "PGDATABASE=secretive"
     with Processes("COFFRE_BUCKET=") as processes:
-        stack.backup("secretive")
+        while not processes.saw("pg_dump", ours):
+            stack.backup("secretive")
         stack.drain()
-        stack.restore("secretive", url(server, "secretive_restored") + with_password)
+        while not processes.saw("pg_restore", ours):
+            stack.restore("secretive", url(server, f"secretive_{next(numbers)}") + with_password)
         for wrong in (url(server, "no such database"), url(server, "secretive", user="no such user")):
             stack.register("secretive", wrong + with_password)
             with pytest.raises(FunctionError) as refused:
                 stack.backup("secretive")
             messages.append(str(refused.value))
-    assert any("pg_restore" in text for text in processes.seen), "the watch did see the tools"
-    assert any("pg_dump" in text for text in processes.seen)
     documents = [key for key in stack.keys("secretive/") if key.endswith((".json", ".sql"))]
     places = {
         "command lines and environments": "\n".join(processes.seen),

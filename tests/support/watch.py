@@ -46,6 +46,10 @@ class Processes:
         self._stop.set()
         self._thread.join()
 
+    def saw(self, *words: str) -> bool:
+        """Whether there was a process in whose command line and environment all of these are."""
+        return any(all(word in text for word in words) for text in self.seen.copy())
+
     def _watch(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
             for place in _processes():  # the others, whose number may be large, aren't read again and again

@@ -21,6 +21,7 @@ from coffre.results import (
     SourceAnswer,
     VerifyResult,
 )
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.cli.conftest import STACK, FunctionError, Outcome, World
 
 URL = "http://127.0.0.1:8199/health"
@@ -166,7 +167,7 @@ def test_an_application_that_fails_meanwhile_is_missed(played: Played, tmp_path:
 
     def fall_over(event: dict[str, Any]) -> dict[str, Any]:
         played.up = False
-        assert played.asked_in_vain.wait(30)
+        assert played.asked_in_vain.wait(PATIENCE_SECONDS)
         return drill(event)
 
     played.world.functions.answers["restore"] = fall_over

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coffre.ids import utc_now
 from coffre.results import MonthlyReport, ObjectivesReport, ReportedCost, ReportedDay, ReportedVault
+from coffre_cli import reports
 from tests.unit.cli.conftest import BACKUP, World
 
 
@@ -150,10 +150,12 @@ def test_what_is_no_month_is_refused_before_anything_is_asked(world: World, mont
     assert world.functions.calls == []
 
 
-def test_a_month_that_has_not_begun_is_refused_and_the_present_one_is_not(world: World) -> None:
+def test_a_month_that_has_not_begun_is_refused_and_the_present_one_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.functions.answers["report"] = lambda _: report(status="unfinished")
-    today = utc_now()
-    assert world.run("report", "shop", "--month", f"{today:%Y-%m}").code == 0
-    outcome = world.run("report", "shop", "--month", f"{today.replace(day=1) + timedelta(days=31):%Y-%m}")
+    monkeypatch.setattr(reports, "utc_now", lambda: datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert world.run("report", "shop", "--month", "2026-12").code == 0
+    outcome = world.run("report", "shop", "--month", "2027-01")
     assert (outcome.code, "hasn't begun" in outcome.err) == (2, True)
     assert len(world.functions.calls) == 1
