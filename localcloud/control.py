@@ -22,7 +22,7 @@ _STOP_SECONDS = 60.0
 
 
 def start_detached(
-    template: Path, state: Path, port: int = 0, *, stack: str = "local", timeout: float = 180
+    template: Path, state: Path, port: int = 0, *, stack: str = "local", timeout: float = 600
 ) -> dict[str, Any]:
     """Start a local cloud in the background and wait until it is ready.
 

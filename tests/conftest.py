@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadfile import LoadFileScheduling
 
 from coffre.compiled import compiled
@@ -26,7 +26,12 @@ from localcloud.lean import keep_no_list_of_instances, share_descriptions
 if TYPE_CHECKING:
     from tests.support.stack import Stack
 
-settings.register_profile("tests", deadline=None)  # how long anything takes is never asserted
+# How long anything takes is never asserted.  Each run tries the same examples, as all chance here has a seed;
+# ``--hypothesis-profile=explore`` looks for others.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", settings.get_profile("tests"), derandomize=False)
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ def test_a_backup_without_a_table_is_not_proven(stack: Stack, server: EphemeralS
     create(server, "nothing-there")
     stack.register("nothing-there", url(server, "nothing-there"))
     assert stack.backup("nothing-there")["relations"] == 0
-    proof = stack.events("nothing-there")[-1]
+    proof = stack.proof("nothing-there")
     assert proof.type == "Proof Failed"
     assert [reason["code"] for reason in proof.detail["reasons"]] == ["nothing-compared"]
 
@@ -59,7 +59,7 @@ def test_rows_that_break_a_constraint_fail_the_proof_and_stop_a_restore_that_doe
     )
     stack.register("unfit", url(server, "unfit"))
     stack.backup("unfit")
-    proof = stack.events("unfit")[-1]
+    proof = stack.proof("unfit")
     assert proof.type == "Proof Failed"
     assert "items" in proof.detail["reasons"][0]["message"]
 
@@ -81,7 +81,7 @@ def test_the_owners_checks_and_the_rehearsal_of_an_upgrade_reach_the_proof(
     holds = {"name": "nine", "sql": "SELECT count(*) FROM items", "expect": 9}
     stack.register("checked", url(server, "checked"), checks=[holds])
     backup_id = stack.backup("checked")["backup_id"]
-    proof = stack.events("checked")[-1]
+    proof = stack.proof("checked")
     assert (proof.type, proof.detail["compared"]["checks"]) == ("Proof Passed", 1)
     stack.register("checked", url(server, "checked"), checks=[holds, {**holds, "name": "ten", "expect": 10}])
     answer = stack.call("verify", database="checked", backup_id=backup_id, upgrade_to=18)

@@ -232,6 +232,10 @@ class Stack:
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return [event for event in self._events if event.detail.get("database") == database]
 
+    def proof(self, database: str) -> Event:
+        """What the newest proof told; the backup itself may be told of later, on a slow machine."""
+        return [event for event in self.events(database) if event.type.startswith("Proof ")][-1]
+
     def lease_is_free(self, database: str) -> bool:
         """Whether a run could start now."""
         self.catalogue.acquire(database, "test", utc_now() + timedelta(minutes=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coffre.databases.registration import Retention
@@ -67,7 +67,7 @@ def damage(world: World, manifest: Any, number: int) -> None:
         accuse(world, manifest, key)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20)
 @given(st.lists(steps, min_size=3, max_size=12), retentions, st.booleans())
 def test_a_dry_run_equals_the_run(given_steps: list[Any], retention: Retention, has_locks: bool) -> None:
     world, made = World(), list[Any]()
