@@ -27,7 +27,7 @@ def test_a_backup_without_a_table_is_not_proven(stack: Stack, server: EphemeralS
     create(server, "nothing-there")
     stack.register("nothing-there", url(server, "nothing-there"))
     assert stack.backup("nothing-there")["relations"] == 0
-    proof = stack.proof("nothing-there")
+    proof = stack.told("nothing-there", "Proof")
     assert proof.type == "Proof Failed"
     assert [reason["code"] for reason in proof.detail["reasons"]] == ["nothing-compared"]
 
@@ -59,7 +59,7 @@ def test_rows_that_break_a_constraint_fail_the_proof_and_stop_a_restore_that_doe
     )
     stack.register("unfit", url(server, "unfit"))
     stack.backup("unfit")
-    proof = stack.proof("unfit")
+    proof = stack.told("unfit", "Proof")
     assert proof.type == "Proof Failed"
     assert "items" in proof.detail["reasons"][0]["message"]
 
@@ -68,7 +68,7 @@ def test_rows_that_break_a_constraint_fail_the_proof_and_stop_a_restore_that_doe
         stack.restore("unfit", url(server, "unfit_restored"))
     assert (stopped.value.code, "items" in str(stopped.value)) == ("restore-exceptions", True)
     assert databases(server) == before
-    assert stack.events("unfit")[-1].type == "Restore Failed"
+    assert stack.told("unfit", "Restore").type == "Restore Failed"
     result = stack.restore("unfit", url(server, "unfit_restored"), exceptions="accept")
     assert [(found["code"], found["count"]) for found in result["exceptions"]] == [("exception-check", 30000)]
     assert (result["rows"], result["digests_equal"]) == (50000, True)
@@ -81,7 +81,7 @@ def test_the_owners_checks_and_the_rehearsal_of_an_upgrade_reach_the_proof(
     holds = {"name": "nine", "sql": "SELECT count(*) FROM items", "expect": 9}
     stack.register("checked", url(server, "checked"), checks=[holds])
     backup_id = stack.backup("checked")["backup_id"]
-    proof = stack.proof("checked")
+    proof = stack.told("checked", "Proof")
     assert (proof.type, proof.detail["compared"]["checks"]) == ("Proof Passed", 1)
     stack.register("checked", url(server, "checked"), checks=[holds, {**holds, "name": "ten", "expect": 10}])
     answer = stack.call("verify", database="checked", backup_id=backup_id, upgrade_to=18)

@@ -61,7 +61,7 @@ def test_a_value_of_100_mb_keeps_every_process_below_256_mib(stack: Stack, serve
     with Processes("COFFRE_BUCKET=") as processes:
         assert stack.backup("huge")["bytes"] > HUGE_MIB << 20
         stack.drain()
-        assert stack.proof("huge").type == "Proof Passed"
+        assert stack.told("huge", "Proof").type == "Proof Passed"
         stack.restore("huge", url(server, "huge_restored"))
     lengths = sql(target(server, "huge_restored"), "SELECT length(body) FROM t")
     assert lengths == [[HUGE_MIB << 20]]

@@ -127,10 +127,10 @@ def test_a_damaged_chunk_is_named_and_stops_a_restore(vault: Vault, damage: str)
     entry = vault.stack.catalogue.backup(NAME, vault.backup_id)
     assert entry is not None
     assert entry.verdict == "failed"
-    assert vault.stack.proof(NAME).type == "Proof Failed"
+    assert vault.stack.told(NAME, "Proof").type == "Proof Failed"
     if damage in ("flipped", "gone"):
         assert vault.restore() == code
-        assert vault.stack.events(NAME)[-1].type == "Restore Failed"
+        assert vault.stack.told(NAME, "Restore").type == "Restore Failed"
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -232,9 +232,9 @@ class Stack:
                 sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
         return [event for event in self._events if event.detail.get("database") == database]
 
-    def proof(self, database: str) -> Event:
-        """What the newest proof told; the backup itself may be told of later, on a slow machine."""
-        return [event for event in self.events(database) if event.type.startswith("Proof ")][-1]
+    def told(self, database: str, what: str) -> Event:
+        """The newest event about ``what``, for example ``Proof``; others may come before or after it."""
+        return [event for event in self.events(database) if event.type.startswith(f"{what} ")][-1]
 
     def lease_is_free(self, database: str) -> bool:
         """Whether a run could start now."""

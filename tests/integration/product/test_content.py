@@ -32,7 +32,7 @@ def test_a_restore_into_the_same_or_a_newer_version_is_equal(
     stack.register(name, url(servers[source], made.database))
     answer = stack.backup(name)
     stack.drain()
-    proof = stack.proof(name)
+    proof = stack.told(name, "Proof")
     assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
     assert proof.detail["compared"]["large_objects"] == 3
     assert stack.manifest(name).extensions[0].name == "plpgsql"
@@ -66,7 +66,7 @@ def test_a_sequence_that_advances_during_the_backup_never_falls_behind_its_rows(
         done.set()
         writer.join()
     stack.drain()
-    assert stack.proof("busy").type == "Proof Passed"
+    assert stack.told("busy", "Proof").type == "Proof Passed"
     stack.restore("busy", url(server16, "busy_restored"))
     ((rows, highest, last),) = sql(
         target(server16, "busy_restored"),
@@ -85,7 +85,7 @@ def test_objects_that_take_the_place_of_built_in_ones_never_run(
     stack.register("hijacked", url(server16, "hijacked"))
     stack.backup("hijacked")
     stack.drain()
-    assert stack.proof("hijacked").type == "Proof Passed"
+    assert stack.told("hijacked", "Proof").type == "Proof Passed"
     stack.call("health", database="hijacked")
     stack.restore("hijacked", url(server16, "hijacked_restored"))
     stack.register("hijacked", url(server16, "hijacked"), prove="never")

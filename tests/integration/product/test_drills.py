@@ -42,7 +42,7 @@ def test_a_drill_restores_compares_and_leaves_nothing(
     assert (answer["status"], answer["rows"], answer["digests_equal"]) == ("completed", 5000, True)
     assert {"schema", "rows", "digests", "indexes", "analyze"} <= set(answer["phases"])
     assert databases(server16) == before
-    assert stack.events(drilled)[-1].type == "Drill Completed"
+    assert stack.told(drilled, "Drill").type == "Drill Completed"
     newest = next(entry for entry in stack.catalogue.restores(drilled) if entry.kind == "drill")
     assert (newest.kind, newest.status, newest.backup_id) == ("drill", "completed", answer["backup_id"])
     met = report(drilled, stack.registry.get(drilled), stack.catalogue, days=1, now=utc_now())
@@ -142,7 +142,7 @@ def test_a_load_test_notices_an_application_that_fails_in_the_middle(
     assert databases(server16) == before
     kept = json.loads(stack.store.read(report["saved"][0], limit=1 << 20))
     assert kept == {name: value for name, value in report.items() if name != "saved"}
-    assert stack.events("loaded")[-1].type == "Load Test Completed"
+    assert stack.told("loaded", "Load Test").type == "Load Test Completed"
 
 
 def test_a_source_that_cannot_be_reached_is_told_by_a_question(stack: Stack) -> None:
@@ -172,4 +172,4 @@ def test_a_drill_that_fails_says_so_and_leaves_nothing(
         stack.call("restore", action="drill", database=drilled)
     assert error.value.code == "object-missing"
     assert databases(server16) == before
-    assert stack.events(drilled)[-1].type == "Drill Failed"
+    assert stack.told(drilled, "Drill").type == "Drill Failed"

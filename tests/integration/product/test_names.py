@@ -84,7 +84,7 @@ def test_hostile_names_of_databases_reach_that_database_and_no_other(
         stack.register(f"named-{number}", url(server16, name))
         assert stack.backup(f"named-{number}")["rows"] == 1
     for number in range(len(DATABASES)):
-        proof = stack.proof(f"named-{number}")
+        proof = stack.told(f"named-{number}", "Proof")
         assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
     for number, name in enumerate(DATABASES[-2:], len(DATABASES) - 2):
         restored = f"{name} again"

@@ -71,7 +71,7 @@ def test_a_backup_of_a_replica_holds_what_its_primary_held_when_it_began(stack: 
         ("unlogged sequence", "public.passing_id_seq"),
     ]
     stack.drain()
-    assert stack.proof("replicated").type == "Proof Passed"
+    assert stack.told("replicated", "Proof").type == "Proof Passed"
 
 
 def test_a_replica_that_gets_nothing_any_more_fails_the_backup(stack: Stack, pair: Pair) -> None:

@@ -41,7 +41,7 @@ def test_a_sealed_backup_is_proven_and_restored_and_tells_nothing(
 ) -> None:
     first = stack.backup("sealed", reason=f"before {MARK} goes")
     stack.drain()
-    proof = stack.proof("sealed")
+    proof = stack.told("sealed", "Proof")
     assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
     assert (proof.detail["rows"], proof.detail["compared"]["large_objects"]) == (30000, 1)
     manifest = stack.manifest("sealed")

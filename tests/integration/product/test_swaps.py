@@ -110,7 +110,7 @@ def test_a_swap_and_its_undo_lose_nothing(
     assert [f["code"] for f in back["findings"]] == ["endpoint-down"]
     (sick,) = stack.call("health", database=market)["databases"]
     assert "endpoint-down" in [reason["code"] for reason in sick["reasons"]]
-    assert stack.events(market)[-2].detail["status"] == "application-down"
+    assert stack.told(market, "Restore").detail["status"] == "application-down"
     app.set("/health", 200)
     assert back["kept_as"] == undo["kept_as"]
     assert count(server16, market) == 100

@@ -57,7 +57,7 @@ def test_a_verified_source_of_version_15_is_backed_up_proven_and_restored(
     answer = stack.backup("tls")
     assert (answer["status"], answer["rows"]) == ("completed", 500)
     stack.drain()
-    proof = stack.proof("tls")
+    proof = stack.told("tls", "Proof")
     assert (proof.detail["reasons"], proof.type) == ([], "Proof Passed")
     assert stack.manifest("tls").engine.server_version_num // 10_000 == 15
 
