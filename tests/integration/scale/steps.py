@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -107,12 +108,17 @@ class Hand:
 
 
 def dying(after: int, real: Callable[..., Any], count: list[int]) -> Callable[..., Any]:
-    """``real``, which dies instead of doing its call number ``after``; ``count`` holds how many came."""
+    """``real``, which dies instead of doing its call number ``after``; ``count`` holds how many came.
+
+    Calls of other threads, which look after something as often as there is time for, don't count.
+    """
+    mine = threading.current_thread()
 
     def call(*arguments: Any, **more: Any) -> Any:
-        count[0] += 1
-        if count[0] == after:
-            raise KilledError
+        if threading.current_thread() is mine:
+            count[0] += 1
+            if count[0] == after:
+                raise KilledError
         return real(*arguments, **more)
 
     return call
