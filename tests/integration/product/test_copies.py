@@ -20,6 +20,7 @@ from coffre.vault.store import ObjectStore
 from tests.conftest import ROOT
 from tests.support.postgres import create, databases, sql, target, url
 from tests.support.stack import FunctionError, Stack
+from tests.support.waiting import PATIENCE_SECONDS
 
 NAME, SECOND = "copied", "second-vault"
 PARAMETERS = {
@@ -49,7 +50,7 @@ class First:
         cloud.client("ssm").put_parameter(Name=path, Value=text, Type="String")
         time = "2026-11-02T03:00:00Z"
         self.backup_id = self.call("backup", type="daily", scheduled_time=time, database=NAME)["backup_id"]
-        assert cloud.drain(120)
+        assert cloud.drain(PATIENCE_SECONDS)
 
     def call(self, verb: str, **event: Any) -> dict[str, Any]:
         """Invoke a function and wait for its answer."""
@@ -135,7 +136,7 @@ def test_a_manifest_that_arrives_before_its_chunks_is_pending(
 def test_a_copy_is_complete_when_everything_is_there(first: First) -> None:
     first.cloud.replicate()
     first.cloud.fire(f"{first.cloud.stack}-copies")
-    assert first.cloud.drain(60)
+    assert first.cloud.drain(PATIENCE_SECONDS)
     assert first.cloud.failures == []
 
     entry = first.catalogue.backup(NAME, first.backup_id)
