@@ -326,8 +326,9 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_a_disk_that_fills_makes_no_backup(desk: Desk, tiny_disk: Path) -> None:
-    (tiny_disk / "filler").write_bytes(b"x" * (248 << 10))
+@pytest.mark.parametrize("kib_left", [0, 4, 8])
+def test_a_disk_that_fills_makes_no_backup(desk: Desk, tiny_disk: Path, kib_left: int) -> None:
+    (tiny_disk / "filler").write_bytes(b"x" * ((256 - kib_left) << 10))
     with pytest.raises(DiskFullError):
         desk.backup(scratch=tiny_disk)
     desk.assert_failed_cleanly("disk-full")

@@ -7,15 +7,27 @@ schema and the refreshes of materialized views and no data, and so the run fails
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import disk_usage
 
 from coffre.databases.postgresql.archive import ArchiveEntry, archive_entries, data_entries
 from coffre.databases.postgresql.connection import open_session
 from coffre.databases.postgresql.snapshot import import_snapshot
 from coffre.databases.postgresql.target import Target
 from coffre.databases.postgresql.tools import Tools
-from coffre.errors import BackupIncompleteError, CoffreError, SnapshotLostError, ToolFailedError
+from coffre.errors import (
+    BackupIncompleteError,
+    CoffreError,
+    DiskFullError,
+    SnapshotLostError,
+    ToolFailedError,
+)
 
 _ASKING_SECONDS = 10.0
+
+_BLOCK_BYTES = 4096
+"""With less room pg_dump may lose the end of an archive, and say that all is well: it seeks in what it hasn't
+written yet, and doesn't look whether that could be written.
+Source: ``_CloseArchive`` in pg_backup_custom.c"""
 
 
 def dump_schema(
@@ -41,6 +53,8 @@ def dump_schema(
         If the archive holds data, which belongs elsewhere.
     SnapshotLostError
         If nobody holds the snapshot any more.
+    DiskFullError
+        If there was no room for it.
     CoffreError
         As `Tools.run` does.
     """
@@ -59,7 +73,12 @@ def dump_schema(
     except ToolFailedError:
         _refuse_lost(snapshot, target)
         raise
-    held = data_entries(list_entries(tools, major, out, deadline=deadline))
+    try:
+        held = data_entries(list_entries(tools, major, out, deadline=deadline))
+    except ToolFailedError as error:
+        if disk_usage(out.parent).free < _BLOCK_BYTES:
+            raise DiskFullError(f"there was no room for the schema of {target.label}") from error
+        raise
     if held:
         kinds = ", ".join(sorted({entry.description for entry in held}))
         raise BackupIncompleteError(f"the schema archive of {target.label} holds data: {kinds}")
