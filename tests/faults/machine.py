@@ -93,6 +93,8 @@ class Machine:
     def hold(self) -> None:
         """Do what the first holder does."""
         self._snapshot = HeldSnapshot(self.source, seconds=SECONDS, application="coffre/holder")
+        # It has no heartbeat, and is ended by hand.
+        self._snapshot.session.run("SET idle_in_transaction_session_timeout = 0")
         ledger = self.world.catalogue.ledger(DATABASE, self.run.attempt)
         assert ledger.publish(1, self._snapshot.id)
 
