@@ -1,5 +1,6 @@
 """PostgreSQL's own programs connect where they are told, keep secrets and end in time."""
 
+import select
 import socket
 import ssl
 import subprocess
@@ -401,17 +402,9 @@ def _relay(listener: socket.socket, context: ssl.SSLContext, socket_path: str) -
             client.sendall(b"S")
             with context.wrap_socket(client, server_side=True) as tls, socket.socket(socket.AF_UNIX) as plain:
                 plain.connect(socket_path)
-                threading.Thread(target=pump, args=(plain, tls), daemon=True).start()
-                pump(tls, plain)
+                _carry(tls, plain)
         except OSError:
             client.close()
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            return
 
     while True:
         try:
@@ -419,6 +412,26 @@ def _relay(listener: socket.socket, context: ssl.SSLContext, socket_path: str) -
         except OSError:
             return
         threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+
+def _carry(tls: ssl.SSLSocket, plain: socket.socket) -> None:
+    """Both directions in one thread: OpenSSL's connections aren't for two at the same time."""
+    while True:
+        ready = [tls] if tls.pending() else select.select([tls, plain], [], [])[0]
+        if plain in ready:
+            if not (data := plain.recv(65536)):
+                return
+            tls.settimeout(None)
+            tls.sendall(data)
+        if tls in ready:
+            tls.settimeout(0)
+            try:
+                data = tls.recv(65536)
+            except ssl.SSLWantReadError:  # a half record, or one of TLS's own
+                continue
+            if not data:
+                return
+            plain.sendall(data)
 
 
 @pytest.fixture
