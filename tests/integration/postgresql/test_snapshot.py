@@ -362,7 +362,7 @@ def test_schemas_that_get_their_names_back_are_noticed_meanwhile(shop: Target) -
     with hold(shop) as held:
         held.watch(waiters=None)
         sql(shop, EXCHANGE)
-        assert eventually(lambda: held._fault is not None)
+        soon(lambda: held._fault is not None, "what the holder noticed")
         sql(shop, EXCHANGE)
         with pytest.raises(NamesChangedError, match="schema blue"):
             held.confirm()
