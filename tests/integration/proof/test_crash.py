@@ -1,4 +1,4 @@
-"""A server that goes down in the midst of a proof says nothing about the backup."""
+"""A proof whose server goes down, or whose version knows too little, says nothing about the backup."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.registration import Registration
+from coffre.errors import FormatUnsupportedError
 from coffre.prove import run as prove
 from tests.integration.proof.conftest import Bench
 
@@ -51,3 +52,17 @@ def test_it_is_inconclusive(bench: Bench, monkeypatch: pytest.MonkeyPatch, momen
     found = bench.prove(Registration.model_validate({"secret": "none", "checks": [CHECK]}))
     assert found.verdict == "inconclusive"
     assert {one.code for one in found.reasons} <= {"connection-lost", "source-unreachable"}
+
+
+def test_a_backup_of_a_newer_version_is_not_called_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a deployment's functions some are newer than others for a while."""
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise FormatUnsupportedError("the manifest requires news")
+
+    monkeypatch.setattr(prove, "decode", unknown)
+    bench.back_up(CONTENT)
+    found = bench.prove()
+    assert (found.verdict, [one.code for one in found.reasons]) == ("inconclusive", ["format-unsupported"])

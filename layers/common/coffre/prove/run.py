@@ -30,6 +30,7 @@ from coffre.errors import (
     ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
+    FormatUnsupportedError,
     ManifestInvalidError,
     QueryFailedError,
     RowCountMismatchError,
@@ -61,10 +62,12 @@ from coffre.workers import WORKERS
 _SETTINGS = {"restart_after_crash": "off"}
 """A server that comes up again has emptied unlogged tables, and compares what it hasn't restored."""
 
+# A format that isn't known is that of a newer version: a deployment renews functions one after the other.
 _NOT_THE_BACKUPS_FAULT = (
     ConnectionLostError,
     DeadlineExceededError,
     DiskFullError,
+    FormatUnsupportedError,
     ServerMemoryError,
     ServerStartError,
     ServerTooOldError,
