@@ -36,7 +36,7 @@ def proven_in_box(store: MemoryStore, postgres_root: Path) -> dict[str, Any]:
     """What `in_box` says about the store's newest backup."""
     environment = {
         "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:{ROOT}/layers/common",  # this tree, whichever is installed
         "PYTHONDONTWRITEBYTECODE": "1",
         "COFFRE_STACK": "box",
         "COFFRE_BUCKET": "not-reached",

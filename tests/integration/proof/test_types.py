@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.proof.types import tables
+from tests.integration.proof.edge_values import tables
 from tests.support.postgres import create, customer_server, dumped, sql, target
 from tests.support.vault import Verbs
 
