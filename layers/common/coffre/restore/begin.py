@@ -126,11 +126,12 @@ def _fill_with_schema(job: MachineJob, contents: Contents, schema: Path) -> None
         superuser = bool(session.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         toc = read_toc(schema, session.python_encoding)
         kept = [] if superuser else left_to_others(session, toc, contents, request, creates=True)
-        restored = [entry for entry in toc if entry not in kept]
+        others = {entry.dump_id for entry in kept}
+        restored = [entry for entry in toc if entry.dump_id not in others]
         _make_roles(job, session, contents, restored, superuser=superuser)
         options, deadline, major = options_of(request), job.watch.deadline, restore_major(session.major)
         archive = SchemaArchive(job.services.tools, major, schema, job.working, deadline, options)
-        left_out = unrestorable(archive.entries(), superuser=superuser) | {entry.dump_id for entry in kept}
+        left_out = unrestorable(archive.entries(), superuser=superuser) | others
         archive = archive.without(left_out)
         archive.schemas()
         if request.roles == "keep":

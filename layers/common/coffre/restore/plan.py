@@ -131,8 +131,9 @@ def inspect_target(
             session, manifest.needs, [extension.name for extension in manifest.extensions]
         )
         kept = [] if superuser else left_to_others(session, toc, contents, request, creates=creates)
-        left_out = unrestorable(entries, superuser=superuser) | {entry.dump_id for entry in kept}
-        restored = [entry for entry in toc if entry not in kept]
+        others = {entry.dump_id for entry in kept}
+        left_out = unrestorable(entries, superuser=superuser) | others
+        restored = [entry for entry in toc if entry.dump_id not in others]
         used, encoding = used_roles(contents, manifest, restored, request), manifest.locale.encoding
         refuse_nameless([role for role in used if role.name not in role_map], manifest)
         needed = needed_roles(session, used, role_map, encoding=encoding, superuser=superuser)
