@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from coffre.backup import artefacts, job, task
+from coffre.backup import job, task
 from coffre.databases.postgresql import snapshot
 from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.target import Target
@@ -156,7 +156,7 @@ def test_ddl_that_waits_while_the_schema_is_dumped_may_wait_as_long_as_the_polic
 ) -> None:
     """pg_dump, which queues behind it, isn't the first to give up."""
     monkeypatch.setattr(snapshot, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(artefacts, "LET_GO_SECONDS", 120.0)  # however late the holder looks
+    monkeypatch.setattr(job, "LET_GO_SECONDS", 120.0)  # however late the holder looks
     with ThreadPoolExecutor() as threads, pytest.raises(WaitersPresentError):
         desk.backup(tools=BehindDdl(postgres_root, desk.source, threads), waiters=6)
     desk.assert_failed_cleanly("waiters-present")
