@@ -18,8 +18,11 @@ from coffre.errors import CoffreError
 from tests.support.postgres import CUSTOMER, sql, target
 from tests.support.waiting import PATIENCE_SECONDS, soon
 
-PRIMARY = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off"}
-"""What a server needs to have standbys."""
+PRIMARY = {"wal_level": "replica", "max_wal_senders": "4", "fsync": "off", "synchronous_commit": "on"}
+"""What a server needs to have standbys, which get at once what it commits."""
+
+_KNOWN = "SELECT FROM pg_stat_replication WHERE backend_xmin IS NOT NULL"
+"""A standby has told which rows it needs: it does so some time after it began to answer."""
 
 
 @contextmanager
@@ -31,6 +34,7 @@ def standby(primary: EphemeralServer, tools_root: Path, scratch: Path) -> Iterat
     conninfo = f"host={primary.socket_dir} port={primary.port} user={CUSTOMER}"
     with (data / "postgresql.auto.conf").open("a") as settings:
         settings.write(f"primary_conninfo = '{conninfo}'\nhot_standby_feedback = on\n")
+        settings.write("wal_receiver_status_interval = 1\n")
     (data / "standby.signal").touch()
     user = UNPRIVILEGED if os.geteuid() == 0 else None
     if user is not None:
@@ -44,6 +48,7 @@ def standby(primary: EphemeralServer, tools_root: Path, scratch: Path) -> Iterat
     made = EphemeralServer(primary.major, home, home)
     try:
         soon(lambda: _answers(target(made, "postgres")), "the standby")
+        soon(lambda: sql(boot, _KNOWN), "what rows it needs")
         yield made
     finally:
         process.terminate()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from coffre.databases.postgresql.target import Target
 from coffre.errors import SnapshotLostError
 from tests.support.postgres import create, customer_server, sql, target
 from tests.support.standby import PRIMARY, standby
+from tests.support.waiting import soon
 
 ROWS = 40
 """They lie on one page: whose removal is one record."""
@@ -35,15 +35,10 @@ class Pair:
 
     def catch_up(self) -> None:
         """Wait until the standby has what the primary has now."""
-        ((lsn,),) = sql(self.primary, "SELECT pg_current_wal_insert_lsn()::text")
-        eventually(lambda: sql(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'") == [[True]])
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+        sql(self.primary, "SELECT pg_logical_emit_message(true, 'tests', 'a commit: everything is written')")
+        ((lsn,),) = sql(self.primary, "SELECT pg_current_wal_flush_lsn()::text")
+        has_it = f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'"
+        soon(lambda: sql(self.standby, has_it) == [[True]], "what the primary wrote")
 
 
 def hold(where: Target, predecessor: str | None = None) -> HeldSnapshot:
@@ -90,11 +85,12 @@ def test_no_successor_takes_over_while_rows_are_about_to_be_removed_from_under_i
     ((address,),) = sql(pair.standby, "SELECT current_setting('primary_conninfo')")
     with hold(pair.standby) as held:
         pair.configure("primary_conninfo", "")
-        eventually(lambda: sql(pair.primary, "SELECT count(*) FROM pg_stat_replication") == [[0]])
+        gone = "SELECT count(*) = 0 FROM pg_stat_replication"
+        soon(lambda: sql(pair.primary, gone) == [[True]], "the end of the connection")
         sql(pair.primary, f"DELETE FROM rows WHERE n <= {ROWS // 2}", "VACUUM rows")
         pair.configure("primary_conninfo", str(address))
         waits = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'"
-        eventually(lambda: sql(pair.standby, waits) == [["RecoveryConflictSnapshot"]])
+        soon(lambda: sql(pair.standby, waits) == [["RecoveryConflictSnapshot"]], "the conflict")
         with pytest.raises(SnapshotLostError, match="replayed nothing"):
             hold(pair.standby, held.id)
         assert count(pair.standby, held.id) == ROWS
