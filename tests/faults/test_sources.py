@@ -95,9 +95,9 @@ def test_states_are_kept_and_an_invalid_index_is_told_to_be_lost(
         "ALTER TABLE t ADD CONSTRAINT later CHECK (other < 0) NOT VALID",
         "CREATE PUBLICATION everything FOR ALL TABLES",
     )
-    with pytest.raises(CoffreError), open_session(source, seconds=10) as session:
+    with pytest.raises(CoffreError), open_session(source, seconds=60) as session:
         session.run("CREATE UNIQUE INDEX CONCURRENTLY broken ON public.t ((id > 0))")
-    with open_session(source, seconds=10) as session:
+    with open_session(source, seconds=60) as session:
         told = {(f.code, f.object) for f in preflight.inspect(session)}
     assert ("invalid-index", "public.broken") in told
     restored = comes_back(world, server, source, postgres_root)
@@ -114,7 +114,7 @@ def test_passwords_in_definitions_are_flagged_without_being_shown(server: Epheme
         "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (\"user\" 'u', password 'hunter2')",
         "CREATE SUBSCRIPTION fed CONNECTION 'host=far password=hunter2' PUBLICATION p WITH (connect = false)",
     )
-    with open_session(source, seconds=10) as session:
+    with open_session(source, seconds=60) as session:
         told = [f for f in preflight.inspect(session) if f.code == "password-in-definition"]
     assert [f.object for f in told] == ["subscription fed", "user mapping for public on server far"]
     assert "hunter2" not in repr(told)
@@ -126,7 +126,7 @@ def test_every_encoding_comes_back_byte_for_byte(
     world: World, server: EphemeralServer, postgres_root: Path, encoding: str
 ) -> None:
     source = create_named(server, encoding, f"in {encoding}")
-    with open_session(source, seconds=10) as session:
+    with open_session(source, seconds=60) as session:
         session.run("CREATE TABLE public.t (body text)")
         if encoding == "SQL_ASCII":
             session.run(r"INSERT INTO public.t VALUES (E'latin \xe9'), (E'utf \xc3\xa9'), (E'neither \xff')")
@@ -340,7 +340,7 @@ def test_indexes_on_text_are_checked_after_a_restore(world: World, server: Ephem
     # As if another library sorted from now on: the index stays as it was built.
     other = "(SELECT oid::text FROM pg_collation WHERE collname = 'upper_first')::oidvector"
     sql(restored, f"UPDATE pg_index SET indcollation = {other} WHERE indexrelid = 't_w_key'::regclass")
-    with open_session(restored, seconds=30) as session:
+    with open_session(restored, seconds=60) as session:
         wrong, _ = recheck_text_indexes(session)
     assert [f.object for f in wrong] == ["public.t_w_key"]
 
@@ -387,7 +387,7 @@ def test_a_role_that_may_not_use_amcheck_is_told_that_the_order_was_not_checked(
 def test_a_view_that_takes_a_tables_place_is_never_run(server: EphemeralServer) -> None:
     """CVE-2024-7348: the session refuses to expand a view where it reads a table."""
     source = create(server, "swapped", "CREATE TABLE t AS SELECT 1 AS id", "CREATE VIEW v AS SELECT * FROM t")
-    with open_session(source, seconds=10) as session:
+    with open_session(source, seconds=60) as session:
         assert session.value("SHOW restrict_nonsystem_relation_kind") == "view, foreign-table"
         with pytest.raises(CoffreError):
             session.run("SELECT * FROM public.v")

@@ -99,7 +99,7 @@ def test_what_is_left_for_inspection_has_no_hand_on_the_sources_slot(
         verbs.restore(wanted)
     (name,) = databases(server) - before
     assert sql(target(server, name), SLOTS) == [["Fed", False, None]]
-    with open_session(wanted.maintenance, seconds=30) as session:
+    with open_session(wanted.maintenance, seconds=60) as session:
         (told,) = left_databases(session, wanted.database)
     assert "DROP SUBSCRIPTION" in told.advice
     discard_database(wanted.maintenance, name)

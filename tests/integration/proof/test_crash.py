@@ -14,6 +14,7 @@ from coffre.databases.registration import Registration
 from coffre.errors import FormatUnsupportedError
 from coffre.prove import run as prove
 from tests.integration.proof.conftest import Bench
+from tests.support.waiting import PATIENCE_SECONDS
 
 CONTENT = """
 CREATE TABLE t (id int PRIMARY KEY, what text); INSERT INTO t SELECT n, 'x' FROM generate_series(1, 100) n;
@@ -29,7 +30,7 @@ def crash(server: EphemeralServer) -> None:
     pid = server._process.pid
     child = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0]
     os.kill(int(child), signal.SIGKILL)
-    server._process.wait(30)
+    server._process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(

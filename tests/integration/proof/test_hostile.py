@@ -108,7 +108,7 @@ def test_not_even_a_superuser_of_a_sealed_server_reaches_the_network(
     port = listener.getsockname()[1]
     with EphemeralServer.start(postgres_root, 17, scratch_root, sealed=True) as server:
         boot = Target(str(server.socket_dir), server.port, server.superuser, "postgres", sslmode="disable")
-        with open_session(boot, seconds=30) as session:
+        with open_session(boot, seconds=60) as session:
             session.run("SET search_path = public")
             session.run("CREATE TABLE said (line text)")
             session.run("CREATE EXTENSION dblink")

@@ -138,7 +138,7 @@ class Run:
 
     def is_read(self) -> bool:
         """Whether the snapshot that a worker would find is there."""
-        with open_session(self.source, seconds=10) as session:
+        with open_session(self.source, seconds=60) as session:
             import_snapshot(session, self.now.snapshot)
             return True
 
