@@ -132,7 +132,7 @@ def test_a_function_that_finds_no_backup_of_a_name_that_nobody_registered_means_
 
 
 def test_latest_is_the_same_backup_for_every_command(world: World) -> None:
-    """A restore's own is `coffre.restore.plan.chosen_backup`."""
+    """A restore asks `coffre.vault.reader.meant_backup`, too."""
     world.store_backup()
     world.store_backup(identifier="20261121T040000Z-safety-aaaaaa")
     assert world.run("show", "shop", "latest", "--json").document["backup_id"] == BACKUP

@@ -19,13 +19,12 @@ from coffre.databases.registry import Registry
 from coffre.errors import CoffreError, CopyIncompleteError, FunctionFailedError, ObjectMissingError
 from coffre.events.restore import RestoreRequest
 from coffre.notify.publisher import Publisher
-from coffre.restore.plan import chosen_backup
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, read_contents, scratch_folder
 from coffre.vault.keys import SealKeys
 from coffre.vault.manifest import Manifest
 from coffre.vault.presence import Look
-from coffre.vault.reader import fetch_file
+from coffre.vault.reader import fetch_file, meant_backup
 from coffre.vault.store import ObjectStore
 from coffre.workers import Message, WorkerPool
 
@@ -100,7 +99,7 @@ class Restore:
 def opened(request: RestoreRequest, target: Target, services: Services, seconds: float) -> Iterator[Restore]:
     """A restore of the backup that was asked for, its contents read; its scratch files go at the end."""
     watch = Stopwatch("the restore", min(seconds, services.max_run_seconds))
-    backup = chosen_backup(services.store, request.database, request.backup)
+    backup = meant_backup(services.store, request.database, request.backup)
     manifest, digest, seal = services.keys.load(services.store, request.database, backup)
     services = replace(services, store=services.store.with_seal(seal))
     with scratch_folder(services.scratch, "restore") as folder:

@@ -6,7 +6,6 @@ the backup and the roles are still as they were.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,8 +30,6 @@ from coffre.restore.swap import Swap
 from coffre.results import Finding, RestorePlan
 from coffre.vault.contents import Contents
 from coffre.vault.manifest import Manifest
-from coffre.vault.reader import list_backups
-from coffre.vault.store import ObjectStore
 
 CHECK_SECONDS = 60.0
 
@@ -77,19 +74,6 @@ class Situation:
     findings: tuple[Finding, ...]
     swap: Swap | None = None
     role_map: Mapping[str, str] = field(default_factory=dict)
-
-
-def chosen_backup(store: ObjectStore, database: str, reference: str) -> str:
-    """The backup that a restore means: ``latest`` is the newest one that isn't a safety backup.
-
-    A safety backup holds what somebody wanted to be rid of, so it must be named; where there is nothing else
-    ``latest`` stays as it is.
-    """
-    if reference != "latest":
-        return reference
-    others = (one for one in list_backups(store, database) if "-safety-" not in one)
-    newest = deque(others, maxlen=1)
-    return newest[0] if newest else reference
 
 
 def inspect_target(
