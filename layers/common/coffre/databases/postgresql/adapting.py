@@ -37,7 +37,10 @@ def adapted(archive: Path, *, major: int, superuser: bool) -> Path:
     ToolFailedError
         If it isn't an archive in the custom format that this knows.
     """
-    edit = _Fit(subscriptions=major < _RUNS_AS_OWNER, grants=not superuser)
+    subscriptions, grants = major < _RUNS_AS_OWNER, not superuser
+    if not (subscriptions or grants):
+        return archive
+    edit = _Fit(subscriptions=subscriptions, grants=grants)
     if not any(edit.concerns(entry.description, entry.statement) for entry in read_toc(archive)):
         return archive
     out = archive.with_name(f"{archive.name}-adapted")
