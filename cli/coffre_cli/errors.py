@@ -155,10 +155,16 @@ def from_function(function: str, answer: dict[str, object]) -> CoffreError:
     return cls(message.rstrip("."), advice)
 
 
-def recorded(code: str | None, message: str | None) -> CoffreError:
-    """The error with which a run ended, from what the catalogue keeps of it, with its advice."""
+def recorded(code: str | None, message: str | None, advice: str | None = None) -> CoffreError:
+    """The error with which a run ended, from what the catalogue keeps of it.
+
+    Parameters
+    ----------
+    advice:
+        What to do, if it isn't the error's own.
+    """
     found = next((cls for cls in error_classes().values() if cls.code == code), CoffreError)
-    return found(message or "it ended without a word")
+    return found(message or "it ended without a word", advice)
 
 
 def as_usage(error: InvalidEventError) -> UsageError:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from coffre_cli.errors import recorded
 from coffre_cli.invoke import told_if_interrupted
 from coffre_cli.output import count, duration, moment, size
 
@@ -37,18 +38,16 @@ def follow(catalogue: Catalogue, name: str, attempt: str, tick: Callable[[], Non
     CoffreError
         With which it ended.
     """
-    from coffre.errors import RowsLostError, RunOfAnotherVersionError, revive
+    from coffre.errors import RowsLostError, RunOfAnotherVersionError
 
     state = wait(catalogue, name, attempt, tick)
     if state.state == "committed":
         answer: dict[str, Any] = json.loads(state.result)
         return answer
     entry = _ended(catalogue, name, attempt)
-    code = (entry.error_code if entry is not None else None) or "internal"
-    message = (entry.error_message if entry is not None else None) or "it ended without a word"
-    anew = {cls.code: cls.advice for cls in (RowsLostError, RunOfAnotherVersionError)}
-    advice = anew.get(code, _ADVICE)
-    raise revive({"type": class_of(code), "code": code, "message": message, "advice": advice})
+    code, message = (entry.error_code, entry.error_message) if entry is not None else (None, None)
+    begins_anew = code in (RowsLostError.code, RunOfAnotherVersionError.code)
+    raise recorded(code, message, None if begins_anew else _ADVICE)
 
 
 _ADVICE = "`coffre restore resume NAME` goes on where it stopped; `coffre restore list NAME` keeps the cause."
@@ -134,13 +133,6 @@ def shown(found: dict[str, Any]) -> dict[str, object]:
         "last sign": moment(found["heartbeat"]),
         "its error": found["error_message"],
     }
-
-
-def class_of(code: str) -> str:
-    """The name of the class of errors with a code."""
-    from coffre.errors import error_classes
-
-    return next((name for name, cls in error_classes().items() if cls.code == code), "CoffreError")
 
 
 def _ended(catalogue: Catalogue, name: str, attempt: str) -> RestoreEntry | None:
