@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from coffre.databases.postgresql.load import relation_of
-from coffre.databases.postgresql.load_path import SEARCH_PATH, load_path, loaded_by_path
+from coffre.databases.postgresql.load_path import SEARCH_PATH
 from coffre.databases.postgresql.notes import only_one
+from coffre.databases.postgresql.refused import load_failed, under_paths
 from coffre.databases.postgresql.schema import SUBSCRIPTION
 from coffre.databases.postgresql.set_aside import SetAsideChecks
-from coffre.errors import CoffreError, DeadlineExceededError, RestoreOverError, revive
+from coffre.errors import CoffreError, DeadlineExceededError, RestoreOverError
 from coffre.events.restore_machine import LoadItem
 from coffre.restore.ending import batches_of
 from coffre.restore.late import archive_of, waves_of
@@ -152,20 +153,13 @@ def _load_by_path(
     if not refused:
         return 0
     with job.session() as session:
-        own, named = job.notes(session).fact(SEARCH_PATH) or "", {}
-    tried = []
-    for message, fault in refused:
-        relation = relation_of(message)
-        path = load_path(relation.schema, own)
-        tried.append({**message, "path": path})
-        named[relation.label] = loaded_by_path(relation.label, path, fault["message"])
-    still, rows = _load_runs(job, item, clock, iter(tried))
+        own = job.notes(session).fact(SEARCH_PATH) or ""
+    messages, exceptions = under_paths(refused, own)
+    still, rows = _load_runs(job, item, clock, iter(messages))
     if still:
-        message, fault = refused[0]
-        told = f"the rows of {message['label']} can't be loaded: {fault['message']}"
-        raise revive({**fault, "message": told})
+        raise load_failed(*refused[0])
     with job.session() as session:
-        for finding in named.values():
+        for finding in exceptions:
             job.notes(session).tell(json.dumps(finding.model_dump()))
     return rows
 

@@ -11,12 +11,12 @@ from coffre.databases.postgresql.connection import Session, open_session
 from coffre.databases.postgresql.encodings import recoded
 from coffre.databases.postgresql.large_objects import grant, make
 from coffre.databases.postgresql.load import relation_of
-from coffre.databases.postgresql.load_path import load_path, loaded_by_path, path_of
+from coffre.databases.postgresql.load_path import path_of
 from coffre.databases.postgresql.load_plan import load_items
+from coffre.databases.postgresql.refused import load_failed, under_paths
 from coffre.databases.postgresql.schema import set_sequences
 from coffre.databases.postgresql.set_aside import SetAsideChecks
 from coffre.databases.postgresql.target import Target
-from coffre.errors import CoffreError, revive
 from coffre.results import Finding
 from coffre.timing import Stopwatch
 from coffre.vault.contents import Contents, Section
@@ -119,15 +119,10 @@ class Rebuild:
         self, refused: list[tuple[Message, Message]], told: Callable[[int, int], None]
     ) -> list[Finding]:
         """Load what was refused under a search path; the tables that this was done for."""
-        own, tried, named = path_of(self.contents.database), [], []
-        for item, fault in refused:
-            relation = relation_of(item)
-            path = load_path(relation.schema, own)
-            tried.append({**item, "path": path})
-            named.append(loaded_by_path(relation.label, path, fault["message"]))
-        if tried and self._load(tried, told):
-            raise _load_failed(*refused[0])
-        return list({finding.object: finding for finding in named}.values())
+        items, exceptions = under_paths(refused, path_of(self.contents.database))
+        if items and self._load(items, told):
+            raise load_failed(*refused[0])
+        return exceptions
 
     def open_as(self, owner: str) -> Session:
         """A session for code of the owner's: as that role where rows are loaded so."""
@@ -179,9 +174,3 @@ class Rebuild:
     def _worker_count(self) -> int:
         ends = self.contents.ends.values()
         return workers_for(sum(end.bytes for end in ends), len(ends))
-
-
-def _load_failed(item: Message, fault: dict[str, str]) -> CoffreError:
-    """The server's error, with the table's name."""
-    message = f"the rows of {relation_of(item).label} can't be loaded: {fault['message']}"
-    return revive({**fault, "message": message})
