@@ -41,6 +41,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from coffre.readable import first_of
 from coffre.results import Finding
 
 SERVER_POINTS = 70
@@ -297,11 +298,11 @@ def _server(server: ServerFacts) -> list[Lost]:
 
 def _tables(server: ServerFacts) -> Iterator[Lost]:
     if server.missing_tables:
-        names = _names(server.missing_tables)
+        names = first_of(server.missing_tables, _NAMED)
         advice = "If they were dropped by accident, restore the newest backup beside and look."
         yield 45, _finding("refuse", "critical-table-missing", names, f"{names}: not there", advice)
     if server.unreadable_tables:
-        names = _names(server.unreadable_tables)
+        names = first_of(server.unreadable_tables, _NAMED)
         message = f"{names}: the role can't read all of it"
         advice = "Grant SELECT, and BYPASSRLS where row-level security is on."
         yield 45, _finding("refuse", "critical-table-unreadable", names, message, advice)
@@ -332,7 +333,7 @@ def _connections(server: ServerFacts) -> Iterator[Lost]:
 def _slots(server: ServerFacts) -> Iterator[Lost]:
     heavy = [slot for slot in server.idle_slots if slot.retained_bytes >= _GIB]
     if heavy:
-        names = _names(tuple(slot.name for slot in heavy))
+        names = first_of(tuple(slot.name for slot in heavy), _NAMED)
         size = sum(slot.retained_bytes for slot in heavy) / _GIB
         message = f"nobody reads from {names}, for which up to {size:.1f} GiB of WAL are kept"
         advice = "Start the reader again, or drop the slot before the server's disk is full."
@@ -359,11 +360,6 @@ def _finding(
     level: Literal["refuse", "warn", "info"], code: str, what: str, message: str, advice: str = ""
 ) -> Finding:
     return Finding(level=level, code=code, object=what, message=message, advice=advice)
-
-
-def _names(names: tuple[str, ...]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest
 
 
 def _hours(seconds: float) -> str:

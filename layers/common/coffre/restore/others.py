@@ -14,6 +14,7 @@ from coffre.databases.postgresql.connection import Session
 from coffre.databases.postgresql.public_schema import SHUT, is_ours
 from coffre.databases.postgresql.toc import TocEntry
 from coffre.events.restore import RestoreRequest
+from coffre.readable import first_of
 from coffre.results import Finding
 from coffre.vault.contents import Contents
 
@@ -89,10 +90,9 @@ def tell_left(left: Sequence[TocEntry], request: RestoreRequest) -> list[Finding
         findings.append(_finding("public-left-out", "schema public", message))
     brought = [entry.tag for entry in left if entry not in about]
     if brought and request.roles == "keep":
-        more = f" and {len(brought) - NAMED} more" if len(brought) > NAMED else ""
         message = (
             f"what the server or an extension brings keeps its rights, because it belongs to a superuser: "
-            f"{', '.join(brought[:NAMED])}{more}"
+            f"{first_of(brought, NAMED)}"
         )
         findings.append(_finding("rights-left-out", brought[0], message))
     return findings

@@ -8,6 +8,7 @@ from coffre.databases.postgresql.notes import Notes
 from coffre.databases.postgresql.target import Target
 from coffre.errors import RestoreExceptionsError, RestoreMismatchError, RowsLostError
 from coffre.events.restore import RestoreRequest
+from coffre.readable import first_of
 from coffre.results import Finding
 
 NAMED = 20
@@ -45,10 +46,9 @@ def refuse_lost_rows(target: Target, notes: Notes) -> None:
     """
     lost = notes.lost_rows()
     if lost:
-        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
         raise RowsLostError(
             f"the server crashed while {target.label} was restored, and emptied unlogged tables: "
-            f"{', '.join(lost[:NAMED])}{more}"
+            f"{first_of(lost, NAMED)}"
         )
 
 

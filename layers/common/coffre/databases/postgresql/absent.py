@@ -21,6 +21,7 @@ from coffre.errors import (
     DiskFullError,
     QueryFailedError,
 )
+from coffre.readable import first_of
 from coffre.vault.parts import Relation
 
 _SCANS = """
@@ -180,8 +181,7 @@ def reading(read: Sequence[str]) -> str:
     """What an attempt read, in words that go on after a colon."""
     if _UNTOLD in read:
         return "this server can't tell what it reads"
-    more = f" and {len(read) - _NAMED} more" if len(read) > _NAMED else ""
-    return f"it reads {', '.join(read[:_NAMED])}{more}, whose rows were not restored"
+    return f"it reads {first_of(read, _NAMED)}, whose rows were not restored"
 
 
 def loose_foreign_keys(session: Session) -> list[str]:

@@ -15,6 +15,7 @@ from coffre.databases.postgresql.connection import Session, literal
 from coffre.databases.postgresql.schema import SchemaArchive
 from coffre.databases.postgresql.set_aside import FIX
 from coffre.errors import CoffreError
+from coffre.readable import first_of
 from coffre.results import Finding
 
 SET_PATH = (
@@ -89,9 +90,7 @@ def with_exceptions(findings: Iterable[Finding], backup_id: str) -> list[Finding
     objects = [finding.object for finding in findings if finding.code.startswith("exception-")]
     if not objects:
         return []
-    named = ", ".join(objects[:_NAMED]) + (
-        f" and {len(objects) - _NAMED} more" if len(objects) > _NAMED else ""
-    )
+    named = first_of(objects, _NAMED)
     return [
         Finding(
             level="refuse",

@@ -14,6 +14,7 @@ from coffre.databases.postgresql.complaints import Complaint
 from coffre.databases.postgresql.connection import Session, literal
 from coffre.databases.postgresql.exceptions import KINDS, TABLE, Exceptions, add_not_valid
 from coffre.databases.postgresql.schema import SchemaArchive
+from coffre.readable import first_of
 from coffre.results import Finding
 
 _REFRESH = re.compile(rf"^REFRESH MATERIALIZED VIEW ({TABLE});$", re.MULTILINE)
@@ -150,10 +151,9 @@ def name_foreign_keys(session: Session) -> list[Finding]:
     keys = loose_foreign_keys(session)
     if not keys:
         return []
-    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
     message = (
         f"{len(keys)} foreign keys lead from or to tables whose rows were not restored, and were checked "
-        f"against nothing: {', '.join(keys[:_NAMED])}{more}"
+        f"against nothing: {first_of(keys, _NAMED)}"
     )
     found = _unproven("unproven-foreign-keys", keys[0], message)
     return [found.model_copy(update={"count": len(keys)})]

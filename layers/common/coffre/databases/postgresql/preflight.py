@@ -21,6 +21,7 @@ from coffre.errors import (
     StandbyRefusedError,
     UnsupportedExtensionError,
 )
+from coffre.readable import first_of
 from coffre.results import Finding
 
 OLDEST, NEWEST = 14, 18
@@ -214,7 +215,7 @@ def _privileges(session: Session) -> list[Finding]:
         refusal(
             PrivilegesMissingError,
             ", ".join(unreadable),
-            f"the role {session.target.user} can't read {_names(unreadable)}",
+            f"the role {session.target.user} can't read {first_of(unreadable, NAMED)}",
         )
     ]
 
@@ -223,7 +224,9 @@ def _row_security(session: Session) -> list[Finding]:
     hidden = [row[0] for row in session.run(_HIDDEN)]
     if not hidden:
         return []
-    message = f"row-level security hides rows of {_names(hidden)} from the role {session.target.user}"
+    message = (
+        f"row-level security hides rows of {first_of(hidden, NAMED)} from the role {session.target.user}"
+    )
     return [refusal(RowSecurityError, ", ".join(hidden), message)]
 
 
@@ -322,8 +325,3 @@ def _rules(session: Session) -> list[Finding]:
             advice="Restore into an empty database that is created with them: CREATE DATABASE ... ICU_RULES.",
         )
     ]
-
-
-def _names(names: list[str]) -> str:
-    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + rest

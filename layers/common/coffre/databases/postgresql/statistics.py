@@ -8,6 +8,7 @@ Source: https://www.postgresql.org/docs/current/sql-analyze.html
 from __future__ import annotations
 
 from coffre.databases.postgresql.connection import Session
+from coffre.readable import first_of
 from coffre.results import Finding
 
 NAMED = 20
@@ -47,8 +48,7 @@ def without_statistics(session: Session) -> list[Finding]:
     names = [str(row[0]) for row in session.run(_OTHERS)]
     if not names:
         return []
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    message = f"no statistics were gathered of {', '.join(names[:NAMED])}{more}, which has foreign parts"
+    message = f"no statistics were gathered of {first_of(names, NAMED)}, which has foreign parts"
     return [
         Finding(
             level="info",
