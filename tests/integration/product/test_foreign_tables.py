@@ -10,12 +10,10 @@ import pytest
 
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
-from tests.fakes.dynamodb import MemoryDynamo
 from tests.fakes.store import START
-from tests.fakes.tables import TABLE
 from tests.support.postgres import create, customer_server, dumped, sql, target
 from tests.support.restoring import WAYS, restored
-from tests.support.vault import ServedStore, Verbs
+from tests.support.vault import Verbs
 
 MAJORS = (15, 18)
 PARTS = """
@@ -52,26 +50,15 @@ def server(
         yield made
 
 
-@pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(MemoryDynamo(), TABLE)
-
-
-@pytest.fixture
-def verbs(catalogue: Catalogue, postgres_root: Path, scratch_root: Path) -> Iterator[Verbs]:
-    with ServedStore() as store:
-        yield Verbs(store, postgres_root, scratch_root, catalogue)
-
-
 @pytest.mark.parametrize("machine", WAYS)
 def test_tables_with_foreign_parts_are_restored_without_statistics_and_that_is_told(
-    server: EphemeralServer, verbs: Verbs, catalogue: Catalogue, postgres_root: Path, machine: bool
+    server: EphemeralServer, served: Verbs, catalogue: Catalogue, postgres_root: Path, machine: bool
 ) -> None:
     made = create(server, f"parts{machine}", PARTS)
-    verbs.backup(made)
-    assert verbs.verify().verdict == "proven"
+    served.backup(made)
+    assert served.verify().verdict == "proven"
     to = target(server, f"out{machine}")
-    told = restored(verbs, catalogue, to, machine=machine)
+    told = restored(served, catalogue, to, machine=machine)
     assert dumped(postgres_root, to) == dumped(postgres_root, made)
     (message,) = [one["message"] for one in told if one["code"] == "statistics-left-out"]
     assert message.startswith("no statistics were gathered of public.divided, public.middle, public.parent")
@@ -80,12 +67,12 @@ def test_tables_with_foreign_parts_are_restored_without_statistics_and_that_is_t
 
 
 def test_a_view_of_another_servers_rows_is_not_proven_and_has_not_failed(
-    server: EphemeralServer, verbs: Verbs
+    server: EphemeralServer, served: Verbs
 ) -> None:
     """A proof has no network; what else is wrong is found all the same."""
     made = create(server, "cached", *CACHED)
-    verbs.backup(made)
-    found = verbs.verify()
+    served.backup(made)
+    found = served.verify()
     assert found.verdict == "inconclusive"
     assert [(one.code, one.object) for one in found.reasons] == [
         ("unproven-materialized-view", "public.near"),
@@ -93,7 +80,7 @@ def test_a_view_of_another_servers_rows_is_not_proven_and_has_not_failed(
     ]
     assert found.compared.tables == 1
     sql(made, "ALTER TABLE broken DISABLE TRIGGER ALL", "INSERT INTO broken VALUES (1, 7)")
-    verbs.backup(made, time=START + timedelta(hours=1))
-    worse = verbs.verify()
+    served.backup(made, time=START + timedelta(hours=1))
+    worse = served.verify()
     assert worse.verdict == "failed"
     assert "exception-foreign-key" in [one.code for one in worse.reasons]

@@ -11,9 +11,6 @@ import pytest
 from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
-from tests.fakes.dynamodb import MemoryDynamo
-from tests.fakes.store import MemoryStore
-from tests.fakes.tables import TABLE
 from tests.support.postgres import create, customer_server, databases, dumped, sql, target
 from tests.support.restoring import WAYS, restored
 from tests.support.vault import Verbs
@@ -72,16 +69,6 @@ def to(other: EphemeralServer) -> Iterator[Target]:
     if "out" in databases(other) and sql(where, "SELECT FROM pg_subscription"):
         sql(where, "ALTER SUBSCRIPTION su SET (slot_name = NONE)", "DROP SUBSCRIPTION su")
     sql(there, "DROP DATABASE IF EXISTS out", "DROP ROLE IF EXISTS postgres, follower, app, installer")
-
-
-@pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(MemoryDynamo(), TABLE)
-
-
-@pytest.fixture
-def verbs(catalogue: Catalogue, postgres_root: Path, scratch_root: Path) -> Verbs:
-    return Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
 
 
 def owners(postgres_root: Path, where: Target) -> list[str]:

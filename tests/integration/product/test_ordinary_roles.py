@@ -13,9 +13,6 @@ from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.errors import TargetLacksError
 from coffre.restore import begin, opening
-from tests.fakes.dynamodb import MemoryDynamo
-from tests.fakes.store import MemoryStore
-from tests.fakes.tables import TABLE
 from tests.integration.scale.steps import Hand, KilledError, dying
 from tests.support.postgres import create, customer_server, databases, dumped, sql, target
 from tests.support.restoring import WAYS, restored
@@ -86,16 +83,6 @@ def to(servers: tuple[EphemeralServer, EphemeralServer]) -> Iterator[Target]:
     for name in databases(server) - {"postgres", "template0", "template1"}:
         sql(there, f'DROP DATABASE "{name}"')
     sql(there, "DROP ROLE IF EXISTS app, dba, reader")
-
-
-@pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(MemoryDynamo(), TABLE)
-
-
-@pytest.fixture
-def verbs(catalogue: Catalogue, postgres_root: Path, scratch_root: Path) -> Verbs:
-    return Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
 
 
 @pytest.fixture

@@ -15,9 +15,6 @@ from coffre.databases.postgresql.roles import read_database
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.databases.postgresql.target import Target
 from coffre.vault.parts import DatabaseRecord
-from tests.fakes.dynamodb import MemoryDynamo
-from tests.fakes.store import MemoryStore
-from tests.fakes.tables import TABLE
 from tests.support.postgres import create, customer_server, databases, sql, target
 from tests.support.restoring import WAYS, restored
 from tests.support.vault import Verbs
@@ -60,16 +57,6 @@ def to(servers: tuple[EphemeralServer, EphemeralServer]) -> Iterator[Target]:
     for name in databases(servers[1]) - {"postgres", "template0", "template1"}:
         sql(there, f'DROP DATABASE "{name}"')
     sql(there, "DROP ROLE IF EXISTS app, builder")
-
-
-@pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(MemoryDynamo(), TABLE)
-
-
-@pytest.fixture
-def verbs(catalogue: Catalogue, postgres_root: Path, scratch_root: Path) -> Verbs:
-    return Verbs(MemoryStore(), postgres_root, scratch_root, catalogue)
 
 
 def settings(where: Target) -> tuple[tuple[str, str], ...]:

@@ -11,11 +11,9 @@ from coffre.catalogue.index import Catalogue
 from coffre.databases.postgresql.load_path import load_path
 from coffre.databases.postgresql.server import EphemeralServer
 from coffre.errors import CoffreError, RestoreExceptionsError
-from tests.fakes.dynamodb import MemoryDynamo
-from tests.fakes.tables import TABLE
 from tests.support.postgres import create, customer_server, databases, dumped, sql, target
 from tests.support.restoring import WAYS, restored
-from tests.support.vault import ServedStore, Verbs
+from tests.support.vault import Verbs
 
 CONTENT = """
 CREATE SCHEMA helpers; CREATE SCHEMA app;
@@ -38,33 +36,22 @@ def server(postgres_root: Path, scratch_root: Path) -> Iterator[EphemeralServer]
         yield made
 
 
-@pytest.fixture
-def catalogue() -> Catalogue:
-    return Catalogue(MemoryDynamo(), TABLE)
-
-
-@pytest.fixture
-def verbs(catalogue: Catalogue, postgres_root: Path, scratch_root: Path) -> Iterator[Verbs]:
-    with ServedStore() as store:
-        yield Verbs(store, postgres_root, scratch_root, catalogue)
-
-
 @pytest.mark.parametrize("machine", WAYS)
 def test_they_are_an_exception_that_a_proof_names_and_a_restore_accepts(
-    server: EphemeralServer, verbs: Verbs, catalogue: Catalogue, postgres_root: Path, machine: bool
+    server: EphemeralServer, served: Verbs, catalogue: Catalogue, postgres_root: Path, machine: bool
 ) -> None:
     made = create(server, f"path{machine}", CONTENT)
     sql(made, f'ALTER DATABASE "path{machine}" SET search_path = "$user", helpers')
-    verbs.backup(made)
-    found = verbs.verify()
+    served.backup(made)
+    found = served.verify()
     named = [(one.object, one.code) for one in found.reasons[1:]]
     assert (found.verdict, found.reasons[0].code) == ("failed", "restores-with-exceptions")
     assert sorted(named) == [("app.cut_x", "exception-search-path"), ("app.made", "exception-search-path")]
 
     to = target(server, f"again{machine}")
     with pytest.raises(RestoreExceptionsError, match='load only with the search path "app", "helpers"'):
-        restored(verbs, catalogue, target(server, f"refused{machine}"), machine=machine)
-    told = restored(verbs, catalogue, to, machine=machine, exceptions="accept")
+        restored(served, catalogue, target(server, f"refused{machine}"), machine=machine)
+    told = restored(served, catalogue, to, machine=machine, exceptions="accept")
     assert sorted(one["object"] for one in told if one["code"] == "exception-search-path") == [
         "app.cut_x",
         "app.made",
@@ -74,13 +61,13 @@ def test_they_are_an_exception_that_a_proof_names_and_a_restore_accepts(
 
 @pytest.mark.parametrize("machine", WAYS)
 def test_what_no_path_loads_ends_the_restore_with_the_servers_words(
-    server: EphemeralServer, verbs: Verbs, catalogue: Catalogue, machine: bool
+    server: EphemeralServer, served: Verbs, catalogue: Catalogue, machine: bool
 ) -> None:
     made = create(server, f"never{machine}", CONTENT, NEVER)
-    verbs.backup(made)
+    served.backup(made)
     before = databases(server)
     with pytest.raises(CoffreError, match=r"the rows of app\.\w+ can't be loaded: .*inner_one"):
-        restored(verbs, catalogue, target(server, "nowhere"), machine=machine, exceptions="accept")
+        restored(served, catalogue, target(server, "nowhere"), machine=machine, exceptions="accept")
     assert "nowhere" not in databases(server) - before
 
 
